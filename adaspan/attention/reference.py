@@ -1,0 +1,62 @@
+"""The formula as printed, on the whole M x C matrix of scores. Slow, and easy to believe.
+
+Legend: B batch, H heads, M block, C cached + block keys, S window, K head_dim.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from adaspan.span import soft_mask
+
+# Keeps log(mask) finite where the mask is 0; such a key's weight is 1e-30 of what it would be.
+_TINY = 1e-30
+
+
+def attend_reference(
+    query_BHMK: Tensor,
+    key_BHCK: Tensor,
+    value_BHCK: Tensor,
+    position_SK: Tensor,
+    span: Tensor | None,
+    ramp: float | None,
+    dropout: float,
+) -> Tensor:
+    """See `adaspan.attention.attend`.
+
+    Softmax, multiplying by the mask m and renormalising is the same as softmax(s + log m), which
+    needs no division by a sum that may vanish.
+    """
+    block, keys, window = query_BHMK.shape[2], key_BHCK.shape[2], position_SK.shape[0]
+    device = query_BHMK.device
+    # x = distance - 1 from query i, which stands at key i + C - M, to key j.
+    x_MC = torch.arange(keys - block, keys, device=device).unsqueeze(1) - 1
+    x_MC = x_MC - torch.arange(keys, device=device)
+    visible_MC = (x_MC >= 0) & (x_MC < window)
+
+    content_BHMC = query_BHMK @ key_BHCK.transpose(-1, -2)
+    position_BHMS = query_BHMK @ position_SK.T
+    index_BHMC = x_MC.clamp(0, window - 1).expand_as(content_BHMC)
+    scores_BHMC = content_BHMC + position_BHMS.gather(-1, index_BHMC)
+    scores_BHMC = at_least_float32(scores_BHMC) / math.sqrt(query_BHMK.shape[-1])
+
+    if span is not None:
+        assert ramp is not None, "a span needs a ramp"
+        mask_BHMC = soft_mask(x_MC, span.unsqueeze(-1), ramp)
+        scores_BHMC = scores_BHMC + torch.log(mask_BHMC + _TINY)
+
+    # The lowest number rather than -inf: a query without any key must not become NaN.
+    lowest = torch.finfo(scores_BHMC.dtype).min
+    weights_BHMC = scores_BHMC.masked_fill(~visible_MC, lowest).softmax(-1)
+    weights_BHMC = weights_BHMC.masked_fill(~visible_MC, 0)
+    weights_BHMC = F.dropout(weights_BHMC, dropout)
+    return weights_BHMC.to(value_BHCK.dtype) @ value_BHCK
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Softmax and mask are computed in float32 even where the products are bfloat16."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

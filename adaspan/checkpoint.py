@@ -1,0 +1,108 @@
+"""Checkpoints: written whole or not at all, read without running anything that is in them.
+
+    checkpoints/step_00000400.pt    the last two: all that going on needs
+    checkpoints/best.pt             the weights with the best quick evaluation
+"""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adaspan.errors import RunError
+from adaspan.files import TEMPORARY_SUFFIX, replacing
+
+_KEEP = 2
+_log = logging.getLogger(__name__)
+
+State = dict[str, Any]  # tensors, numbers, strings, and lists and dictionaries of them
+
+
+class Checkpoints:
+    """The checkpoints of one run."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._best = folder / "best.pt"
+
+    def save(self, step: int, state: State) -> None:
+        """Write the state after `step` updates, then drop all but the newest two.
+
+        Raises:
+            RunError: it cannot be written (full disk); earlier checkpoints are untouched.
+        """
+        self._write(self._folder / f"step_{step:08d}.pt", state)
+        for path in self._newest_first()[_KEEP:]:
+            path.unlink()
+
+    def save_best(self, state: State) -> None:
+        """Write the best weights so far. Raises as `save` does."""
+        self._write(self._best, state)
+
+    def load_newest(self) -> State | None:
+        """The newest state that can be read; None for a run that has none yet.
+
+        A damaged checkpoint is reported and left in place, and the one before it is used.
+
+        Raises:
+            RunError: there are checkpoints, and not one can be read.
+        """
+        paths = self._newest_first()
+        for path in paths:
+            try:
+                return _read(path)
+            except RunError as error:
+                _log.warning("%s; trying the one before it", error)
+        if paths:
+            raise RunError(
+                f"{self._folder}: no checkpoint can be read; train.restart=true starts over"
+            )
+        return None
+
+    def load_best(self) -> State:
+        """The best weights. Raises `RunError` if they cannot be read."""
+        return _read(self._best)
+
+    def clear(self) -> None:
+        """Delete every checkpoint."""
+        for path in self._folder.glob("*.pt"):
+            path.unlink()
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self._folder.glob("step_*.pt"), reverse=True)
+
+    def _write(self, path: Path, state: State) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self._folder.glob(f"*{TEMPORARY_SUFFIX}"):  # of a killed process
+            leftover.unlink()
+        try:
+            with replacing(path) as file:
+                torch.save(state, file)
+        except (OSError, RuntimeError) as error:  # torch hides the cause in a RuntimeError
+            raise RunError(
+                f"{path}: cannot be written ({_reason(error)}); earlier checkpoints are kept, "
+                "make room and type the same command again"
+            ) from error
+
+
+def _read(path: Path) -> State:
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch itself does not look at the check sums
+            if damaged := archive.testzip():
+                raise RunError(f"{path}: damaged at {damaged}")
+        state: State = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise RunError(f"{path}: damaged ({_reason(error)})") from None
+    return state
+
+
+def _reason(error: BaseException) -> str:
+    cause = error
+    while cause.__cause__ or cause.__context__:
+        cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
+    text = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    return text.splitlines()[0] if text else type(cause).__name__

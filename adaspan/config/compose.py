@@ -1,0 +1,153 @@
+"""Where Hydra ends: its composed dictionary becomes a typed `RunConfig`, its errors one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+from adaspan.config import schema
+from adaspan.config.validate import validate
+from adaspan.errors import UserError, reported_in_one_line
+
+# What every configuration of ours tells Hydra: no folders, no logging, no change of directory.
+# The run folder is ours (see `run_folder.py`).
+_HYDRA_SETTINGS = {
+    "run": {"dir": "."},
+    "sweep": {"dir": "${output_dir}/sweeps/${now:%Y-%m-%d_%H-%M-%S}", "subdir": "."},
+    "output_subdir": None,
+    "job": {"name": "adaspan", "chdir": False},
+}
+
+
+def register_schemas() -> None:
+    """Make the typed schemas and the resolvers known to Hydra, for `conf/` to build on."""
+    store = ConfigStore.instance()
+    store.store(group="_schema", name="run", node=schema.RunConfig, package="_global_")
+    store.store(group="_schema", name="hydra_settings", node=_HYDRA_SETTINGS, package="hydra")
+    for group, kinds in schema.KINDS.items():
+        for kind, node in kinds.items():
+            store.store(group="_schema", name=f"{group}_{kind}", node=node)
+    OmegaConf.register_new_resolver("multiply", lambda a, b: a * b, replace=True)
+
+
+def to_run_config(composed: DictConfig) -> schema.RunConfig:
+    """Resolve, type and validate what Hydra composed.
+
+    Paths become absolute where they are part of the run's identity.
+
+    Raises:
+        UserError: one line for every missing, unknown or refused value.
+    """
+    mistakes = [
+        *_added_keys(composed),
+        *(f"{key}: needs a value, {key}=…" for key in sorted(OmegaConf.missing_keys(composed))),
+    ]
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+    run = OmegaConf.to_object(composed)
+    assert isinstance(run, schema.RunConfig)
+    run.data_dir = str(Path(run.data_dir).expanduser())
+    run.output_dir = str(Path(run.output_dir).expanduser())
+    if isinstance(run.data, schema.TextDataConfig) and run.data.path:
+        run.data.path = str(Path(run.data.path).expanduser().resolve())
+    validate(run)
+    return run
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Report every mistake in a command line or a YAML file in one line each, exit code 2.
+
+    `HYDRA_FULL_ERROR=1` shows Hydra's own trace instead.
+    """
+    full_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints and exits before this is reached
+    with reported_in_one_line():
+        try:
+            yield
+        except (HydraException, OmegaConfBaseException) as error:
+            if full_trace:
+                raise
+            raise UserError(_explain(error)) from error
+        except ValueError as error:
+            if "Config group override must be" in str(error):  # Hydra's answer to model=null
+                raise UserError("a group needs the name of one of its options, not null") from error
+            raise
+
+
+def _explain(error: Exception) -> str:
+    """One line for what Hydra and OmegaConf say in five."""
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        return f"{group}={option}: no such option{_way_out(option, error.options or [])}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read; write key=value"
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
+        return _unknown_key(cause.full_key, cause.object_type)
+    if match := re.match(r"Ambiguous value for argument '(.*)'", str(error)):
+        return f"{match[1]}: several values; add -m to train one run for each"
+    if match := re.match(r"Error merging override (.*)", str(error)):
+        return f"{match[1]}: {_wanted_type(str(cause).splitlines()[0])}"
+    return " ".join(str(error if cause is error else f"{error}: {cause}").split())
+
+
+def _unknown_key(full_key: str, schema_class: Any) -> str:
+    key = full_key.rpartition(".")[2]
+    return f"{full_key}: no such key{_way_out(key, _keys(schema_class))}"
+
+
+def _way_out(typed: str, known: Iterable[str]) -> str:
+    known = [name for name in known if not name.startswith("_")]
+    if close := difflib.get_close_matches(typed, known, n=1):
+        return f"; did you mean {close[0]}?"
+    return f"; one of {', '.join(known)}" if known else ""
+
+
+def _wanted_type(message: str) -> str:
+    """OmegaConf's class names in words: `could not be converted to Integer` and the like."""
+    for part, words in (
+        ("to Integer", "must be a whole number"),
+        ("to Float", "must be a number"),
+        ("valid bool", "must be true or false"),
+        ("is not Optional", "needs a value"),
+    ):
+        if part in message:
+            return words
+    return message
+
+
+def _keys(schema_class: Any) -> list[str]:
+    if not dataclasses.is_dataclass(schema_class):
+        return []
+    return [field.name for field in dataclasses.fields(schema_class)]
+
+
+def _added_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Keys that `+key=value` or a YAML file smuggled past the schema."""
+    for key in node:
+        full_key = f"{prefix}{key}"
+        if key not in _keys(OmegaConf.get_type(node)):
+            yield _unknown_key(full_key, OmegaConf.get_type(node))
+        elif not OmegaConf.is_missing(node, key) and isinstance(node[key], DictConfig):
+            yield from _added_keys(node[key], f"{full_key}.")
+
+
+def to_yaml(run: schema.RunConfig) -> str:
+    """The resolved configuration as a YAML file that Hydra can compose by itself: it repeats the
+    run with `--config-path FOLDER --config-name config`, and takes overrides like any other."""
+    defaults = ["/_schema/run", "/_schema/hydra_settings"]
+    values = dataclasses.asdict(run)
+    defaults += [f"/_schema/{group}_{values[group]['kind']}@{group}" for group in schema.KINDS]
+    return OmegaConf.to_yaml({"defaults": [*defaults, "_self_"], **values})

@@ -1,0 +1,158 @@
+"""What values are allowed: ranges and rules between keys, checked before anything starts."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from adaspan.config.schema import (
+    AdamConfig,
+    AdaptiveSpanConfig,
+    DataConfig,
+    DynamicSpanConfig,
+    Enwik8DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    RunConfig,
+    SgdConfig,
+    SpanConfig,
+    Text8DataConfig,
+    TextDataConfig,
+    TrackingConfig,
+    TrainConfig,
+)
+from adaspan.errors import UserError
+
+
+def validate(run: RunConfig) -> None:
+    """Check every value of a resolved configuration.
+
+    Raises:
+        UserError: one line a mistake, all of them at once, each `key=value: what is allowed`.
+    """
+    mistakes = [
+        *_model(run.model),
+        *_span(run.span),
+        *_data(run.data),
+        *_optimizer(run.optimizer),
+        *_train(run.train),
+        *_tracking(run.tracking),
+    ]
+    for key, value in (("output_dir", run.output_dir), ("data_dir", run.data_dir)):
+        if not value:
+            mistakes.append(f"{key}='': must name a folder")
+        elif Path(value).exists() and not Path(value).is_dir():
+            mistakes.append(f"{key}={value}: is a file, must be a folder")
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+
+
+def _model(model: ModelConfig) -> Iterator[str]:
+    yield from _at_least("model.layers", model.layers, 1)
+    yield from _at_least("model.dim", model.dim, 1)
+    yield from _at_least("model.heads", model.heads, 1)
+    yield from _at_least("model.ffn_dim", model.ffn_dim, 1)
+    if model.heads > 0 and model.dim % model.heads:
+        divisors = [str(n) for n in range(1, min(model.dim, 64) + 1) if model.dim % n == 0]
+        yield (
+            f"model.heads={model.heads}: must divide model.dim={model.dim}; "
+            f"one of {', '.join(divisors)}"
+        )
+    yield from _probability("model.dropout", model.dropout)
+    yield from _probability("model.embedding_dropout", model.embedding_dropout)
+
+
+def _span(span: SpanConfig) -> Iterator[str]:
+    yield from _at_least("span.limit", span.limit, 1)
+    if isinstance(span, AdaptiveSpanConfig | DynamicSpanConfig):
+        yield from _above_zero("span.ramp", span.ramp)
+        yield from _at_least("span.loss_coefficient", span.loss_coefficient, 0)
+    if isinstance(span, AdaptiveSpanConfig) and not 0 <= span.initial_fraction <= 1:
+        yield f"span.initial_fraction={span.initial_fraction}: must lie between 0 and 1"
+    if isinstance(span, DynamicSpanConfig) and not math.isfinite(span.initial_bias):
+        yield f"span.initial_bias={span.initial_bias}: must be a finite number"
+
+
+def _data(data: DataConfig) -> Iterator[str]:
+    if isinstance(data, TextDataConfig):
+        yield from _one_of("data.symbols", data.symbols, ("bytes", "characters"))
+        yield from _readable_file("data.path", data.path)
+    if isinstance(data, Enwik8DataConfig | Text8DataConfig) and data.archive is not None:
+        yield from _readable_file("data.archive", data.archive)
+
+
+def _optimizer(optimizer: OptimizerConfig) -> Iterator[str]:
+    yield from _above_zero("optimizer.lr", optimizer.lr)
+    yield from _at_least("optimizer.warmup_steps", optimizer.warmup_steps, 0)
+    yield from _at_least("optimizer.cooldown_steps", optimizer.cooldown_steps, 0)
+    yield from _above_zero("optimizer.cooldown_factor", optimizer.cooldown_factor)
+    yield from _at_least("optimizer.grad_clip", optimizer.grad_clip, 0)
+    if isinstance(optimizer, AdamConfig):
+        for key, value in (("beta1", optimizer.beta1), ("beta2", optimizer.beta2)):
+            yield from _probability(f"optimizer.{key}", value)
+        yield from _at_least("optimizer.weight_decay", optimizer.weight_decay, 0)
+    if isinstance(optimizer, SgdConfig):
+        yield from _probability("optimizer.momentum", optimizer.momentum)
+
+
+def _train(train: TrainConfig) -> Iterator[str]:
+    for key in (
+        "steps",
+        "batch_size",
+        "block_size",
+        "micro_batches",
+        "eval_every",
+        "checkpoint_every",
+        "log_every",
+    ):
+        yield from _at_least(f"train.{key}", getattr(train, key), 1)
+    if train.micro_batches > 0 and train.batch_size % train.micro_batches:
+        yield (
+            f"train.micro_batches={train.micro_batches}: "
+            f"must divide train.batch_size={train.batch_size}"
+        )
+    if not 0 < train.eval_fraction <= 1:
+        yield f"train.eval_fraction={train.eval_fraction}: must be above 0 and at most 1"
+    yield from _at_least("train.seed", train.seed, 0)
+    yield from _one_of("train.precision", train.precision, ("auto", "float32", "bfloat16"))
+    yield from _one_of("train.attention", train.attention, ("auto", "reference"))
+
+
+def _tracking(tracking: TrackingConfig) -> Iterator[str]:
+    yield from _one_of("tracking.mode", tracking.mode, ("offline", "online", "disabled"))
+    if not tracking.project:
+        yield "tracking.project='': must name a project"
+
+
+def _at_least(key: str, value: float, least: float) -> Iterator[str]:
+    if not (value >= least and math.isfinite(value)):
+        yield f"{key}={value}: must be at least {least}"
+
+
+def _above_zero(key: str, value: float) -> Iterator[str]:
+    if not (value > 0 and math.isfinite(value)):
+        yield f"{key}={value}: must be above 0"
+
+
+def _probability(key: str, value: float) -> Iterator[str]:
+    if not 0 <= value < 1:
+        yield f"{key}={value}: must be at least 0 and below 1"
+
+
+def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> Iterator[str]:
+    if value not in allowed:
+        yield f"{key}={value}: must be one of {', '.join(allowed)}"
+
+
+def _readable_file(key: str, value: str) -> Iterator[str]:
+    path = Path(value).expanduser()
+    if not path.exists():
+        yield f"{key}={value}: no such file"
+    elif path.is_dir():
+        yield f"{key}={value}: is a folder, must be a file"
+    elif path.stat().st_size == 0:
+        yield f"{key}={value}: the file is empty"
+    elif not os.access(path, os.R_OK):
+        yield f"{key}={value}: the file may not be read"

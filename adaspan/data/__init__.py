@@ -1,0 +1,8 @@
+"""Text becomes three memory-mapped arrays of token ids, prepared once (`prepare`), from one of the
+`sources`; training reads them as parallel `streams`."""
+
+from adaspan.data.prepare import Corpus, Tokens, prepare
+from adaspan.data.sources import open_source
+from adaspan.data.streams import Position, Streams
+
+__all__ = ["Corpus", "Position", "Streams", "Tokens", "open_source", "prepare"]

@@ -1,0 +1,147 @@
+"""Prepare a text once: three raw arrays of token ids and a small JSON, in a folder of their own.
+
+    <data_dir>/prepared/<name>-<key>/train.bin valid.bin test.bin meta.json
+
+The folder appears by one rename, complete. Several jobs may prepare the same text at once on a
+shared disk: the first rename wins, the others take what it made. A changed source has another key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from adaspan.data.sources import Source
+from adaspan.errors import UserError
+from adaspan.files import sync_folder, write_json
+
+SPLITS = ("train", "valid", "test")
+_FORMAT = 1  # raise when the files below change their meaning
+Tokens = npt.NDArray[np.unsignedinteger]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A prepared text. Arrays are memory-mapped: what is not read costs no memory."""
+
+    name: str
+    fingerprint: str  # SHA-256 of the whole text
+    symbols: list[int]  # byte value or Unicode code point of each token id
+    characters: bool
+    train: Tokens
+    valid: Tokens
+    test: Tokens
+
+    @property
+    def vocabulary_size(self) -> int:
+        return len(self.symbols)
+
+    def require_blocks(self, batch_size: int, block_size: int) -> None:
+        """Refuse a text that is too short to read in blocks.
+
+        Raises:
+            UserError: names every split's size and what is needed.
+        """
+        needed = {"train": batch_size * (block_size + 1), "valid": block_size, "test": block_size}
+        sizes = {split: len(getattr(self, split)) for split in SPLITS}
+        if any(sizes[split] < needed[split] for split in SPLITS):
+            have = ", ".join(f"{split} {sizes[split]}" for split in SPLITS)
+            need = ", ".join(f"{split} {needed[split]}" for split in SPLITS)
+            raise UserError(
+                f"data={self.name}: the text is too short: tokens are {have}; "
+                f"train.batch_size={batch_size} and train.block_size={block_size} need {need}"
+            )
+
+
+def prepare(source: Source, data_dir: Path) -> Corpus:
+    """The source's tokens, made now or found.
+
+    The text is cut 90/5/5; every symbol of every split has an id.
+
+    Raises:
+        UserError: the text cannot be had or read.
+    """
+    root = data_dir / "prepared"
+    unit = "characters" if source.characters else "bytes"
+    key = hashlib.sha256(f"{_FORMAT} {unit} {source.key()}".encode()).hexdigest()[:12]
+    folder = root / f"{source.name}-{key}"
+    if not folder.exists():
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root, prefix=".partial-") as parent:
+            made = Path(parent) / "corpus"
+            _write(source, made)
+            try:
+                made.rename(folder)
+                sync_folder(root)
+            except OSError:  # another job was first
+                if not folder.exists():
+                    raise
+    return _load(folder)
+
+
+def _write(source: Source, folder: Path) -> None:
+    content = source.read()
+    codes = _code_points(source, content) if source.characters else np.frombuffer(content, np.uint8)
+    symbols = np.flatnonzero(np.bincount(codes))
+    dtype = np.min_scalar_type(len(symbols) - 1)
+    token_of_symbol = np.zeros(symbols[-1] + 1, dtype)
+    token_of_symbol[symbols] = np.arange(len(symbols))
+    tokens = token_of_symbol[codes]
+    held_out = len(tokens) // 20
+    train, valid, test = np.split(tokens, [len(tokens) - 2 * held_out, len(tokens) - held_out])
+    folder.mkdir()
+    for split, part in zip(SPLITS, (train, valid, test), strict=True):
+        part.tofile(folder / f"{split}.bin")
+    write_json(
+        folder / "meta.json",
+        {
+            "name": source.name,
+            "fingerprint": hashlib.sha256(content).hexdigest(),
+            "characters": source.characters,
+            "dtype": str(dtype),
+            "tokens": {"train": len(train), "valid": len(valid), "test": len(test)},
+            "symbols": symbols.tolist(),
+        },
+    )
+
+
+def _code_points(source: Source, content: bytes) -> npt.NDArray[np.uint32]:
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"data.symbols=characters: {source.name} is no UTF-8 text at byte {error.start}; "
+            "use data.symbols=bytes"
+        ) from None
+    return np.frombuffer(text.encode("utf-32-le"), np.uint32)
+
+
+def _load(folder: Path) -> Corpus:
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+        arrays = {}
+        for split in SPLITS:
+            arrays[split] = _map(folder / f"{split}.bin", meta["dtype"], meta["tokens"][split])
+        return Corpus(
+            name=meta["name"],
+            fingerprint=meta["fingerprint"],
+            symbols=meta["symbols"],
+            characters=meta["characters"],
+            **arrays,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{folder}: damaged ({error}); delete this folder and start again") from None
+
+
+def _map(path: Path, dtype: str, length: int) -> Tokens:
+    if path.stat().st_size != length * np.dtype(dtype).itemsize:
+        raise ValueError(f"{path.name} has not {length} tokens")
+    if length == 0:  # cannot be mapped
+        return np.empty(0, dtype)
+    return np.memmap(path, dtype, mode="r", shape=(length,))

@@ -1,0 +1,70 @@
+"""Training reads the text as B parallel streams, block after block, around and around."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adaspan.data.prepare import Tokens
+
+
+class Block(NamedTuple):
+    """The next M tokens of each stream. Targets are the inputs, one token on."""
+
+    inputs_BM: Tensor  # int64
+    targets_BM: Tensor
+    starts_anew: bool  # the streams wrapped around: what came before is no history of this block
+
+
+@dataclass
+class Position:
+    """Where the streams stand: all that is needed to go on reading."""
+
+    epoch: int = 0
+    offset: int = 0  # tokens read in each stream of this epoch
+
+
+class Streams:
+    """The text cut into `batch_size` contiguous streams, of which this process reads `rows`.
+
+    When the streams end they begin anew, at an offset below block_size that depends on seed and
+    epoch only, so that block boundaries fall elsewhere each time.
+
+    Args:
+        tokens: the training split, at least batch_size * (block_size + 1) long.
+        batch_size: streams over all processes.
+        block_size: tokens a stream and block.
+        seed: of the offsets.
+        rows: the streams that this process reads.
+    """
+
+    def __init__(
+        self, tokens: Tokens, batch_size: int, block_size: int, seed: int, rows: slice
+    ) -> None:
+        length = len(tokens) // batch_size
+        self._tokens_BT = tokens[: batch_size * length].reshape(batch_size, length)[rows]
+        self._block_size = block_size
+        self._seed = seed
+        self.position = Position()
+
+    def next_block(self) -> Block:
+        start = self.position.offset
+        starts_anew = start + self._block_size + 1 > self._tokens_BT.shape[1]
+        if starts_anew:
+            self.position.epoch += 1
+            start = self._first_offset(self.position.epoch)
+        end = start + self._block_size
+        self.position.offset = end
+        block = torch.from_numpy(self._tokens_BT[:, start : end + 1].astype(np.int64))
+        return Block(block[:, :-1].contiguous(), block[:, 1:].contiguous(), starts_anew)
+
+    def _first_offset(self, epoch: int) -> int:
+        # A hash, not a generator: the same on every machine and in every version of every library.
+        digest = hashlib.sha256(f"{self._seed}/{epoch}".encode()).digest()
+        room = self._tokens_BT.shape[1] - self._block_size
+        return int.from_bytes(digest[:8], "big") % min(self._block_size, room)

@@ -1,0 +1,110 @@
+"""Several processes, one run: who this process is, and the few things that all must agree on.
+
+Started by `torchrun`, or by anything that sets RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and
+MASTER_PORT. Without them a run is one process and every function here costs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed, nn
+
+from adaspan.errors import UserError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that train the run together."""
+
+    rank: int = 0
+    count: int = 1
+    # Decisions travel over the CPU, so that asking for one never waits for the GPU.
+    _control: distributed.ProcessGroup | None = None
+
+    @property
+    def is_first(self) -> bool:
+        """The one process that writes files and speaks to the user."""
+        return self.rank == 0
+
+    def rows(self, batch_size: int) -> slice:
+        """The streams of the batch that this process reads.
+
+        Raises:
+            UserError: they cannot be shared out evenly.
+        """
+        if batch_size % self.count:
+            raise UserError(
+                f"train.batch_size={batch_size}: must be divisible by the {self.count} processes"
+            )
+        share = batch_size // self.count
+        return slice(self.rank * share, (self.rank + 1) * share)
+
+    def average_gradients(self, parameters: list[nn.Parameter]) -> None:
+        """Replace every gradient by its mean over the processes, in one message.
+
+        One flat message has the same layout at every step, also after a resume: the sums are
+        bit-equal. (DistributedDataParallel rearranges its buckets after its first step.)
+        """
+        if self.count == 1:
+            return
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        distributed.all_reduce(flat)
+        flat /= self.count
+        parts = flat.split([gradient.numel() for gradient in gradients])
+        torch._foreach_copy_(
+            gradients, [p.view_as(g) for p, g in zip(parts, gradients, strict=True)]
+        )
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum over the processes; `values` is on the CPU."""
+        if self.count > 1:
+            distributed.all_reduce(values, group=self._control)
+        return values
+
+    def largest(self, value: int) -> int:
+        """The largest of the processes' values: one process's word becomes everybody's."""
+        if self.count == 1:
+            return value
+        agreed = torch.tensor(value)
+        distributed.all_reduce(agreed, distributed.ReduceOp.MAX, group=self._control)
+        return int(agreed)
+
+    def wait_for_all(self) -> None:
+        if self.count > 1:
+            distributed.barrier(group=self._control)
+
+    def gather(self, part: Tensor) -> list[Tensor]:
+        """The same-shaped CPU tensors of all processes, in the order of their ranks; at the first
+        process only, elsewhere an empty list."""
+        if self.count == 1:
+            return [part]
+        part = part.contiguous()
+        parts = [torch.empty_like(part) for _ in range(self.count)] if self.is_first else None
+        distributed.gather(part, parts, group=self._control)
+        return parts or []
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[Processes]:
+    """Join the processes of this run; leave them at the end."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes()
+        return
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        control = distributed.new_group(backend="gloo")
+        yield Processes(distributed.get_rank(), count, control)
+    finally:
+        distributed.destroy_process_group()
+
+
+def local_rank() -> int:
+    """Which of this machine's processes, and so which of its GPUs."""
+    return int(os.environ.get("LOCAL_RANK", "0"))

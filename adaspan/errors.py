@@ -1,0 +1,30 @@
+"""The two ways a run ends badly on purpose, and their exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: one line that names the thing, the value, the way out."""
+
+    exit_code = 2
+
+
+class RunError(Exception):
+    """A run that cannot go on (non-finite loss, full disk, damaged checkpoints): one clear line."""
+
+    exit_code = 1
+
+
+@contextmanager
+def reported_in_one_line() -> Iterator[None]:
+    """Turn the errors above into lines on stderr and an exit code; let real bugs show their trace."""
+    try:
+        yield
+    except (UserError, RunError) as error:
+        for line in str(error).splitlines():
+            print(f"adaspan: error: {line}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None

@@ -1,0 +1,272 @@
+"""The transformer: sequential attention over cache and block, feed-forward, post-norm layers.
+
+Legend: B batch, M block, C cached (+ block) keys, D dim, F ffn_dim, H heads, K head_dim,
+S span limit, V vocabulary, L layers.
+
+Under the names of the public code: `MultiHeadAttention` is SeqAttention and MultiHeadSeqAttention,
+`FeedForward` FeedForwardLayer, `TransformerLayer` TransformerSeqLayer, and `Transformer` is
+TransformerSeq.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from adaspan.attention import attend, resolve
+from adaspan.config.schema import (
+    AdaptiveSpanConfig,
+    DynamicSpanConfig,
+    FixedSpanConfig,
+    ModelConfig,
+    SpanConfig,
+)
+from adaspan.span import AdaptiveSpan, DynamicSpan, FixedSpan, Span, cache_length, reach
+
+
+class MultiHeadAttention(nn.Module):
+    """Attention from the block to `[cache | block]` with relative positions (paper, section 2.1).
+
+    Args:
+        dim: D; must be divisible by heads.
+        heads: H.
+        span: how far back each head looks.
+        dropout: on the attention weights.
+        implementation: see `adaspan.attention.attend`.
+    """
+
+    def __init__(
+        self, dim: int, heads: int, span: Span, dropout: float, implementation: str
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.span = span
+        self.dropout = dropout
+        self.implementation = implementation
+        self.query = nn.Linear(dim, dim, bias=False)
+        self.key = nn.Linear(dim, dim, bias=False)
+        self.value = nn.Linear(dim, dim, bias=False)
+        self.output = nn.Linear(dim, dim, bias=False)
+
+    def forward(
+        self, hidden_BMD: Tensor, cache_BCD: Tensor, position_SK: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns the attended hidden states (B, M, D) and the spans that were used."""
+        span = self.span(hidden_BMD)
+        attended_BHMK = attend(
+            self._split_heads(self.query(hidden_BMD)),
+            self._split_heads(self._over_all(self.key, cache_BCD, hidden_BMD)),
+            self._split_heads(self._over_all(self.value, cache_BCD, hidden_BMD)),
+            position_SK,
+            span=span,
+            ramp=self.span.ramp,
+            dropout=self.dropout if self.training else 0.0,
+            implementation=self.implementation,
+        )
+        return self.output(attended_BHMK.transpose(1, 2).flatten(2)), span
+
+    def _over_all(self, project: nn.Linear, cache_BCD: Tensor, hidden_BMD: Tensor) -> Tensor:
+        # Apart, because the detached cache needs no gradient: concatenated, autograd would compute
+        # one and throw it away.
+        return torch.cat([project(cache_BCD), project(hidden_BMD)], dim=1)
+
+    def _split_heads(self, x_BCD: Tensor) -> Tensor:
+        return x_BCD.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class FeedForward(nn.Module):
+    """D -> F -> D with ReLU; dropout on the inner states."""
+
+    def __init__(self, dim: int, ffn_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.inner = nn.Linear(dim, ffn_dim)
+        self.outer = nn.Linear(ffn_dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden_BMD: Tensor) -> Tensor:
+        output_BMD: Tensor = self.outer(self.dropout(F.relu(self.inner(hidden_BMD))))
+        return output_BMD
+
+
+class TransformerLayer(nn.Module):
+    """Post-norm: h = norm(h + attention(h)), then h = norm(h + feed_forward(h))."""
+
+    def __init__(
+        self, attention: MultiHeadAttention, dim: int, ffn_dim: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.attention = attention
+        self.attention_norm = nn.LayerNorm(dim)
+        self.feed_forward = FeedForward(dim, ffn_dim, dropout)
+        self.feed_forward_norm = nn.LayerNorm(dim)
+
+    def forward(
+        self, hidden_BMD: Tensor, cache_BCD: Tensor, position_SK: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        attended_BMD, span = self.attention(hidden_BMD, cache_BCD, position_SK)
+        hidden_BMD = self.attention_norm(hidden_BMD + attended_BMD)
+        return self.feed_forward_norm(hidden_BMD + self.feed_forward(hidden_BMD)), span
+
+
+class Output(NamedTuple):
+    """What a forward pass over one block gives."""
+
+    log_probs_BMV: Tensor  # of the next token, float32 or wider
+    caches: list[Tensor]  # one (B, C, D) a layer, for the next block
+    penalty: Tensor  # the span loss, summed over layers
+    mean_spans: list[Tensor]  # one (H,) a layer: spans in tokens, means over the block if dynamic
+
+
+class Transformer(nn.Module):
+    """Reads a stream block by block and gives the log-probabilities of each next token.
+
+    Args:
+        vocabulary_size: V.
+        layers, dim, heads, ffn_dim: the shape.
+        make_span: makes the span of one layer. All share the limit S.
+        dropout: on attention weights and inside the feed-forward.
+        embedding_dropout: on the embedded tokens and before the output layer.
+        attention: implementation, see `adaspan.attention.attend`.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocabulary_size: int,
+        layers: int,
+        dim: int,
+        heads: int,
+        ffn_dim: int,
+        make_span: Callable[[], Span],
+        dropout: float = 0.0,
+        embedding_dropout: float = 0.0,
+        attention: str = "auto",
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary_size, dim)
+        self.embedding_dropout = nn.Dropout(embedding_dropout)
+        self.attention = resolve(attention)
+        self.layers = nn.ModuleList(
+            TransformerLayer(
+                MultiHeadAttention(dim, heads, make_span(), dropout, self.attention),
+                dim,
+                ffn_dim,
+                dropout,
+            )
+            for _ in range(layers)
+        )
+        self.limit = self.spans[0].limit
+        self.position_SK = nn.Parameter(torch.randn(self.limit, dim // heads))
+        self.output = nn.Linear(dim, vocabulary_size)
+
+    @property
+    def spans(self) -> list[Span]:
+        return [cast(TransformerLayer, layer).attention.span for layer in self.layers]
+
+    def reaches(self) -> list[int]:
+        """Past keys that each layer's longest head sees now.
+
+        Waits for the device once for all layers; read it once a step and pass it on.
+        """
+        longest = [
+            current.max()
+            for span in self.spans
+            if span.ramp is not None and (current := span.current()) is not None
+        ]
+        if not longest:  # fixed or dynamic spans: always the limit
+            return [self.limit] * len(self.layers)
+        return [
+            reach(value, self.limit, span.ramp or 0)
+            for value, span in zip(torch.stack(longest).tolist(), self.spans, strict=True)
+        ]
+
+    def empty_caches(self, batch: int) -> list[Tensor]:
+        """The state at the start of a stream: no history."""
+        weight = self.embedding.weight
+        empty = weight.new_empty(batch, 0, weight.shape[1])
+        return [empty for _ in self.layers]
+
+    def forward(
+        self, tokens_BM: Tensor, caches: Sequence[Tensor], reaches: Sequence[int] | None = None
+    ) -> Output:
+        """Read the next block of B streams.
+
+        Args:
+            tokens_BM: token ids.
+            caches: what the previous block returned, or `empty_caches`. A layer's cache holds its
+                past inputs, detached; it may be shorter than a span, but never holds made-up
+                history.
+            reaches: `reaches()`, if known already.
+        """
+        reaches = self.reaches() if reaches is None else reaches
+        hidden_BMD = self.embedding_dropout(self.embedding(tokens_BM))
+        next_caches, penalties, spans = [], [], []
+        for layer, cache_BCD, layer_reach in zip(self.layers, caches, reaches, strict=True):
+            keep = cache_length(layer_reach, self.limit)
+            next_caches.append(torch.cat([cache_BCD, hidden_BMD], dim=1)[:, -keep:].detach())
+            # Further back every head's mask is exactly 0.
+            hidden_BMD, span = layer(
+                hidden_BMD, cache_BCD[:, -layer_reach:], self.position_SK[:layer_reach]
+            )
+            penalties.append(layer.attention.span.penalty(span))
+            if span is not None:
+                spans.append(span.detach().transpose(0, -2).flatten(1).mean(-1))
+        logits_BMV = self.output(self.embedding_dropout(hidden_BMD))
+        return Output(
+            F.log_softmax(logits_BMV, dim=-1),
+            next_caches,
+            torch.stack([torch.as_tensor(p, device=hidden_BMD.device) for p in penalties]).sum(),
+            spans,
+        )
+
+    def current_spans(self) -> Tensor | None:
+        """Spans of all heads now, (L, H), in tokens; None if they differ from token to token."""
+        spans = [span.current() for span in self.spans]
+        known = [span for span in spans if span is not None]
+        return torch.stack(known) if known else None
+
+    def clamp_spans_(self) -> None:
+        """Put every learned span back into [0, limit]; call after each update."""
+        for span in self.spans:
+            span.clamp_()
+
+
+def make_model(
+    model: ModelConfig, span: SpanConfig, vocabulary_size: int, attention: str = "auto"
+) -> Transformer:
+    """The model that a configuration describes, freshly initialised from torch's random state."""
+    return Transformer(
+        vocabulary_size=vocabulary_size,
+        layers=model.layers,
+        dim=model.dim,
+        heads=model.heads,
+        ffn_dim=model.ffn_dim,
+        make_span=lambda: _make_span(span, model),
+        dropout=model.dropout,
+        embedding_dropout=model.embedding_dropout,
+        attention=attention,
+    )
+
+
+def _make_span(span: SpanConfig, model: ModelConfig) -> Span:
+    match span:
+        case FixedSpanConfig():
+            return FixedSpan(model.heads, span.limit)
+        case AdaptiveSpanConfig():
+            return AdaptiveSpan(
+                model.heads, span.limit, span.ramp, span.loss_coefficient, span.initial_fraction
+            )
+        case DynamicSpanConfig():
+            return DynamicSpan(
+                model.dim,
+                model.heads,
+                span.limit,
+                span.ramp,
+                span.loss_coefficient,
+                span.initial_bias,
+            )
+    raise AssertionError(f"no span for {span.kind}")

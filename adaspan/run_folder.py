@@ -1,0 +1,143 @@
+"""One folder a run: everything that is known of it, readable without adaspan.
+
+    config.yaml      resolved; with it the run can be repeated
+    source.json      commit, uncommitted changes, versions, machine
+    status.json      running, done, failed or resumable; step, last error
+    metrics.jsonl    one row a line: the source of truth
+    log.txt          what the terminal showed
+    checkpoints/     see `checkpoint.py`
+    wandb/           see `tracking.py`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from adaspan.errors import UserError
+from adaspan.files import replacing, write_json
+
+Row = dict[str, Any]  # flat; "step" first
+
+
+class RunFolder:
+    """The files of one run, apart from its checkpoints."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.log = path / "log.txt"
+        self._metrics = path / "metrics.jsonl"
+        self._status = path / "status.json"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder against every other process; a killed process lets go of it.
+
+        Raises:
+            UserError: another process trains this run.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                yield
+        except Timeout:
+            raise UserError(
+                f"{self.path}: this very run is being trained by another process; "
+                "wait for it, or change a value"
+            ) from None
+
+    def begin(self, config_yaml: str, data_fingerprint: str) -> None:
+        """Write what describes the run."""
+        with replacing(self.path / "config.yaml") as file:
+            file.write(config_yaml.encode())
+        write_json(self.path / "source.json", _source(data_fingerprint))
+
+    def clear(self) -> None:
+        """Delete all that the run has produced so far."""
+        for path in self.path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != ".lock":
+                path.unlink()
+
+    def status(self) -> dict[str, Any]:
+        """The last status written; empty for a new run."""
+        if not self._status.exists():
+            return {}
+        status: dict[str, Any] = json.loads(self._status.read_text())
+        return status
+
+    def set_status(self, state: str, step: int, **more: Any) -> None:
+        """Replace the status. `state` is running, done, failed or resumable."""
+        write_json(self._status, {"state": state, "step": step, "time": time.time(), **more})
+
+    def data_fingerprint(self) -> str | None:
+        """SHA-256 of the data that the run was begun on; None for a new run."""
+        source = self.path / "source.json"
+        if not source.exists():
+            return None
+        fingerprint: str = json.loads(source.read_text())["data_sha256"]
+        return fingerprint
+
+    def append(self, row: Row) -> None:
+        """Add a row of metrics; it is on the disk when this returns."""
+        with self._metrics.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def rows(self) -> list[Row]:
+        """Every complete row; one that a kill cut short is left out."""
+        if not self._metrics.exists():
+            return []
+        lines = self._metrics.read_text().split("\n")
+        return [json.loads(line) for line in lines[:-1]]  # the last has no newline after it
+
+    def cut_back(self, step: int) -> None:
+        """Drop the rows after `step`, and results of a final evaluation: they will come again."""
+        rows = [row for row in self.rows() if row["step"] <= step and not is_final(row)]
+        with replacing(self._metrics) as file:
+            file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+def is_final(row: Row) -> bool:
+    """Whether this is the row of the final evaluation, which has the last step's number, too."""
+    return any(key.startswith("final/") for key in row)
+
+
+def _source(data_fingerprint: str) -> dict[str, Any]:
+    root = Path(__file__).parent.parent
+    return {
+        "commit": _git(root, "rev-parse", "HEAD"),
+        "diff": _git(root, "diff", "HEAD"),
+        "data_sha256": data_fingerprint,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {
+            name: metadata.version(name)
+            for name in ("torch", "numpy", "hydra-core", "omegaconf", "wandb")
+        },
+    }
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """What git answers; None outside a repository."""
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()

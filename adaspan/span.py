@@ -1,0 +1,169 @@
+"""How far back a head looks, and how that is learned (paper, section 2.2). Nothing more.
+
+Legend: B batch, H heads, M block, D dim. A span z is counted in tokens; `limit` is S, `ramp` is R.
+
+Under the names of the public code: its `AdaptiveMask` (template, `current_val`, ramp, crop to
+shorter inputs) is `soft_mask` here, with `AdaptiveSpan.fraction` as the current value; its
+`AdaptiveSpan` keeps its name: `forward` gives the spans that mask and renormalise a head's
+attention, `penalty` is the L1 loss, `clamp_` is `clamp_param`, `reach` says how much memory can be
+trimmed, and `cache_length` how long the cache must be.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+# A cache is kept this much longer than today's spans reach, so that spans have room to grow.
+_CACHE_BUFFER = 64
+
+
+def soft_mask(distance: Tensor, span: Tensor, ramp: float) -> Tensor:
+    """How much of a key at `distance` a head with `span` sees: m_z(x) = clamp((R + z - x)/R, 0, 1).
+
+    Args:
+        distance: x in tokens; the most recent key has x = 0. Any shape, cropped as one likes.
+        span: z in tokens, broadcastable against `distance`.
+        ramp: R > 0, width of the soft edge, in tokens.
+
+    Returns:
+        Mask in [0, 1], float32 or wider: 1 up to x = z, 0 from x = z + R on (equation 5; x is
+        distance - 1, as in the public code). At both kinks the gradient passes.
+    """
+    return ((ramp + span - distance) / ramp).clamp(0, 1)
+
+
+class Span(Protocol):
+    """What attention needs to know of a span, whichever way it comes about."""
+
+    limit: int
+    ramp: float | None  # None: a hard edge at `limit`, no mask
+
+    def __call__(self, hidden_BMD: Tensor) -> Tensor | None:
+        """Spans z in tokens: shape (H, 1), or (B, H, M) if each token has its own, or None."""
+
+    def penalty(self, span: Tensor | None) -> Tensor | float:
+        """What the training loss pays for `span`, the value of the call above."""
+
+    def clamp_(self) -> None:
+        """Put the parameters back into their range; call after each update."""
+
+    def current(self) -> Tensor | None:
+        """Every head's span now, shape (H,), detached; None if it differs from token to token."""
+
+
+class FixedSpan(nn.Module):
+    """Every head looks back exactly `limit` tokens, at no penalty: the paper's baseline."""
+
+    ramp = None
+
+    def __init__(self, heads: int, limit: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.limit = limit
+
+    def forward(self, hidden_BMD: Tensor) -> None:
+        return None
+
+    def penalty(self, span: Tensor | None) -> float:
+        return 0.0
+
+    def clamp_(self) -> None:
+        pass
+
+    def current(self) -> Tensor:
+        return torch.full((self.heads,), float(self.limit))
+
+
+class AdaptiveSpan(nn.Module):
+    """One learned span a head: z = S * fraction, with fraction in [0, 1] (paper, equations 5 to 7).
+
+    Args:
+        heads: H.
+        limit: S, the longest span, in tokens.
+        ramp: R, in tokens.
+        loss_coefficient: lambda.
+        initial_fraction: where every head starts.
+    """
+
+    def __init__(
+        self,
+        heads: int,
+        limit: int,
+        ramp: float,
+        loss_coefficient: float,
+        initial_fraction: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.limit = limit
+        self.ramp = ramp
+        self.loss_coefficient = loss_coefficient
+        # float32 whatever the precision: in bfloat16 a step at 0.5 of S = 8192 is 32 tokens.
+        self.fraction = nn.Parameter(torch.full((heads,), initial_fraction, dtype=torch.float32))
+
+    def forward(self, hidden_BMD: Tensor) -> Tensor:
+        return (self.limit * self.fraction).unsqueeze(-1)
+
+    def penalty(self, span: Tensor) -> Tensor:
+        """lambda * S * mean(fraction), one layer's share of the loss (paper, equation 7)."""
+        return self.loss_coefficient * span.mean()
+
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        self.fraction.clamp_(0, 1)
+
+    def current(self) -> Tensor:
+        return self.limit * self.fraction.detach()
+
+
+class DynamicSpan(nn.Module):
+    """A span a head and token: z_t = S * sigmoid(v.x_t + b) (paper, section 2.2).
+
+    Args:
+        dim: D, width of the hidden states x_t.
+        heads, limit, ramp, loss_coefficient: as in `AdaptiveSpan`.
+        initial_bias: b at the start; -4 puts every span near 0.018 S.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        limit: int,
+        ramp: float,
+        loss_coefficient: float,
+        initial_bias: float = -4.0,
+    ) -> None:
+        super().__init__()
+        self.limit = limit
+        self.ramp = ramp
+        self.loss_coefficient = loss_coefficient
+        self.gate = nn.Linear(dim, heads)
+        nn.init.constant_(self.gate.bias, initial_bias)
+
+    def forward(self, hidden_BMD: Tensor) -> Tensor:
+        with torch.autocast(hidden_BMD.device.type, enabled=False):  # spans stay float32
+            gate_BMH = torch.sigmoid(self.gate(hidden_BMD.to(self.gate.weight.dtype)))
+        return self.limit * gate_BMH.transpose(1, 2)
+
+    def penalty(self, span: Tensor) -> Tensor:
+        return self.loss_coefficient * span.mean()
+
+    def clamp_(self) -> None:
+        pass
+
+    def current(self) -> None:
+        return None
+
+
+def reach(longest: float, limit: int, ramp: float) -> int:
+    """Past keys that a span of `longest` tokens can see: x = 0 ... floor(z + R), S at the most."""
+    return min(limit, math.floor(longest + ramp) + 1)
+
+
+def cache_length(reach: int, limit: int) -> int:
+    """Past hidden states worth keeping for a layer of this reach: some buffer, S at the most."""
+    return min(limit, reach + _CACHE_BUFFER)

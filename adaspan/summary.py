@@ -1,0 +1,95 @@
+"""The words and figures a run greets with, reports at each evaluation, and ends on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from adaspan.config.schema import RunConfig
+from adaspan.data import Corpus
+from adaspan.flops import Shape, paper_macs_per_token
+from adaspan.run_folder import Row
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+def opening_lines(
+    run: RunConfig, corpus: Corpus, parameters: int, computing: str, folder: Path
+) -> list[str]:
+    """What is about to be trained, on what and where."""
+    model = run.model
+    unit = "characters" if corpus.characters else "bytes"
+    sizes = " / ".join(f"{len(split):,}" for split in (corpus.train, corpus.valid, corpus.test))
+    return [
+        f"run     {folder}",
+        f"model   {parameters / 1e6:.2f}M parameters · {model.layers} layers of {model.dim} · "
+        f"{model.heads} heads · {run.span.kind} span, at most {run.span.limit} tokens",
+        f"data    {corpus.name} · train / valid / test {sizes} {unit} · "
+        f"{corpus.vocabulary_size} symbols",
+        f"device  {computing} · W&B {run.tracking.mode}",
+    ]
+
+
+def evaluation_line(row: Row, steps: int) -> str:
+    """One row of metrics, at an evaluation."""
+    width = len(str(steps))
+    return (
+        f"step {row['step']:>{width}}/{steps} · valid {row['val/bpc']:.3f} bpc · {figures(row)}"
+    )
+
+
+def figures(row: Row) -> str:
+    """What changes from log to log."""
+    return (
+        f"train {row['train/bpc']:.3f} bpc · span mean {row['span/mean']:.0f} "
+        f"max {row['span/max']:.0f} · {row['perf/tokens_per_second'] / 1e3:.1f}k tokens/s"
+    )
+
+
+def closing_lines(
+    run: RunConfig, shape: Shape, final: Row, spans_LH: Sequence[Sequence[float]], folder: Path
+) -> list[str]:
+    """The result: scores, spans, cost, and what to type next.
+
+    Args:
+        run: the configuration.
+        shape: of the model.
+        final: the row of the final evaluation.
+        spans_LH: the spans of the model that was evaluated, in tokens.
+        folder: the run folder.
+    """
+    limit = run.span.limit
+    cost = final["flops/paper_macs_per_token"]
+    fixed_cost = paper_macs_per_token(shape, limit)
+    lines = [
+        "",
+        f"bpc     best {final['best/val_bpc']:.3f} (quick, step {final['best/step']}) · "
+        f"last {final['last/val_bpc']:.3f} (quick) · "
+        f"valid {final['final/valid_bpc']:.3f} · test {final['final/test_bpc']:.3f}",
+        f"spans   a bar a head, 0 to {limit} tokens",
+        *(f"        {line}" for line in span_picture(spans_LH, limit)),
+        f"FLOPs   {_si(cost)} a token (multiply-adds, as the paper counts); "
+        f"fixed span {limit}: {_si(fixed_cost)}, {fixed_cost / cost:.2f} times as many",
+        f"folder  {folder}",
+        f"next    python launch.py --config-path {folder.resolve()} --config-name config "
+        f"train.seed={run.train.seed + 1}",
+    ]
+    return lines
+
+
+def span_picture(spans_LH: Sequence[Sequence[float]], limit: int) -> list[str]:
+    """One line a layer, one bar a head, tall as its span on the scale 0 ... limit."""
+    width = len(str(len(spans_LH) - 1))
+    lines = []
+    for layer, spans in enumerate(spans_LH):
+        bars = "".join(_BARS[min(7, int(8 * span / limit))] for span in spans)
+        mean = sum(spans) / len(spans)
+        lines.append(f"layer {layer:>{width}}  {bars}  mean {mean:.1f}  max {max(spans):.1f}")
+    return lines
+
+
+def _si(count: float) -> str:
+    for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= factor:
+            return f"{count / factor:.2f}{letter}"
+    return f"{count:.0f}"

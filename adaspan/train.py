@@ -1,0 +1,338 @@
+"""Train one run from its configuration to its final score, through any number of interruptions."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+
+from adaspan.checkpoint import Checkpoints
+from adaspan.config.compose import to_yaml
+from adaspan.config.identity import run_id, run_name
+from adaspan.config.schema import RunConfig
+from adaspan.data import Corpus, Tokens, open_source, prepare
+from adaspan.device import autocast, choose_device, peak_memory_gb
+from adaspan.distributed import Processes, joined, local_rank
+from adaspan.errors import RunError, UserError
+from adaspan.evaluate import Piece, Score, bits, evaluate, sample, whole_text
+from adaspan.flops import paper_macs_per_token
+from adaspan.run_folder import Row, RunFolder
+from adaspan.signals import StopRequest, stop_request
+from adaspan.summary import closing_lines, evaluation_line, figures, opening_lines
+from adaspan.terminal import Terminal
+from adaspan.tracking import Tracker
+from adaspan.trainer import Trainer
+
+# Evaluation reads longer blocks than training where that is faster; the score is the same.
+_EVALUATION_BLOCK = 128
+
+
+def train(run: RunConfig) -> None:
+    """Train a run, or go on with it where it was stopped; say so if it is done already.
+
+    Raises:
+        UserError: a value that only this machine or the data can refuse.
+        RunError: the run failed; its status says why.
+        SystemExit: a signal stopped it after its state was saved; 128 + the signal's number.
+    """
+    device = choose_device(run.train.device, local_rank())
+    with joined(device) as processes, stop_request() as stop:
+        _check_batch(run, processes)
+        corpus = _load_corpus(run, processes)
+        folder = RunFolder(Path(run.output_dir) / run_name(run))
+        with folder.held() if processes.is_first else nullcontext():
+            if processes.is_first and run.train.restart:
+                folder.clear()
+            done = processes.is_first and _is_done(folder, corpus)
+            if not processes.largest(int(done)):
+                _Session(run, corpus, device, processes, stop, folder).train()
+
+
+def _check_batch(run: RunConfig, processes: Processes) -> None:
+    rows = processes.rows(run.train.batch_size)
+    if (rows.stop - rows.start) % run.train.micro_batches:
+        raise UserError(
+            f"train.micro_batches={run.train.micro_batches}: must divide each process's share, "
+            f"{rows.stop - rows.start} of train.batch_size={run.train.batch_size}"
+        )
+
+
+def _load_corpus(run: RunConfig, processes: Processes) -> Corpus:
+    source = open_source(run.data, Path(run.data_dir))
+    if processes.is_first:
+        prepare(source, Path(run.data_dir))
+    processes.wait_for_all()
+    corpus = prepare(source, Path(run.data_dir))
+    corpus.require_blocks(run.train.batch_size, run.train.block_size)
+    return corpus
+
+
+def _is_done(folder: RunFolder, corpus: Corpus) -> bool:
+    """Whether nothing is left to do, which is then said; refuses data that have changed since."""
+    before = folder.data_fingerprint()
+    if before not in (None, corpus.fingerprint):
+        raise UserError(
+            f"{folder.path}: this run was begun on other data (sha256 {before}, now "
+            f"{corpus.fingerprint}); train.restart=true starts over"
+        )
+    status = folder.status()
+    if status.get("state") != "done":
+        return False
+    print(
+        f"done already: {folder.path} · valid {status['valid_bpc']:.3f} bpc · "
+        f"test {status['test_bpc']:.3f} bpc · train.restart=true starts over"
+    )
+    return True
+
+
+class _Session:
+    """One process's time with a run, from its start or resume to its end or interruption."""
+
+    def __init__(
+        self,
+        run: RunConfig,
+        corpus: Corpus,
+        device: torch.device,
+        processes: Processes,
+        stop: StopRequest,
+        folder: RunFolder,
+    ) -> None:
+        self._run = run
+        self._corpus = corpus
+        self._device = device
+        self._processes = processes
+        self._stop = stop
+        self._folder = folder
+        self._checkpoints = Checkpoints(folder.checkpoints)
+        self._trainer = Trainer(run, corpus, device, processes)
+        self._tracker: Tracker | None = None  # on the first process only
+        self._clock = _Clock()
+        self._tokens_read = 0  # when the clock was last read
+
+    def train(self) -> None:
+        """Everything, with the status kept true whatever happens."""
+        log = self._folder.log if self._processes.is_first else None
+        with Terminal(log, self._run.train.steps) as self._terminal:
+            try:
+                self._resume()
+                self._loop()
+                self._finish()
+            except _Stopped as stopped:
+                self._end("resumable")
+                self._terminal.line(
+                    f"stopped at step {self._trainer.step}, all saved; "
+                    "the same command goes on from there"
+                )
+                raise SystemExit(128 + stopped.signal) from None
+            except (Exception, KeyboardInterrupt) as error:
+                lines = str(error).splitlines() or [""]
+                self._end("failed", error=type(error).__name__, message=lines[-1])
+                raise
+
+    def _resume(self) -> None:
+        state = self._checkpoints.load_newest()
+        if state is not None:
+            self._trainer.load(state)
+        step = self._trainer.step
+        self._tokens_read = self._trainer.tokens
+        if self._processes.largest(step) != step:
+            raise RunError(f"{self._folder.path}: the processes see different checkpoints")
+        if not self._processes.is_first:
+            return
+        if state is None:
+            self._folder.begin(to_yaml(self._run), self._corpus.fingerprint)
+        self._folder.cut_back(step)
+        self._folder.set_status("running", step)
+        for line in opening_lines(
+            self._run,
+            self._corpus,
+            sum(p.numel() for p in self._trainer.model.parameters()),
+            f"{self._device} · {str(self._trainer.precision).removeprefix('torch.')} · "
+            f"attention {self._trainer.model.attention}",
+            self._folder.path,
+        ):
+            self._terminal.line(line)
+        if step:
+            self._terminal.line(f"going on from step {step}")
+        self._tracker = Tracker(
+            mode=self._run.tracking.mode,
+            project=self._run.tracking.project,
+            entity=self._run.tracking.entity,
+            folder=self._folder.path,
+            run_id=run_id(self._run),
+            config=dataclasses.asdict(self._run),
+            earlier=self._folder.rows(),
+        )
+
+    def _loop(self) -> None:
+        train = self._run.train
+        self._terminal.start_bar(self._trainer.step)
+        self._clock.go()
+        while self._trainer.step < train.steps:
+            self._trainer.update()
+            step = self._trainer.step
+            self._terminal.advance(step)
+            last = step == train.steps
+            evaluates = last or step % train.eval_every == 0
+            if evaluates or step % train.log_every == 0:
+                row = self._training_row()
+                self._terminal.show_figures(figures(row))
+                if evaluates:
+                    row |= self._evaluation_row()
+                    self._terminal.line(evaluation_line(row, train.steps))
+                self._record(row)
+            stop = self._processes.largest(self._stop.signal)
+            if stop or last or step % train.checkpoint_every == 0:
+                self._save()
+            if stop:
+                raise _Stopped(stop)
+            self._clock.go()
+        self._terminal.stop_bar()
+
+    def _training_row(self) -> Row:
+        trainer = self._trainer
+        losses = trainer.take_losses()  # waits for the device
+        seconds = self._clock.read()
+        tokens = trainer.tokens - self._tokens_read
+        self._tokens_read = trainer.tokens
+        return {
+            "step": trainer.step,
+            "tokens": trainer.tokens,
+            "train/bpc": bits(losses.double().mean().item()),
+            "train/learning_rate": trainer.rate,
+            "perf/tokens_per_second": tokens / seconds,
+            "perf/memory_gb": peak_memory_gb(self._device),
+            **_span_figures(trainer),
+            "flops/executed_per_token": trainer.flops_per_token,
+            "flops/executed_training": trainer.flops,
+        }
+
+    def _evaluation_row(self) -> Row:
+        """Quick score, and every head's span; keeps the weights if they are the best so far."""
+        valid = self._corpus.valid
+        pieces = sample(len(valid), self._run.train.eval_fraction, self._run.span.limit)
+        bpc = self._score(valid, pieces).bits_per_token
+        if bpc < self._trainer.best_bpc:
+            self._trainer.best_bpc, self._trainer.best_step = bpc, self._trainer.step
+            if self._processes.is_first:
+                self._checkpoints.save_best(self._trainer.best_state())
+        row: Row = {"val/bpc": bpc}
+        for layer, spans in enumerate(self._trainer.spans_LH.tolist()):
+            for head, span in enumerate(spans):
+                row[f"span/layer_{layer:02d}/head_{head}"] = span
+        return row
+
+    def _score(self, tokens: Tokens, pieces: list[Piece]) -> Score:
+        """The cost of `pieces`, shared among the processes. Breaks off if a signal asks for it."""
+        with autocast(self._device, self._trainer.precision):
+            own = evaluate(
+                self._trainer.model,
+                tokens,
+                pieces[self._processes.rank :: self._processes.count],
+                batch_size=self._run.train.batch_size,
+                block_size=max(self._run.train.block_size, _EVALUATION_BLOCK),
+                device=self._device,
+                after_block=self._stop_if_finishing,
+            )
+        nats, count = self._processes.sum(torch.tensor([own.nats, own.tokens], dtype=torch.float64))
+        return Score(nats.item(), int(count))
+
+    def _stop_if_finishing(self) -> None:
+        # In mid-training the loop itself stops, after the row and the checkpoint of its step.
+        if self._stop.signal and self._trainer.step == self._run.train.steps:
+            raise _Stopped(self._stop.signal)
+
+    def _record(self, row: Row) -> None:
+        if self._tracker:
+            self._folder.append(row)
+            self._tracker.log(row)
+            self._folder.set_status("running", row["step"])
+
+    def _save(self) -> None:
+        self._clock.pause()
+        state = self._trainer.state()
+        if state is not None:
+            self._checkpoints.save(self._trainer.step, state)
+
+    def _finish(self) -> None:
+        """Score the best weights on the whole of valid and test, and close the run."""
+        trainer, corpus = self._trainer, self._corpus
+        trainer.load_best(self._checkpoints.load_best())
+        history = sum(trainer.model.reaches())
+        scores = {}
+        for split, tokens in (("valid", corpus.valid), ("test", corpus.test)):
+            pieces = whole_text(len(tokens), history, self._run.train.batch_size)
+            scores[split] = self._score(tokens, pieces).bits_per_token
+        if not self._tracker:
+            return
+        last = self._folder.rows()[-1]
+        final: Row = {
+            "step": trainer.step,
+            "final/valid_bpc": scores["valid"],
+            "final/test_bpc": scores["test"],
+            "best/val_bpc": trainer.best_bpc,
+            "best/step": trainer.best_step,
+            "last/val_bpc": last["val/bpc"],
+            **_span_figures(trainer),
+        }
+        self._folder.append(final)
+        summary = {key.replace("/", "_"): value for key, value in final.items() if key != "step"}
+        self._tracker.finish(summary)
+        self._folder.set_status(
+            "done", trainer.step, valid_bpc=scores["valid"], test_bpc=scores["test"]
+        )
+        for line in closing_lines(
+            self._run, trainer.shape, final, trainer.spans_LH.tolist(), self._folder.path
+        ):
+            self._terminal.line(line)
+
+    def _end(self, state: str, **more: str) -> None:
+        """Leave before the run is done."""
+        if self._processes.is_first:
+            self._folder.set_status(state, self._trainer.step, **more)
+            if self._tracker:
+                self._tracker.finish()
+
+
+def _span_figures(trainer: Trainer) -> Row:
+    spans_LH = trainer.spans_LH
+    mean = spans_LH.mean().item()
+    return {
+        "span/mean": mean,
+        "span/max": spans_LH.max().item(),
+        "flops/paper_macs_per_token": paper_macs_per_token(trainer.shape, mean),
+    }
+
+
+class _Stopped(Exception):
+    """A signal asked to leave, and everything is saved."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(signal)
+        self.signal = signal
+
+
+class _Clock:
+    """Time spent on updates: it runs from `go` to the next `pause`, as often as need be."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._seconds = 0.0
+
+    def go(self) -> None:
+        if self._since is None:
+            self._since = time.perf_counter()
+
+    def pause(self) -> None:
+        if self._since is not None:
+            self._seconds += time.perf_counter() - self._since
+            self._since = None
+
+    def read(self) -> float:
+        """Pause; the seconds since it was last read."""
+        self.pause()
+        seconds, self._seconds = self._seconds, 0.0
+        return seconds

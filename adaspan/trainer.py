@@ -1,0 +1,227 @@
+"""One update after another: model, optimizer, streams, caches, and all that a checkpoint holds."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from adaspan import flops
+from adaspan.checkpoint import State
+from adaspan.config.schema import DynamicSpanConfig, RunConfig
+from adaspan.data import Corpus, Position, Streams
+from adaspan.device import autocast, choose_precision
+from adaspan.distributed import Processes
+from adaspan.errors import RunError
+from adaspan.model import Transformer, make_model
+from adaspan.optim import clip_gradients, learning_rate, make_optimizer, set_learning_rate
+
+
+class Trainer:
+    """The state of a run between two updates, and how to make the next one.
+
+    Nothing in `update` waits for a GPU but one read of the spans.
+
+    Args:
+        run: the configuration.
+        corpus: the data.
+        device: where to compute.
+        processes: those that train together.
+    """
+
+    def __init__(
+        self, run: RunConfig, corpus: Corpus, device: torch.device, processes: Processes
+    ) -> None:
+        self._run = run
+        self._device = device
+        self._processes = processes
+        self._rows = processes.rows(run.train.batch_size)
+        self.precision = choose_precision(run.train.precision, device)
+        torch.manual_seed(run.train.seed)  # the same weights on every process and device
+        self.model: Transformer = make_model(
+            run.model, run.span, corpus.vocabulary_size, run.train.attention
+        ).to(device)
+        torch.manual_seed(run.train.seed + processes.rank + 1)  # but dropout of one's own
+        self._forward: Any = torch.compile(self.model) if run.train.compile else self.model
+        self._parameters = list(self.model.parameters())
+        self._optimizer = make_optimizer(run.optimizer, self._parameters)
+        self._streams = Streams(
+            corpus.train,
+            run.train.batch_size,
+            run.train.block_size,
+            run.train.seed,
+            self._rows,
+        )
+        self._caches = self.model.empty_caches(self._rows.stop - self._rows.start)
+        self._losses: list[Tensor] = []  # a mean of each update since `take_losses`; on the device
+        self.shape = flops.Shape(
+            layers=run.model.layers,
+            dim=run.model.dim,
+            ffn_dim=run.model.ffn_dim,
+            vocabulary_size=corpus.vocabulary_size,
+            span_gates=run.model.heads if isinstance(run.span, DynamicSpanConfig) else 0,
+        )
+        self.step = 0
+        self.flops = 0  # executed so far, by all processes
+        self.flops_per_token = 0.0  # executed by the forward pass of the last update
+        self._mean_spans_LH = torch.zeros(run.model.layers, run.model.heads)  # in the last update
+        self.best_bpc = math.inf
+        self.best_step = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the updates so far have learned from, over all processes."""
+        return self.step * self._run.train.batch_size * self._run.train.block_size
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the last update."""
+        return learning_rate(self._run.optimizer, max(1, self.step), self._run.train.steps)
+
+    @property
+    def spans_LH(self) -> Tensor:
+        """Every head's span in tokens; dynamic spans as their means over the last block."""
+        current = self.model.current_spans()
+        return self._mean_spans_LH if current is None else current
+
+    def update(self) -> None:
+        """Learn from the next block of every stream."""
+        block = self._streams.next_block()
+        if block.starts_anew:
+            self._caches = self.model.empty_caches(len(block.inputs_BM))
+        inputs_BM = self._to_device(block.inputs_BM)
+        targets_BM = self._to_device(block.targets_BM)
+        reaches = self.model.reaches()
+        self._count_flops(reaches)
+
+        pieces = self._run.train.micro_batches
+        size = len(inputs_BM) // pieces
+        losses, spans, caches = [], [], []
+        for i in range(pieces):
+            part = slice(i * size, (i + 1) * size)
+            with autocast(self._device, self.precision):
+                output = self._forward(
+                    inputs_BM[part], [cache[part] for cache in self._caches], reaches
+                )
+                loss = F.nll_loss(output.log_probs_BMV.flatten(0, 1), targets_BM[part].flatten())
+            ((loss + output.penalty) / pieces).backward()
+            losses.append(loss.detach())
+            spans += [torch.stack(output.mean_spans)] if output.mean_spans else []
+            caches.append(output.caches)
+        self._caches = [torch.cat(parts) for parts in zip(*caches, strict=True)]
+        self._losses.append(torch.stack(losses).mean())
+        if spans:
+            self._mean_spans_LH = torch.stack(spans).mean(0)
+
+        self._processes.average_gradients(self._parameters)
+        self.step += 1
+        set_learning_rate(self._optimizer, self.rate)
+        clip_gradients(self._run.optimizer, self._parameters)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        self.model.clamp_spans_()
+
+    def take_losses(self) -> Tensor:
+        """Mean loss of each update since the last call, in nats a token, over all processes.
+
+        Raises:
+            RunError: one of them is not finite.
+        """
+        losses = self._shared_losses()
+        self._losses = []
+        return losses
+
+    def _shared_losses(self) -> Tensor:
+        own = torch.stack(self._losses).cpu() if self._losses else torch.empty(0)
+        losses = self._processes.sum(own) / self._processes.count
+        for i in (~losses.isfinite()).nonzero().flatten().tolist()[:1]:
+            self._fail(self.step - len(losses) + 1 + i, f"the loss is {losses[i].item()}")
+        return losses
+
+    def state(self) -> State | None:
+        """What a checkpoint holds, on the first process; None on the others. All must call it.
+
+        Raises:
+            RunError: a loss or a weight is not finite.
+        """
+        losses = self._shared_losses()
+        finite = torch.stack([p.detach().isfinite().all() for p in self._parameters]).all()
+        if not finite:
+            self._fail(self.step, "a weight is no longer finite")
+        caches = [self._processes.gather(cache.cpu()) for cache in self._caches]
+        random = self._processes.gather(torch.get_rng_state())
+        random_gpu = (
+            self._processes.gather(torch.cuda.get_rng_state(self._device))
+            if self._device.type == "cuda"
+            else []
+        )
+        if not self._processes.is_first:
+            return None
+        return {
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "streams": {
+                "epoch": self._streams.position.epoch,
+                "offset": self._streams.position.offset,
+            },
+            "caches": [torch.cat(parts) for parts in caches],
+            "random": random,
+            "random_gpu": random_gpu,
+            "losses": losses,
+            "flops": self.flops,
+            "best_bpc": self.best_bpc,
+            "best_step": self.best_step,
+        }
+
+    def load(self, state: State) -> None:
+        """Go on from what `state` gave; every process takes its part."""
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._streams.position = Position(**state["streams"])
+        self._caches = [cache[self._rows].to(self._device) for cache in state["caches"]]
+        if len(state["random"]) == self._processes.count:
+            torch.set_rng_state(state["random"][self._processes.rank])
+        if len(state["random_gpu"]) == self._processes.count and self._device.type == "cuda":
+            torch.cuda.set_rng_state(state["random_gpu"][self._processes.rank], self._device)
+        self._losses = list(state["losses"].to(self._device))
+        self.flops = state["flops"]
+        self.best_bpc = state["best_bpc"]
+        self.best_step = state["best_step"]
+
+    def best_state(self) -> State:
+        """What the checkpoint of the best weights holds."""
+        return {"step": self.step, "model": self.model.state_dict(), "spans": self._mean_spans_LH}
+
+    def load_best(self, state: State) -> None:
+        """Take the weights of `best_state`, to evaluate them."""
+        self.model.load_state_dict(state["model"])
+        self._mean_spans_LH = state["spans"].to(self._device)
+
+    def _fail(self, step: int, what: str) -> None:
+        rate = learning_rate(self._run.optimizer, step, self._run.train.steps)
+        raise RunError(
+            f"step {step}: {what} (learning rate {rate:g}); the last good checkpoint is kept, "
+            "try a lower optimizer.lr"
+        )
+
+    def _count_flops(self, reaches: list[int]) -> None:
+        train = self._run.train
+        keys = [
+            min(cache.shape[1], reach) + train.block_size
+            for cache, reach in zip(self._caches, reaches, strict=True)
+        ]
+        forward = flops.forward_flops(self.shape, train.block_size, keys, reaches)
+        self.flops_per_token = forward / train.block_size
+        self.flops += train.batch_size * flops.training_flops(
+            self.shape, train.block_size, keys, reaches
+        )
+
+    def _to_device(self, tokens: Tensor) -> Tensor:
+        if self._device.type == "cuda":  # pinned, the copy does not wait
+            return tokens.pin_memory().to(self._device, non_blocking=True)
+        return tokens

@@ -1,0 +1,25 @@
+"""Train one run: `python launch.py key=value ...`. Hydra composes `conf/`, adaspan does the rest.
+
+`python launch.py --help` shows the groups and the keys that matter.
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from adaspan.config.compose import register_schemas, to_run_config, user_errors
+from adaspan.errors import reported_in_one_line
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+@reported_in_one_line()
+def main(composed: DictConfig) -> None:
+    run = to_run_config(composed)
+    from adaspan.train import train  # imports torch: not needed for --help or to find a mistake
+
+    train(run)
+
+
+if __name__ == "__main__":
+    register_schemas()
+    with user_errors():
+        main()
