@@ -1,7 +1,7 @@
 """Checkpoints: written whole or not at all, read without running anything that is in them.
 
-    checkpoints/step_00000400.pt    the last two: all that going on needs
-    checkpoints/best.pt             the weights with the best quick evaluation
+checkpoints/step_00000400.pt    the last two: all that going on needs
+checkpoints/best.pt             the weights with the best quick evaluation
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from adaspan.errors import UserError
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those that train the run together."""
+    """The processes that train a run together, seen from one of them."""
 
     rank: int = 0
     count: int = 1
@@ -56,7 +56,7 @@ class Processes:
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         distributed.all_reduce(flat)
         flat /= self.count
-        parts = flat.split([gradient.numel() for gradient in gradients])
+        parts = torch.split(flat, [gradient.numel() for gradient in gradients])
         torch._foreach_copy_(
             gradients, [p.view_as(g) for p, g in zip(parts, gradients, strict=True)]
         )
@@ -81,7 +81,8 @@ class Processes:
 
     def gather(self, part: Tensor) -> list[Tensor]:
         """The same-shaped CPU tensors of all processes, in the order of their ranks; at the first
-        process only, elsewhere an empty list."""
+        process only, elsewhere an empty list.
+        """
         if self.count == 1:
             return [part]
         part = part.contiguous()

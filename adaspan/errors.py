@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,10 +22,14 @@ class RunError(Exception):
 
 @contextmanager
 def reported_in_one_line() -> Iterator[None]:
-    """Turn the errors above into lines on stderr and an exit code; let real bugs show their trace."""
+    """Turn the errors above into lines on stderr and an exit code; real bugs show their trace.
+
+    Of several processes that train together, the first speaks for all.
+    """
     try:
         yield
     except (UserError, RunError) as error:
-        for line in str(error).splitlines():
-            print(f"adaspan: error: {line}", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":
+            for line in str(error).splitlines():
+                print(f"adaspan: error: {line}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None

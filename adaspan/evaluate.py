@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -57,10 +58,7 @@ def whole_text(length: int, history: int, batch_size: int) -> list[Piece]:
     """
     pieces = max(1, min(batch_size, length // (4 * history + 1)))
     bounds = [length * i // pieces for i in range(pieces + 1)]
-    return [
-        Piece(max(0, first - history - 1), first, end)
-        for first, end in zip(bounds, bounds[1:], strict=False)
-    ]
+    return [Piece(max(0, first - history - 1), first, end) for first, end in pairwise(bounds)]
 
 
 def sample(length: int, fraction: float, history: int) -> list[Piece]:

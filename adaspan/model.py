@@ -75,7 +75,8 @@ class MultiHeadAttention(nn.Module):
         return torch.cat([project(cache_BCD), project(hidden_BMD)], dim=1)
 
     def _split_heads(self, x_BCD: Tensor) -> Tensor:
-        return x_BCD.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        batch, count, dim = x_BCD.shape
+        return x_BCD.view(batch, count, self.heads, dim // self.heads).transpose(1, 2)
 
 
 class FeedForward(nn.Module):
@@ -165,7 +166,11 @@ class Transformer(nn.Module):
 
     @property
     def spans(self) -> list[Span]:
-        return [cast(TransformerLayer, layer).attention.span for layer in self.layers]
+        """The span of each layer."""
+        return [layer.attention.span for layer in self._typed_layers()]
+
+    def _typed_layers(self) -> list[TransformerLayer]:
+        return cast(list[TransformerLayer], list(self.layers))
 
     def reaches(self) -> list[int]:
         """Past keys that each layer's longest head sees now.
@@ -205,7 +210,9 @@ class Transformer(nn.Module):
         reaches = self.reaches() if reaches is None else reaches
         hidden_BMD = self.embedding_dropout(self.embedding(tokens_BM))
         next_caches, penalties, spans = [], [], []
-        for layer, cache_BCD, layer_reach in zip(self.layers, caches, reaches, strict=True):
+        for layer, cache_BCD, layer_reach in zip(
+            self._typed_layers(), caches, reaches, strict=True
+        ):
             keep = cache_length(layer_reach, self.limit)
             next_caches.append(torch.cat([cache_BCD, hidden_BMD], dim=1)[:, -keep:].detach())
             # Further back every head's mask is exactly 0.

@@ -1,12 +1,12 @@
 """One folder a run: everything that is known of it, readable without adaspan.
 
-    config.yaml      resolved; with it the run can be repeated
-    source.json      commit, uncommitted changes, versions, machine
-    status.json      running, done, failed or resumable; step, last error
-    metrics.jsonl    one row a line: the source of truth
-    log.txt          what the terminal showed
-    checkpoints/     see `checkpoint.py`
-    wandb/           see `tracking.py`
+config.yaml      resolved; with it the run can be repeated
+source.json      commit, uncommitted changes, versions, machine
+status.json      running, done, failed or resumable; step, last error
+metrics.jsonl    one row a line: the source of truth
+log.txt          what the terminal showed
+checkpoints/     see `checkpoint.py`
+wandb/           see `tracking.py`
 """
 
 from __future__ import annotations

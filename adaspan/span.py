@@ -12,7 +12,6 @@ trimmed, and `cache_length` how long the cache must be.
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -36,34 +35,41 @@ def soft_mask(distance: Tensor, span: Tensor, ramp: float) -> Tensor:
     return ((ramp + span - distance) / ramp).clamp(0, 1)
 
 
-class Span(Protocol):
-    """What attention needs to know of a span, whichever way it comes about."""
+class Span(nn.Module):
+    """What attention needs to know of a layer's spans, whichever way they come about.
 
-    limit: int
-    ramp: float | None  # None: a hard edge at `limit`, no mask
+    Args:
+        limit: S, the longest span, in tokens.
+        ramp: R, in tokens; None: a hard edge at the limit, no mask.
+    """
 
-    def __call__(self, hidden_BMD: Tensor) -> Tensor | None:
-        """Spans z in tokens: shape (H, 1), or (B, H, M) if each token has its own, or None."""
+    def __init__(self, limit: int, ramp: float | None) -> None:
+        super().__init__()
+        self.limit = limit
+        self.ramp = ramp
+
+    def forward(self, hidden_BMD: Tensor) -> Tensor | None:
+        """Spans z in tokens: (H, 1), or (B, H, M) if each token has its own; None: no mask."""
+        raise NotImplementedError
 
     def penalty(self, span: Tensor | None) -> Tensor | float:
-        """What the training loss pays for `span`, the value of the call above."""
+        """What the training loss pays for `span`, the value of `forward`."""
+        raise NotImplementedError
+
+    def current(self) -> Tensor | None:
+        """Every head's span now, shape (H,), detached; None if it differs from token to token."""
+        raise NotImplementedError
 
     def clamp_(self) -> None:
         """Put the parameters back into their range; call after each update."""
 
-    def current(self) -> Tensor | None:
-        """Every head's span now, shape (H,), detached; None if it differs from token to token."""
 
-
-class FixedSpan(nn.Module):
+class FixedSpan(Span):
     """Every head looks back exactly `limit` tokens, at no penalty: the paper's baseline."""
 
-    ramp = None
-
     def __init__(self, heads: int, limit: int) -> None:
-        super().__init__()
+        super().__init__(limit, ramp=None)
         self.heads = heads
-        self.limit = limit
 
     def forward(self, hidden_BMD: Tensor) -> None:
         return None
@@ -71,14 +77,11 @@ class FixedSpan(nn.Module):
     def penalty(self, span: Tensor | None) -> float:
         return 0.0
 
-    def clamp_(self) -> None:
-        pass
-
     def current(self) -> Tensor:
         return torch.full((self.heads,), float(self.limit))
 
 
-class AdaptiveSpan(nn.Module):
+class AdaptiveSpan(Span):
     """One learned span a head: z = S * fraction, with fraction in [0, 1] (paper, equations 5 to 7).
 
     Args:
@@ -97,9 +100,7 @@ class AdaptiveSpan(nn.Module):
         loss_coefficient: float,
         initial_fraction: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.limit = limit
-        self.ramp = ramp
+        super().__init__(limit, ramp)
         self.loss_coefficient = loss_coefficient
         # float32 whatever the precision: in bfloat16 a step at 0.5 of S = 8192 is 32 tokens.
         self.fraction = nn.Parameter(torch.full((heads,), initial_fraction, dtype=torch.float32))
@@ -107,8 +108,9 @@ class AdaptiveSpan(nn.Module):
     def forward(self, hidden_BMD: Tensor) -> Tensor:
         return (self.limit * self.fraction).unsqueeze(-1)
 
-    def penalty(self, span: Tensor) -> Tensor:
-        """lambda * S * mean(fraction), one layer's share of the loss (paper, equation 7)."""
+    def penalty(self, span: Tensor | None) -> Tensor:
+        """Lambda * S * mean(fraction), one layer's share of the loss (paper, equation 7)."""
+        assert span is not None
         return self.loss_coefficient * span.mean()
 
     @torch.no_grad()
@@ -119,7 +121,7 @@ class AdaptiveSpan(nn.Module):
         return self.limit * self.fraction.detach()
 
 
-class DynamicSpan(nn.Module):
+class DynamicSpan(Span):
     """A span a head and token: z_t = S * sigmoid(v.x_t + b) (paper, section 2.2).
 
     Args:
@@ -137,9 +139,7 @@ class DynamicSpan(nn.Module):
         loss_coefficient: float,
         initial_bias: float = -4.0,
     ) -> None:
-        super().__init__()
-        self.limit = limit
-        self.ramp = ramp
+        super().__init__(limit, ramp)
         self.loss_coefficient = loss_coefficient
         self.gate = nn.Linear(dim, heads)
         nn.init.constant_(self.gate.bias, initial_bias)
@@ -149,11 +149,9 @@ class DynamicSpan(nn.Module):
             gate_BMH = torch.sigmoid(self.gate(hidden_BMD.to(self.gate.weight.dtype)))
         return self.limit * gate_BMH.transpose(1, 2)
 
-    def penalty(self, span: Tensor) -> Tensor:
+    def penalty(self, span: Tensor | None) -> Tensor:
+        assert span is not None
         return self.loss_coefficient * span.mean()
-
-    def clamp_(self) -> None:
-        pass
 
     def current(self) -> None:
         return None

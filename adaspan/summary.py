@@ -33,9 +33,7 @@ def opening_lines(
 def evaluation_line(row: Row, steps: int) -> str:
     """One row of metrics, at an evaluation."""
     width = len(str(steps))
-    return (
-        f"step {row['step']:>{width}}/{steps} · valid {row['val/bpc']:.3f} bpc · {figures(row)}"
-    )
+    return f"step {row['step']:>{width}}/{steps} · valid {row['val/bpc']:.3f} bpc · {figures(row)}"
 
 
 def figures(row: Row) -> str:
@@ -61,7 +59,7 @@ def closing_lines(
     limit = run.span.limit
     cost = final["flops/paper_macs_per_token"]
     fixed_cost = paper_macs_per_token(shape, limit)
-    lines = [
+    return [
         "",
         f"bpc     best {final['best/val_bpc']:.3f} (quick, step {final['best/step']}) · "
         f"last {final['last/val_bpc']:.3f} (quick) · "
@@ -74,7 +72,6 @@ def closing_lines(
         f"next    python launch.py --config-path {folder.resolve()} --config-name config "
         f"train.seed={run.train.seed + 1}",
     ]
-    return lines
 
 
 def span_picture(spans_LH: Sequence[Sequence[float]], limit: int) -> list[str]:

@@ -1,5 +1,6 @@
 """What a run shows: a live bar and lines on a terminal, plain lines in a file, and the same lines
-in the run folder's log. Only the first process speaks."""
+in the run folder's log. Only the first process speaks.
+"""
 
 from __future__ import annotations
 
@@ -73,4 +74,3 @@ class Terminal(logging.Handler):
 
     def stop_bar(self) -> None:
         self._bar.stop()
-

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from adaspan.run_folder import Row
 
@@ -108,7 +108,7 @@ class Tracker:
             self._run = None
 
 
-def _settings(mode: str) -> Any:
+def _settings(mode: Literal["online", "offline"]) -> Any:
     import wandb
 
     return wandb.Settings(

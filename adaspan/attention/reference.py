@@ -15,6 +15,8 @@ from adaspan.span import soft_mask
 
 # Keeps log(mask) finite where the mask is 0; such a key's weight is 1e-30 of what it would be.
 _TINY = 1e-30
+# In place of -inf, which would make a query without any key NaN.
+_INVISIBLE = -1e30
 
 
 def attend_reference(
@@ -44,15 +46,13 @@ def attend_reference(
     scores_BHMC = content_BHMC + position_BHMS.gather(-1, index_BHMC)
     scores_BHMC = at_least_float32(scores_BHMC) / math.sqrt(query_BHMK.shape[-1])
 
+    log_mask = scores_BHMC.new_zeros(())
     if span is not None:
         assert ramp is not None, "a span needs a ramp"
-        mask_BHMC = soft_mask(x_MC, span.unsqueeze(-1), ramp)
-        scores_BHMC = scores_BHMC + torch.log(mask_BHMC + _TINY)
-
-    # The lowest number rather than -inf: a query without any key must not become NaN.
-    lowest = torch.finfo(scores_BHMC.dtype).min
-    weights_BHMC = scores_BHMC.masked_fill(~visible_MC, lowest).softmax(-1)
-    weights_BHMC = weights_BHMC.masked_fill(~visible_MC, 0)
+        log_mask = torch.log(soft_mask(x_MC, span.unsqueeze(-1), ramp) + _TINY)
+    weights_BHMC = (scores_BHMC + log_mask.masked_fill(~visible_MC, _INVISIBLE)).softmax(-1)
+    if keys == block:  # no cache: the first query has no key
+        weights_BHMC = weights_BHMC.masked_fill(~visible_MC, 0)
     weights_BHMC = F.dropout(weights_BHMC, dropout)
     return weights_BHMC.to(value_BHCK.dtype) @ value_BHCK
 

@@ -136,7 +136,7 @@ def _keys(schema_class: Any) -> list[str]:
 
 def _added_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
     """Keys that `+key=value` or a YAML file smuggled past the schema."""
-    for key in node:
+    for key in map(str, node):
         full_key = f"{prefix}{key}"
         if key not in _keys(OmegaConf.get_type(node)):
             yield _unknown_key(full_key, OmegaConf.get_type(node))
@@ -146,7 +146,8 @@ def _added_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
 
 def to_yaml(run: schema.RunConfig) -> str:
     """The resolved configuration as a YAML file that Hydra can compose by itself: it repeats the
-    run with `--config-path FOLDER --config-name config`, and takes overrides like any other."""
+    run with `--config-path FOLDER --config-name config`, and takes overrides like any other.
+    """
     defaults = ["/_schema/run", "/_schema/hydra_settings"]
     values = dataclasses.asdict(run)
     defaults += [f"/_schema/{group}_{values[group]['kind']}@{group}" for group in schema.KINDS]

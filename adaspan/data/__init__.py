@@ -1,5 +1,6 @@
 """Text becomes three memory-mapped arrays of token ids, prepared once (`prepare`), from one of the
-`sources`; training reads them as parallel `streams`."""
+`sources`; training reads them as parallel `streams`.
+"""
 
 from adaspan.data.prepare import Corpus, Tokens, prepare
 from adaspan.data.sources import open_source

@@ -136,7 +136,9 @@ def _load(folder: Path) -> Corpus:
             **arrays,
         )
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{folder}: damaged ({error}); delete this folder and start again") from None
+        raise UserError(
+            f"{folder}: damaged ({error}); delete this folder and start again"
+        ) from None
 
 
 def _map(path: Path, dtype: str, length: int) -> Tokens:

@@ -26,7 +26,9 @@ from adaspan.errors import UserError
 class Source(Protocol):
     """A text, before it is cut into tokens."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
+
     characters: bool  # tokens are characters of UTF-8 text; otherwise bytes
 
     def key(self) -> str:
@@ -145,7 +147,9 @@ class ArchiveSource:
             with ZipFile(path) as zip_file:
                 content = zip_file.read(self.archive.name)
         except (BadZipFile, KeyError, OSError) as error:
-            raise UserError(f"{path}: cannot be unpacked ({error}); delete it and try again") from None
+            raise UserError(
+                f"{path}: cannot be unpacked ({error}); delete it and try again"
+            ) from None
         for algorithm in ("sha256", "md5"):
             wanted = getattr(self.archive, f"content_{algorithm}")
             if wanted and hashlib.new(algorithm, content).hexdigest() != wanted:

@@ -66,5 +66,5 @@ class Streams:
     def _first_offset(self, epoch: int) -> int:
         # A hash, not a generator: the same on every machine and in every version of every library.
         digest = hashlib.sha256(f"{self._seed}/{epoch}".encode()).digest()
-        room = self._tokens_BT.shape[1] - self._block_size
+        room: int = self._tokens_BT.shape[1] - self._block_size
         return int.from_bytes(digest[:8], "big") % min(self._block_size, room)
