@@ -3,10 +3,12 @@
 `python launch.py --help` shows the groups and the keys that matter.
 """
 
+from pathlib import Path
+
 import hydra
 from omegaconf import DictConfig
 
-from adaspan.config.compose import register_schemas, to_run_config, user_errors
+from adaspan.config.compose import register, to_run_config, user_errors
 from adaspan.errors import reported_in_one_line
 
 
@@ -20,6 +22,6 @@ def main(composed: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    register_schemas()
+    register(Path(__file__).parent / "conf")
     with user_errors():
         main()

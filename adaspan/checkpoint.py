@@ -7,6 +7,7 @@ checkpoints/best.pt             the weights with the best quick evaluation
 from __future__ import annotations
 
 import logging
+import pickle
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,8 @@ def _read(path: Path) -> State:
             if damaged := archive.testzip():
                 raise RunError(f"{path}: damaged at {damaged}")
         state: State = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise RunError(f"{path}: holds more than tensors and plain values, not read") from None
     except (OSError, RuntimeError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(f"{path}: damaged ({_reason(error)})") from None
     return state

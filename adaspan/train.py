@@ -26,8 +26,8 @@ from adaspan.terminal import Terminal
 from adaspan.tracking import Tracker
 from adaspan.trainer import Trainer
 
-# Evaluation reads longer blocks than training where that is faster; the score is the same.
-_EVALUATION_BLOCK = 128
+# Evaluation needs less memory than training and reads at least so many streams side by side.
+_EVALUATION_BATCH = 32
 
 
 def train(run: RunConfig) -> None:
@@ -109,6 +109,7 @@ class _Session:
         self._checkpoints = Checkpoints(folder.checkpoints)
         self._trainer = Trainer(run, corpus, device, processes)
         self._tracker: Tracker | None = None  # on the first process only
+        self._evaluation_batch = max(run.train.batch_size, _EVALUATION_BATCH)
         self._clock = _Clock()
         self._tokens_read = 0  # when the clock was last read
 
@@ -213,7 +214,8 @@ class _Session:
     def _evaluation_row(self) -> Row:
         """Quick score, and every head's span; keeps the weights if they are the best so far."""
         valid = self._corpus.valid
-        pieces = sample(len(valid), self._run.train.eval_fraction, self._run.span.limit)
+        history = min(self._run.span.limit, sum(self._trainer.model.reaches()))
+        pieces = sample(len(valid), self._run.train.eval_fraction, history)
         bpc = self._score(valid, pieces).bits_per_token
         if bpc < self._trainer.best_bpc:
             self._trainer.best_bpc, self._trainer.best_step = bpc, self._trainer.step
@@ -232,8 +234,8 @@ class _Session:
                 self._trainer.model,
                 tokens,
                 pieces[self._processes.rank :: self._processes.count],
-                batch_size=self._run.train.batch_size,
-                block_size=max(self._run.train.block_size, _EVALUATION_BLOCK),
+                batch_size=self._evaluation_batch,
+                block_size=self._run.train.block_size,
                 device=self._device,
                 after_block=self._stop_if_finishing,
             )
@@ -264,7 +266,7 @@ class _Session:
         history = sum(trainer.model.reaches())
         scores = {}
         for split, tokens in (("valid", corpus.valid), ("test", corpus.test)):
-            pieces = whole_text(len(tokens), history, self._run.train.batch_size)
+            pieces = whole_text(len(tokens), history, self._evaluation_batch)
             scores[split] = self._score(tokens, pieces).bits_per_token
         if not self._tracker:
             return

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from adaspan.config.compose import register_schemas, to_run_config, user_errors
+from adaspan.config.compose import register, to_run_config, user_errors
 from adaspan.config.schema import RunConfig
 
 ROOT = Path(__file__).parent.parent
@@ -65,7 +65,7 @@ def tiny(text: Path, tmp_path: Path) -> tuple[str, ...]:
 
 def compose_run(*overrides: str) -> RunConfig:
     """The configuration that `python launch.py OVERRIDES` would train."""
-    register_schemas()
+    register(ROOT / "conf")
     with (
         user_errors(),
         initialize_config_dir(str(ROOT / "conf"), version_base="1.3"),

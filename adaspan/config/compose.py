@@ -30,15 +30,50 @@ _HYDRA_SETTINGS = {
 }
 
 
-def register_schemas() -> None:
-    """Make the typed schemas and the resolvers known to Hydra, for `conf/` to build on."""
+_HELP = """Trains one run of the adaptive-span transformer; W&B and checkpoints in its run folder.
+
+  python launch.py key=value ...        one run; the same command again goes on with it
+  python launch.py -m key=a,b key=c,d   one run for each combination
+  python launch.py --cfg job key=value  only show the configuration
+
+Groups, as group=option (conf/GROUP/OPTION.yaml says what an option is):
+
+{groups}
+
+Keys that matter, as key=value (adaspan/config/schema.py has them all):
+
+  model.layers  model.dim  model.heads  model.ffn_dim  model.dropout
+  span.limit  span.ramp  span.loss_coefficient
+  data.path  (with data=text)
+  optimizer.lr  optimizer.warmup_steps  optimizer.grad_clip
+  train.steps  train.batch_size  train.block_size  train.micro_batches
+  train.eval_every  train.checkpoint_every  train.seed  train.device
+  train.precision  train.attention  train.restart
+  tracking.mode  tracking.project  tracking.entity  output_dir
+"""
+
+
+def register(conf: Path) -> None:
+    """Make the typed schemas, the resolvers and the help text known to Hydra.
+
+    Args:
+        conf: folder of the groups that the help text lists.
+    """
     store = ConfigStore.instance()
+    settings = {**_HYDRA_SETTINGS, "help": {"template": _HELP.format(groups=_groups(conf))}}
     store.store(group="_schema", name="run", node=schema.RunConfig, package="_global_")
-    store.store(group="_schema", name="hydra_settings", node=_HYDRA_SETTINGS, package="hydra")
+    store.store(group="_schema", name="hydra_settings", node=settings, package="hydra")
     for group, kinds in schema.KINDS.items():
         for kind, node in kinds.items():
             store.store(group="_schema", name=f"{group}_{kind}", node=node)
     OmegaConf.register_new_resolver("multiply", lambda a, b: a * b, replace=True)
+
+
+def _groups(conf: Path) -> str:
+    options: dict[str, list[str]] = {}
+    for path in sorted(conf.glob("*/*.yaml")):
+        options.setdefault(path.parent.name, []).append(path.stem)
+    return "\n".join(f"  {group:<10}  {', '.join(names)}" for group, names in options.items())
 
 
 def to_run_config(composed: DictConfig) -> schema.RunConfig:
@@ -52,6 +87,7 @@ def to_run_config(composed: DictConfig) -> schema.RunConfig:
     mistakes = [
         *_added_keys(composed),
         *(f"{key}: needs a value, {key}=…" for key in sorted(OmegaConf.missing_keys(composed))),
+        *_renamed_kinds(composed),
     ]
     if mistakes:
         raise UserError("\n".join(mistakes))
@@ -71,19 +107,22 @@ def user_errors() -> Iterator[None]:
 
     `HYDRA_FULL_ERROR=1` shows Hydra's own trace instead.
     """
-    full_trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints and exits before this is reached
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints and exits before its error gets here
     with reported_in_one_line():
         try:
             yield
         except (HydraException, OmegaConfBaseException) as error:
-            if full_trace:
+            if before == "1":
                 raise
             raise UserError(_explain(error)) from error
         except ValueError as error:
             if "Config group override must be" in str(error):  # Hydra's answer to model=null
                 raise UserError("a group needs the name of one of its options, not null") from error
             raise
+        finally:
+            if before is None:
+                del os.environ["HYDRA_FULL_ERROR"]
 
 
 def _explain(error: Exception) -> str:
@@ -134,6 +173,14 @@ def _keys(schema_class: Any) -> list[str]:
     return [field.name for field in dataclasses.fields(schema_class)]
 
 
+def _renamed_kinds(composed: DictConfig) -> Iterator[str]:
+    """`span.kind=fixed`, which would only mislabel an adaptive span."""
+    for group in schema.KINDS:
+        kind, node = composed[group].kind, OmegaConf.get_type(composed[group])
+        if schema.KINDS[group].get(kind) is not node:
+            yield f"{group}.kind={kind}: give {group}={kind} instead"
+
+
 def _added_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
     """Keys that `+key=value` or a YAML file smuggled past the schema."""
     for key in map(str, node):
@@ -148,7 +195,8 @@ def to_yaml(run: schema.RunConfig) -> str:
     """The resolved configuration as a YAML file that Hydra can compose by itself: it repeats the
     run with `--config-path FOLDER --config-name config`, and takes overrides like any other.
     """
-    defaults = ["/_schema/run", "/_schema/hydra_settings"]
     values = dataclasses.asdict(run)
-    defaults += [f"/_schema/{group}_{values[group]['kind']}@{group}" for group in schema.KINDS]
-    return OmegaConf.to_yaml({"defaults": [*defaults, "_self_"], **values})
+    kinds = [f"/_schema/{group}_{values[group]['kind']}@{group}" for group in schema.KINDS]
+    quiet: list[Any] = [{f"override hydra/{log}_logging": "none"} for log in ("job", "hydra")]
+    defaults = ["/_schema/run", "/_schema/hydra_settings", *kinds, "_self_", *quiet]
+    return OmegaConf.to_yaml({"defaults": defaults, **values})

@@ -65,7 +65,10 @@ class StdlibSource:
 
     name = "stdlib"
     characters = False
-    _LEFT_OUT = frozenset({"site-packages", "dist-packages", "test", "tests", "idle_test"})
+    _LEFT_OUT = frozenset(
+        {"site-packages", "dist-packages", "test", "tests", "idle_test"}
+        | {"pydoc_data"}  # one generated file, larger than a whole split
+    )
 
     def _files(self) -> list[Path]:
         root = Path(sysconfig.get_paths()["stdlib"])

@@ -1,0 +1,123 @@
+"""Every mistake is one line that names the key, the value and what is allowed; exit code 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Launch, compose_run
+
+MISTAKES = [
+    ("model.dims=3", "model.dims: no such key; did you mean dim?"),
+    ("modle=small", "modle: no such key; did you mean model?"),
+    ("+nothing=3", "nothing: no such key; one of model, span, data"),
+    ("+model.nothing=3", "model.nothing: no such key; one of layers"),
+    ("model=smal", "model=smal: no such option; did you mean small?"),
+    ("model=null", "a group needs the name of one of its options"),
+    ("experiment=nothing", "experiment=nothing: no such option; one of"),
+    ("model.dim=wide", "model.dim=wide: must be a whole number"),
+    ("model.dim=1.5", "model.dim=1.5: must be a whole number"),
+    ("model.dim=null", "model.dim=null: needs a value"),
+    ("span.ramp=soft", "span.ramp=soft: must be a number"),
+    ("train.compile=perhaps", "train.compile=perhaps: must be true or false"),
+    ("model.heads=3", "model.heads=3: must divide model.dim=128; one of 1, 2, 4, 8"),
+    ("model.layers=0", "model.layers=0: must be at least 1"),
+    ("model.dropout=1", "model.dropout=1.0: must be at least 0 and below 1"),
+    ("span.limit=0", "span.limit=0: must be at least 1"),
+    ("span.ramp=-1", "span.ramp=-1.0: must be above 0"),
+    ("span.ramp=nan", "span.ramp=nan: must be above 0"),
+    ("span.loss_coefficient=-1e-6", "span.loss_coefficient=-1e-06: must be at least 0"),
+    ("span.initial_fraction=2", "span.initial_fraction=2.0: must lie between 0 and 1"),
+    ("train.micro_batches=3", "train.micro_batches=3: must divide train.batch_size=16"),
+    ("train.eval_fraction=0", "train.eval_fraction=0.0: must be above 0"),
+    ("train.precision=half", "train.precision=half: must be one of auto, float32, bfloat16"),
+    ("train.attention=fast", "train.attention=fast: must be one of auto, reference"),
+    ("optimizer.lr=0", "optimizer.lr=0.0: must be above 0"),
+    ("optimizer.lr=inf", "optimizer.lr=inf: must be above 0"),
+    ("tracking.mode=perhaps", "tracking.mode=perhaps: must be one of offline, online, disabled"),
+    ("model.dim", "model.dim: cannot be read; write key=value"),
+    ("model.heads=[1", "model.heads=[1: cannot be read; write key=value"),
+    ("span=fixed,adaptive", "span=fixed,adaptive: several values; add -m"),
+    ("data=text", "data.path: needs a value"),
+    ("data=text data.path=/nowhere/at/all", "data.path=/nowhere/at/all: no such file"),
+    ("data=text data.path=/", "data.path=/: is a folder, must be a file"),
+    ("data=text data.path=/dev/null", "data.path=/dev/null: the file is empty"),
+    ("data=enwik8 data.archive=/nowhere", "data.archive=/nowhere: no such file"),
+    ("output_dir=/dev/null", "output_dir=/dev/null: is a file, must be a folder"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), MISTAKES)
+def test_a_mistake_is_one_clear_line(
+    overrides: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        compose_run(*overrides.split())
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("adaspan: error: ")
+    assert message in line
+
+
+def test_a_key_of_another_kind_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        compose_run("span=fixed", "span.ramp=3")
+    assert "span.ramp: no such key; one of kind, limit" in capsys.readouterr().err
+
+
+def test_all_mistakes_are_listed_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        compose_run("model.heads=3", "span.limit=0", "optimizer.lr=-1")
+    assert len(capsys.readouterr().err.splitlines()) == 3
+
+
+def test_a_kind_cannot_be_renamed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        compose_run("span.kind=fixed")
+    assert "span.kind=fixed: give span=fixed instead" in capsys.readouterr().err
+
+
+def test_launch_refuses_before_anything_is_read_or_written(launch: Launch, tmp_path: Path) -> None:
+    end = launch("model.heads=3", f"data_dir={tmp_path / 'data'}")
+    assert end.returncode == 2
+    assert end.stdout == ""
+    assert end.stderr == (
+        "adaspan: error: model.heads=3: must divide model.dim=128; one of 1, 2, 4, 8, 16, 32, 64\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "tpu", "mps"])
+def test_a_device_that_is_not_there_is_refused_before_data_is_read(
+    launch: Launch, tmp_path: Path, device: str
+) -> None:
+    end = launch(f"train.device={device}", f"data_dir={tmp_path / 'data'}")
+    assert end.returncode == 2
+    (line,) = end.stderr.splitlines()
+    assert f"train.device={device}" in line
+    assert "cpu" in line
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_text_that_is_too_short_is_refused_with_its_sizes(launch: Launch, tmp_path: Path) -> None:
+    (tmp_path / "short.txt").write_text("far too short\n" * 10)
+    end = launch("data=text", "data.path=short.txt", f"data_dir={tmp_path / 'data'}")
+    assert end.returncode == 2
+    (line,) = end.stderr.splitlines()
+    assert "data=short: the text is too short: tokens are train 126, valid 7, test 7" in line
+
+
+def test_help_shows_the_groups_and_the_keys_that_matter(launch: Launch) -> None:
+    end = launch("--help")
+    assert end.returncode == 0
+    for word in ("model", "tiny", "span", "adaptive", "span.loss_coefficient", "train.steps"):
+        assert word in end.stdout
+    assert "_schema" not in end.stdout
+
+
+def test_cfg_job_prints_the_composed_configuration(launch: Launch) -> None:
+    end = launch("--cfg", "job", "model=small", "span.limit=77")
+    assert end.returncode == 0
+    assert "layers: 8" in end.stdout
+    assert "limit: 77" in end.stdout
