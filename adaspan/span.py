@@ -159,6 +159,8 @@ class DynamicSpan(Span):
 
 def reach(longest: float, limit: int, ramp: float) -> int:
     """Past keys that a span of `longest` tokens can see: x = 0 ... floor(z + R), S at the most."""
+    if math.isnan(longest):  # the run has diverged, which its loss is about to say
+        return limit
     return min(limit, math.floor(longest + ramp) + 1)
 
 

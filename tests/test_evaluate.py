@@ -50,7 +50,9 @@ def test_score_does_not_depend_on_batch_or_block(
     assert score.nats == pytest.approx(one_long_reading(model), rel=1e-12)
 
 
-@pytest.mark.parametrize(("length", "history", "batch_size"), [(1000, 7, 4), (50, 40, 8), (1, 3, 2)])
+@pytest.mark.parametrize(
+    ("length", "history", "batch_size"), [(1000, 7, 4), (50, 40, 8), (1, 3, 2)]
+)
 def test_pieces_of_the_whole_text_count_every_token_once(
     length: int, history: int, batch_size: int
 ) -> None:

@@ -100,9 +100,7 @@ def test_fixed_span_is_the_adaptive_model_at_its_limit() -> None:
 def test_reaches_follow_each_layers_longest_head() -> None:
     model = small_model(ADAPTIVE)
     with torch.no_grad():
-        for span, fractions in zip(
-            model.spans, ([0.0, 0.1], [0.5, 0.2], [1.0, 0.0]), strict=True
-        ):
+        for span, fractions in zip(model.spans, ([0.0, 0.1], [0.5, 0.2], [1.0, 0.0]), strict=True):
             assert isinstance(span, torch.nn.Module)
             span.fraction.copy_(torch.tensor(fractions))  # type: ignore[union-attr, operator]
     assert model.reaches() == [5, 12, 16]

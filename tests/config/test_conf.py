@@ -50,7 +50,12 @@ def test_the_data_folder_can_be_set_for_a_whole_machine(monkeypatch: pytest.Monk
 
 def test_the_small_enwik8_run_has_the_papers_settings() -> None:
     run = compose_run("experiment=enwik8_small")
-    assert (run.model.layers, run.model.dim, run.model.heads, run.model.ffn_dim) == (8, 256, 4, 1024)
+    assert (run.model.layers, run.model.dim, run.model.heads, run.model.ffn_dim) == (
+        8,
+        256,
+        4,
+        1024,
+    )
     assert isinstance(run.span, AdaptiveSpanConfig)
     assert (run.span.limit, run.span.ramp, run.span.loss_coefficient) == (1024, 32, 2e-6)
     assert (run.train.batch_size, run.train.block_size, run.train.steps) == (64, 256, 150_000)

@@ -1,0 +1,125 @@
+"""The real W&B client, offline: every row once, and no failure of its own stops a run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wandb
+
+from adaspan.tracking import Tracker
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No key, no configuration and no run of the machine's user."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    yield
+    wandb.teardown()
+
+
+def track(
+    folder: Path, mode: str = "offline", earlier: list[dict[str, Any]] | None = None
+) -> Tracker:
+    return Tracker(
+        mode=mode,
+        project="adaspan",
+        entity=None,
+        folder=folder,
+        run_id="abc123",
+        config={"model": {"dim": 4}},
+        earlier=earlier or [],
+    )
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    """Everything in the run's offline files, as W&B reads them, in the order they were begun."""
+    found = []
+    for path in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
+        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)
+        found += [json.loads(line) for line in answer.stdout.splitlines()]
+    return found
+
+
+def steps(folder: Path) -> list[int]:
+    return [r["history"]["item"]["_step"] for r in records(folder) if r["type"] == "history"]
+
+
+def test_an_offline_run_has_the_id_the_configuration_and_the_summary(tmp_path: Path) -> None:
+    tracker = track(tmp_path)
+    tracker.log({"step": 1, "train/bpc": 3.0})
+    tracker.log({"step": 2, "train/bpc": 2.5})
+    tracker.finish({"best_val_bpc": 2.4})
+    assert steps(tmp_path) == [1, 2]
+    run = next(r["run"] for r in records(tmp_path) if r["type"] == "run")
+    assert run["run_id"] == "abc123"
+    assert run["config"]["update"]["model"] == {"dim": 4}
+    summaries = [r["summary"]["update"] for r in records(tmp_path) if r["type"] == "summary"]
+    assert any(summary.get("best_val_bpc") == 2.4 for summary in summaries)
+
+
+def test_a_resumed_run_has_every_row_once(tmp_path: Path) -> None:
+    first = track(tmp_path)
+    for step in range(1, 8):
+        first.log({"step": step, "train/bpc": 8.0 - step})
+    first.finish()
+    # The run went on to step 7, was killed, and starts again from its checkpoint of step 5.
+    second = track(tmp_path, earlier=[{"step": s, "train/bpc": 8.0 - s} for s in range(1, 6)])
+    for step in range(6, 11):
+        second.log({"step": step, "train/bpc": 8.0 - step})
+    second.finish()
+    assert steps(tmp_path) == list(range(1, 11))
+
+
+def test_rows_that_a_kill_kept_from_wandb_are_sent_on_resume(tmp_path: Path) -> None:
+    track(tmp_path, earlier=[{"step": 1, "train/bpc": 7.0}]).finish()
+    track(tmp_path, earlier=[{"step": s, "train/bpc": 8.0 - s} for s in range(1, 6)]).finish()
+    assert steps(tmp_path) == [1, 2, 3, 4, 5]
+
+
+def test_disabled_writes_nothing(tmp_path: Path) -> None:
+    tracker = track(tmp_path, mode="disabled")
+    tracker.log({"step": 1, "train/bpc": 3.0})
+    tracker.finish()
+    assert not (tmp_path / "wandb").exists()
+
+
+def test_online_without_a_key_goes_on_offline_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "adaspan"):
+        tracker = track(tmp_path, mode="online")
+    tracker.log({"step": 1, "train/bpc": 3.0})
+    tracker.finish()
+    assert "no key" in caplog.text
+    assert steps(tmp_path) == [1]
+
+
+def test_a_failing_client_is_one_warning_and_no_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracker = track(tmp_path)
+    wandb.teardown()  # what a signal to the whole process group does to the client's server
+    with caplog.at_level(logging.WARNING, "adaspan"):
+        for step in range(1, 50):
+            tracker.log({"step": step, "train/bpc": 3.0})
+        tracker.finish()
+    warnings = [r.getMessage() for r in caplog.records if r.name.startswith("adaspan")]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("W&B stopped")
+
+
+def test_a_folder_that_cannot_be_written_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "wandb").write_text("in the way")
+    with caplog.at_level(logging.WARNING, "adaspan"):
+        track(tmp_path).finish()

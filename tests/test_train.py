@@ -1,0 +1,318 @@
+"""Whole runs, started as a user starts them, and every way in which they can be interrupted."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.conftest import Launch, command, environment
+from tests.test_tracking import steps as tracked_steps
+
+FindFolder = Callable[[], Path]
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """The metrics, less what measures time and memory."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [
+        {key: value for key, value in json.loads(line).items() if not key.startswith("perf/")}
+        for line in lines
+    ]
+
+
+def final_state(folder: Path) -> dict[str, Any]:
+    newest = max((folder / "checkpoints").glob("step_*.pt"))
+    state: dict[str, Any] = torch.load(newest, weights_only=True)
+    return state
+
+
+def status(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "status.json").read_text())
+    return content
+
+
+def assert_same(ours: Any, theirs: Any) -> None:
+    """Equal to the bit, through lists, dictionaries and tensors."""
+    if isinstance(ours, torch.Tensor):
+        assert torch.equal(ours, theirs)
+    elif isinstance(ours, dict):
+        assert ours.keys() == theirs.keys()
+        for key in ours:
+            assert_same(ours[key], theirs[key])
+    elif isinstance(ours, list):
+        for one, other in zip(ours, theirs, strict=True):
+            assert_same(one, other)
+    else:
+        assert ours == theirs
+
+
+def start(tmp_path: Path, *overrides: str) -> subprocess.Popen[bytes]:
+    """Start a run that is not waited for; what it prints goes to `output`."""
+    with (tmp_path / "output").open("w") as output:
+        return subprocess.Popen(
+            command(*overrides), cwd=tmp_path, env=environment(), stdout=output, stderr=output
+        )
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+def wait_until(happened: Callable[[], bool], process: subprocess.Popen[bytes]) -> bool:
+    """Watch closely; False if the process ended first."""
+    while process.poll() is None:
+        if happened():
+            return True
+        time.sleep(0.0005)
+    return False
+
+
+def step_so_far(tmp_path: Path) -> int:
+    """The last step in the metrics of the only run; -1 before the first."""
+    lines = [
+        line
+        for path in (tmp_path / "runs").glob("*/metrics.jsonl")
+        for line in path.read_text().split("\n")[:-1]
+    ]
+    return json.loads(lines[-1])["step"] if lines else -1
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_run_killed_at_random_ends_as_if_undisturbed(
+    tiny: tuple[str, ...], launch: Launch, tmp_path: Path, run_folder: FindFolder, seed: int
+) -> None:
+    overrides = [*tiny, "train.steps=150"]
+    assert launch(*overrides, f"output_dir={tmp_path / 'undisturbed'}").returncode == 0
+    (undisturbed,) = (tmp_path / "undisturbed").iterdir()
+
+    moments = random.Random(seed)
+    for _ in range(3):
+        process = start(tmp_path, *overrides)
+        goal = step_so_far(tmp_path) + moments.randint(3, 40)
+        wait_until(lambda: step_so_far(tmp_path) >= goal, process)
+        time.sleep(moments.random() * 0.05)
+        kill(process)
+        assert process.returncode == -signal.SIGKILL, (tmp_path / "output").read_text()
+    end = launch(*overrides)
+    assert end.returncode == 0, end.stderr
+    assert "going on from step" in end.stdout
+
+    folder = run_folder()
+    assert rows(folder) == rows(undisturbed)
+    assert_same(final_state(folder), final_state(undisturbed))
+    logged = [row["step"] for row in rows(folder)][:-1]  # the final row goes to the summary
+    assert tracked_steps(folder) == logged
+
+
+def test_a_run_killed_while_it_writes_a_checkpoint_ends_as_if_undisturbed(
+    tiny: tuple[str, ...], launch: Launch, tmp_path: Path, run_folder: FindFolder
+) -> None:
+    overrides = [*tiny, "model.dim=128", "train.checkpoint_every=2", "tracking=disabled"]
+    assert launch(*overrides, f"output_dir={tmp_path / 'undisturbed'}").returncode == 0
+    (undisturbed,) = (tmp_path / "undisturbed").iterdir()
+
+    def writing() -> bool:
+        return any((tmp_path / "runs").glob("*/checkpoints/step_*.partial"))
+
+    caught = 0
+    for _ in range(10):
+        process = start(tmp_path, *overrides)
+        wait_until(lambda: step_so_far(tmp_path) > 9, process)
+        wait_until(writing, process)
+        kill(process)
+        caught += writing()
+        if caught == 2:
+            break
+    assert caught, "no kill fell into the writing of a checkpoint"
+    assert launch(*overrides).returncode == 0
+    folder = run_folder()
+    assert rows(folder) == rows(undisturbed)
+    assert_same(final_state(folder), final_state(undisturbed))
+    assert not list((folder / "checkpoints").glob("*.partial"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR2])
+def test_a_signal_saves_at_the_next_step_and_leaves(
+    tiny: tuple[str, ...], launch: Launch, tmp_path: Path, run_folder: FindFolder, number: int
+) -> None:
+    overrides = [*tiny, "train.steps=2000", "train.checkpoint_every=1000", "tracking=disabled"]
+    process = start(tmp_path, *overrides)
+    assert wait_until(lambda: step_so_far(tmp_path) > 20, process)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 128 + number
+    folder = run_folder()
+    saved = final_state(folder)["step"]
+    assert 20 < saved < 1000
+    assert f"stopped at step {saved}, all saved" in (tmp_path / "output").read_text()
+    assert status(folder)["state"] == "resumable"
+    assert status(folder)["step"] == saved
+
+
+def test_a_finished_run_says_so_and_restart_starts_over(
+    tiny: tuple[str, ...], launch: Launch, run_folder: FindFolder
+) -> None:
+    first = launch(*tiny)
+    assert first.returncode == 0, first.stderr
+    before = rows(run_folder())
+    again = launch(*tiny)
+    assert again.returncode == 0
+    (line,) = again.stdout.splitlines()
+    assert line.startswith("done already: ")
+    assert "train.restart=true" in line
+    over = launch(*tiny, "train.restart=true")
+    assert "going on" not in over.stdout
+    assert rows(run_folder()) == before
+
+
+def test_the_run_folder_repeats_the_run(
+    tiny: tuple[str, ...], launch: Launch, tmp_path: Path, run_folder: FindFolder
+) -> None:
+    assert launch(*tiny, "tracking=disabled").returncode == 0
+    folder = run_folder()
+    frozen = ("--config-path", str(folder), "--config-name", "config")
+    assert launch(*frozen).stdout.startswith("done already: ")
+    again = launch(*frozen, f"output_dir={tmp_path / 'again'}")
+    assert again.returncode == 0, again.stderr
+    (repeated,) = (tmp_path / "again").iterdir()
+    assert repeated.name == folder.name
+    assert rows(repeated) == rows(folder)
+
+
+def test_data_that_changed_since_are_refused(
+    tiny: tuple[str, ...], launch: Launch, text: Path
+) -> None:
+    assert launch(*tiny, "tracking=disabled").returncode == 0
+    text.write_text("quite another text, " * 200)
+    end = launch(*tiny, "tracking=disabled")
+    assert end.returncode == 2
+    (line,) = end.stderr.splitlines()
+    assert "begun on other data" in line
+
+
+def test_a_diverging_run_fails_with_step_and_rate_and_keeps_its_checkpoint(
+    tiny: tuple[str, ...], launch: Launch, run_folder: FindFolder
+) -> None:
+    end = launch(
+        *tiny,
+        "optimizer=sgd",
+        "optimizer.lr=1e20",
+        "optimizer.grad_clip=0",
+        "optimizer.warmup_steps=100000000",  # the first steps are small enough to be finite
+        "train.checkpoint_every=1",
+        "train.log_every=1",
+    )
+    assert end.returncode == 1
+    (line,) = end.stderr.splitlines()
+    assert "the loss is" in line or "a weight is no longer finite" in line
+    assert "learning rate" in line
+    folder = run_folder()
+    assert status(folder)["state"] == "failed"
+    assert "learning rate" in status(folder)["message"]
+    assert all(p.isfinite().all() for p in final_state(folder)["model"].values())
+
+
+def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(
+    tiny: tuple[str, ...], launch: Launch, tmp_path: Path, run_folder: FindFolder
+) -> None:
+    assert launch(*tiny, f"output_dir={tmp_path / 'undisturbed'}").returncode == 0
+    (undisturbed,) = (tmp_path / "undisturbed").iterdir()
+    process = start(tmp_path, *tiny)
+    wait_until(lambda: step_so_far(tmp_path) >= 30, process)
+    kill(process)
+    folder = run_folder()
+    newest = max((folder / "checkpoints").glob("step_*.pt"))
+    newest.write_bytes(newest.read_bytes()[:1000])
+    end = launch(*tiny)
+    assert end.returncode == 0, end.stderr
+    assert f"warning: {newest}: damaged" in end.stdout
+    assert rows(folder) == rows(undisturbed)
+    assert_same(final_state(folder), final_state(undisturbed))
+
+
+def test_the_same_run_cannot_be_trained_twice_at_once(
+    tiny: tuple[str, ...], launch: Launch, tmp_path: Path, run_folder: FindFolder
+) -> None:
+    process = start(tmp_path, *tiny, "train.steps=2000", "tracking=disabled")
+    wait_until(lambda: step_so_far(tmp_path) > 5, process)
+    second = launch(*tiny, "train.steps=2000", "tracking=disabled")
+    kill(process)
+    assert second.returncode == 2
+    assert "being trained by another process" in second.stderr
+
+
+def test_a_multirun_trains_one_run_for_each_combination(
+    tiny: tuple[str, ...], launch: Launch, tmp_path: Path
+) -> None:
+    common = [o for o in tiny if not o.startswith(("span.ramp", "span.initial"))]
+    end = launch("-m", *common, "tracking=disabled", "span.limit=12,24", "span=adaptive,fixed")
+    assert end.returncode == 0, end.stderr
+    names = sorted(p.name.rsplit("-", 1)[0] for p in (tmp_path / "runs").glob("sums-*"))
+    assert names == [
+        "sums-2x16-adaptive12",
+        "sums-2x16-adaptive24",
+        "sums-2x16-fixed12",
+        "sums-2x16-fixed24",
+    ]
+
+
+def test_metrics_hold_what_a_researcher_looks_for(
+    tiny: tuple[str, ...], launch: Launch, run_folder: FindFolder
+) -> None:
+    assert launch(*tiny).returncode == 0
+    folder = run_folder()
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    *logged, final = (json.loads(line) for line in lines)
+    evaluated = [row for row in logged if "val/bpc" in row]
+    assert [row["step"] for row in evaluated] == [20, 40, 60]
+    for row in logged:
+        assert {
+            "tokens",
+            "train/bpc",
+            "train/learning_rate",
+            "perf/tokens_per_second",
+            "perf/memory_gb",
+            "span/mean",
+            "span/max",
+            "flops/paper_macs_per_token",
+            "flops/executed_per_token",
+            "flops/executed_training",
+        } <= row.keys()
+    for row in evaluated:
+        spans = [value for key, value in row.items() if key.startswith("span/layer_")]
+        assert len(spans) == 4
+        assert row["span/mean"] == pytest.approx(sum(spans) / 4)
+        assert row["span/max"] == max(spans)
+    assert final["best/val_bpc"] == min(row["val/bpc"] for row in evaluated)
+    assert {"final/valid_bpc", "final/test_bpc"} <= final.keys()
+    assert status(folder)["state"] == "done"
+
+
+# Training bpc at steps 20, 40 and 60, over the three steps before each.
+GOLDEN_CURVES = {
+    "adaptive": [2.5467, 2.3541, 1.9559],
+    "fixed": [2.5628, 2.3569, 1.9405],
+    "dynamic": [2.6212, 2.1911, 1.9295],
+}
+
+
+@pytest.mark.parametrize("span", GOLDEN_CURVES)
+def test_golden_loss_curve(
+    tiny: tuple[str, ...], launch: Launch, run_folder: FindFolder, span: str
+) -> None:
+    """Changes when the arithmetic of a run changes; such a change must be meant."""
+    overrides = [
+        o for o in tiny if not o.startswith(("span.ramp", "span.initial", "model.dropout"))
+    ]
+    assert launch(*overrides, f"span={span}", "tracking=disabled").returncode == 0
+    curve = [row["train/bpc"] for row in rows(run_folder()) if "val/bpc" in row]
+    assert curve == pytest.approx(GOLDEN_CURVES[span], abs=2e-3)
