@@ -62,10 +62,15 @@ class Processes:
         )
 
     def sum(self, values: Tensor) -> Tensor:
-        """Sum over the processes; `values` is on the CPU."""
+        """Sum over the processes, on the CPU."""
+        values = values.cpu()
         if self.count > 1:
             distributed.all_reduce(values, group=self._control)
         return values
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean over the processes, on the CPU."""
+        return self.sum(values) / self.count
 
     def largest(self, value: int) -> int:
         """The largest of the processes' values: one process's word becomes everybody's."""

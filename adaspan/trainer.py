@@ -127,16 +127,18 @@ class Trainer:
     def take_losses(self) -> Tensor:
         """Mean loss of each update since the last call, in nats a token, over all processes.
 
+        Also settles `spans_LH` where every process has seen others. All must call it.
+
         Raises:
             RunError: one of them is not finite.
         """
         losses = self._shared_losses()
         self._losses = []
+        self._mean_spans_LH = self._processes.mean(self._mean_spans_LH)
         return losses
 
     def _shared_losses(self) -> Tensor:
-        own = torch.stack(self._losses).cpu() if self._losses else torch.empty(0)
-        losses = self._processes.sum(own) / self._processes.count
+        losses = self._processes.mean(torch.stack(self._losses) if self._losses else torch.empty(0))
         for i in (~losses.isfinite()).nonzero().flatten().tolist()[:1]:
             self._fail(self.step - len(losses) + 1 + i, f"the loss is {losses[i].item()}")
         return losses

@@ -49,7 +49,7 @@ def test_a_damaged_newest_is_reported_and_the_one_before_is_used(
     content = bytearray(newest.read_bytes())
     if damage == "flip":
         content[len(content) // 2] ^= 0xFF
-    newest.write_bytes({"cut": content[:-700], "flip": content, "empty": b""}[damage])
+    newest.write_bytes({"cut": content[:-700], "flip": content, "empty": bytearray()}[damage])
     with caplog.at_level(logging.WARNING, "adaspan"):
         loaded = checkpoints.load_newest()
     assert loaded is not None

@@ -87,6 +87,11 @@ def step_so_far(tmp_path: Path) -> int:
     return json.loads(lines[-1])["step"] if lines else -1
 
 
+def wait_for_step(tmp_path: Path, step: int, process: subprocess.Popen[bytes]) -> bool:
+    """Wait until the only run has recorded `step`; False if the process ended first."""
+    return wait_until(lambda: step_so_far(tmp_path) >= step, process)
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_run_killed_at_random_ends_as_if_undisturbed(
     tiny: tuple[str, ...], launch: Launch, tmp_path: Path, run_folder: FindFolder, seed: int
@@ -98,8 +103,7 @@ def test_a_run_killed_at_random_ends_as_if_undisturbed(
     moments = random.Random(seed)
     for _ in range(3):
         process = start(tmp_path, *overrides)
-        goal = step_so_far(tmp_path) + moments.randint(3, 40)
-        wait_until(lambda: step_so_far(tmp_path) >= goal, process)
+        wait_for_step(tmp_path, step_so_far(tmp_path) + moments.randint(3, 40), process)
         time.sleep(moments.random() * 0.05)
         kill(process)
         assert process.returncode == -signal.SIGKILL, (tmp_path / "output").read_text()
@@ -127,7 +131,7 @@ def test_a_run_killed_while_it_writes_a_checkpoint_ends_as_if_undisturbed(
     caught = 0
     for _ in range(10):
         process = start(tmp_path, *overrides)
-        wait_until(lambda: step_so_far(tmp_path) > 9, process)
+        wait_for_step(tmp_path, 10, process)
         wait_until(writing, process)
         kill(process)
         caught += writing()
@@ -147,7 +151,7 @@ def test_a_signal_saves_at_the_next_step_and_leaves(
 ) -> None:
     overrides = [*tiny, "train.steps=2000", "train.checkpoint_every=1000", "tracking=disabled"]
     process = start(tmp_path, *overrides)
-    assert wait_until(lambda: step_so_far(tmp_path) > 20, process)
+    assert wait_for_step(tmp_path, 21, process)
     process.send_signal(number)
     assert process.wait(timeout=60) == 128 + number
     folder = run_folder()
@@ -227,7 +231,7 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(
     assert launch(*tiny, f"output_dir={tmp_path / 'undisturbed'}").returncode == 0
     (undisturbed,) = (tmp_path / "undisturbed").iterdir()
     process = start(tmp_path, *tiny)
-    wait_until(lambda: step_so_far(tmp_path) >= 30, process)
+    wait_for_step(tmp_path, 30, process)
     kill(process)
     folder = run_folder()
     newest = max((folder / "checkpoints").glob("step_*.pt"))
@@ -243,7 +247,7 @@ def test_the_same_run_cannot_be_trained_twice_at_once(
     tiny: tuple[str, ...], launch: Launch, tmp_path: Path, run_folder: FindFolder
 ) -> None:
     process = start(tmp_path, *tiny, "train.steps=2000", "tracking=disabled")
-    wait_until(lambda: step_so_far(tmp_path) > 5, process)
+    wait_for_step(tmp_path, 6, process)
     second = launch(*tiny, "train.steps=2000", "tracking=disabled")
     kill(process)
     assert second.returncode == 2
@@ -295,6 +299,12 @@ def test_metrics_hold_what_a_researcher_looks_for(
     assert final["best/val_bpc"] == min(row["val/bpc"] for row in evaluated)
     assert {"final/valid_bpc", "final/test_bpc"} <= final.keys()
     assert status(folder)["state"] == "done"
+
+
+def test_rows_are_plain_json(tiny: tuple[str, ...], launch: Launch, run_folder: FindFolder) -> None:
+    assert launch(*tiny, "tracking=disabled").returncode == 0
+    for line in (run_folder() / "metrics.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 
 # Training bpc at steps 20, 40 and 60, over the three steps before each.

@@ -102,7 +102,7 @@ def test_a_damaged_folder_is_named(tmp_path: Path) -> None:
     prepare(source, tmp_path)
     (folder,) = (tmp_path / "prepared").iterdir()
     (folder / "valid.bin").write_bytes(b"")
-    with pytest.raises(UserError, match="damaged .*delete this folder"):
+    with pytest.raises(UserError, match=r"damaged .*delete this folder"):
         prepare(source, tmp_path)
 
 

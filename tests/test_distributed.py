@@ -1,0 +1,96 @@
+"""Two processes train as one: the same losses, one run folder, all leave at the same step."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Launch, environment
+from tests.test_train import final_state, rows, status, step_so_far
+
+
+def torchrun(*overrides: str) -> list[str]:
+    program = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    return [*program, str(ROOT / "launch.py"), *overrides]
+
+
+def run_two(tmp_path: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        torchrun(*overrides),
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("span", ["adaptive", "dynamic"])
+def test_two_processes_have_the_losses_of_one(
+    tiny: tuple[str, ...],
+    launch: Launch,
+    tmp_path: Path,
+    run_folder: Callable[[], Path],
+    span: str,
+) -> None:
+    plain = [o for o in tiny if not o.startswith(("span.", "model.dropout"))]
+    # Not Adagrad: its first steps turn the rounding of a gradient near 0 into a whole step.
+    overrides = [*plain, f"span={span}", "span.limit=24", "optimizer=sgd", "optimizer.lr=0.5"]
+    assert launch(*overrides, f"output_dir={tmp_path / 'one'}").returncode == 0
+    end = run_two(tmp_path, *overrides)
+    assert end.returncode == 0, end.stderr
+    (one,) = (tmp_path / "one").iterdir()
+    two = run_folder()
+    assert two.name == one.name
+    for ours, theirs in zip(rows(two), rows(one), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-3)
+    assert len(list(two.glob("wandb/offline-run-*"))) == 1
+    assert end.stdout.count("step 60/60") == 1
+
+
+def test_two_processes_leave_at_the_same_step_and_go_on_bit_equal(
+    tiny: tuple[str, ...], tmp_path: Path, run_folder: Callable[[], Path]
+) -> None:
+    overrides = [*tiny, "train.steps=200", "tracking=disabled"]
+    assert run_two(tmp_path, *overrides, f"output_dir={tmp_path / 'undisturbed'}").returncode == 0
+    (undisturbed,) = (tmp_path / "undisturbed").iterdir()
+
+    with (tmp_path / "output").open("w") as output:
+        process = subprocess.Popen(
+            torchrun(*overrides),
+            cwd=tmp_path,
+            env=environment(),
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    while step_so_far(tmp_path) < 30:
+        assert process.poll() is None, (tmp_path / "output").read_text()
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGTERM)
+    process.wait(timeout=60)
+    assert status(run_folder())["state"] == "resumable"
+    assert status(run_folder())["step"] < 200
+
+    end = run_two(tmp_path, *overrides)
+    assert end.returncode == 0, end.stderr
+    assert "going on from step" in end.stdout
+    assert rows(run_folder()) == rows(undisturbed)
+    ours, theirs = final_state(run_folder()), final_state(undisturbed)
+    for name, weight in theirs["model"].items():
+        assert ours["model"][name].equal(weight), name
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused_once(
+    tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    end = run_two(tmp_path, *tiny, "train.batch_size=5", "train.micro_batches=1")
+    assert end.returncode != 0
+    assert end.stderr.count("train.batch_size=5: must be divisible by the 2 processes") == 1

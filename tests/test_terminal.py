@@ -1,0 +1,77 @@
+"""A live bar on a terminal, plain lines in a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pexpect
+
+from adaspan.summary import span_picture
+from tests.conftest import Launch, command, environment
+
+
+def test_a_file_gets_plain_lines(
+    tiny: tuple[str, ...], launch: Launch, run_folder: Callable[[], Path]
+) -> None:
+    end = launch(*tiny, "tracking=disabled")
+    assert end.stderr == ""
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", end.stdout)
+    lines = end.stdout.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("step")] == ["step"] * 3
+    assert re.match(r"step 20/60 · valid \d\.\d{3} bpc · train \d\.\d{3} bpc · span mean", lines[4])
+    for word in ("bpc", "spans", "layer 0", "layer 1", "FLOPs", "folder", "next"):
+        assert any(line.strip().startswith(word) for line in lines), word
+    assert (run_folder() / "log.txt").read_text() == end.stdout
+
+
+def test_a_terminal_gets_one_live_bar(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    program, *arguments = command(*tiny, "tracking=disabled", "train.steps=300")
+    child = pexpect.spawn(
+        program,
+        arguments,
+        cwd=str(tmp_path),
+        env={**environment(), "TERM": "xterm", "COLUMNS": "140"},
+        dimensions=(40, 140),
+        timeout=120,
+        encoding="utf-8",
+    )
+    child.expect(r"step \d+/300")
+    child.expect(r"bpc · span mean \d+ max \d+")
+    child.expect("tokens/s")
+    child.expect("left")
+    child.expect(r"step 300/300 · valid")
+    child.expect("next")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert "\x1b" not in (folder / "log.txt").read_text()
+
+
+def test_control_c_on_a_terminal_saves_and_says_how_to_go_on(
+    tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    program, *arguments = command(*tiny, "train.steps=3000")
+    child = pexpect.spawn(
+        program,
+        arguments,
+        cwd=str(tmp_path),
+        env={**environment(), "TERM": "xterm"},
+        timeout=120,
+        encoding="utf-8",
+    )
+    child.expect(r"step +40/3000 · valid")
+    child.sendintr()
+    child.expect(r"stopped at step \d+, all saved; the same command goes on from there")
+    rest = child.read()
+    child.close()
+    assert child.exitstatus == 130
+    assert "Traceback" not in rest
+
+
+def test_the_span_picture_shows_each_head_on_the_scale_of_the_limit() -> None:
+    lines = span_picture([[0, 10, 50, 100], [80, 100, 100, 100]], limit=100)
+    assert lines[0].startswith("layer 0  ▁▁▅█  mean 40.0  max 100.0")
+    assert lines[1].startswith("layer 1  ▇███")
