@@ -57,6 +57,7 @@ def closing_lines(
         folder: the run folder.
     """
     limit = run.span.limit
+    longest = max(max(spans) for spans in spans_LH)
     cost = final["flops/paper_macs_per_token"]
     fixed_cost = paper_macs_per_token(shape, limit)
     return [
@@ -64,8 +65,8 @@ def closing_lines(
         f"bpc     best {final['best/val_bpc']:.3f} (quick, step {final['best/step']}) · "
         f"last {final['last/val_bpc']:.3f} (quick) · "
         f"valid {final['final/valid_bpc']:.3f} · test {final['final/test_bpc']:.3f}",
-        f"spans   a bar a head, 0 to {limit} tokens",
-        *(f"        {line}" for line in span_picture(spans_LH, limit)),
+        f"spans   a bar a head, the tallest {longest:.1f} of at most {limit} tokens",
+        *(f"        {line}" for line in span_picture(spans_LH)),
         f"FLOPs   {_si(cost)} a token (multiply-adds, as the paper counts); "
         f"fixed span {limit}: {_si(fixed_cost)}, {fixed_cost / cost:.2f} times as many",
         f"folder  {folder}",
@@ -74,12 +75,13 @@ def closing_lines(
     ]
 
 
-def span_picture(spans_LH: Sequence[Sequence[float]], limit: int) -> list[str]:
-    """One line a layer, one bar a head, tall as its span on the scale 0 ... limit."""
+def span_picture(spans_LH: Sequence[Sequence[float]]) -> list[str]:
+    """One line a layer, one bar a head, its height on the scale from 0 to the longest span."""
+    longest = max(max(spans) for spans in spans_LH) or 1.0
     width = len(str(len(spans_LH) - 1))
     lines = []
     for layer, spans in enumerate(spans_LH):
-        bars = "".join(_BARS[min(7, int(8 * span / limit))] for span in spans)
+        bars = "".join(_BARS[min(7, int(8 * span / longest))] for span in spans)
         mean = sum(spans) / len(spans)
         lines.append(f"layer {layer:>{width}}  {bars}  mean {mean:.1f}  max {max(spans):.1f}")
     return lines

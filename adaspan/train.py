@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import torch
@@ -39,7 +39,7 @@ def train(run: RunConfig) -> None:
         SystemExit: a signal stopped it after its state was saved; 128 + the signal's number.
     """
     device = choose_device(run.train.device, local_rank())
-    with joined(device) as processes, stop_request() as stop:
+    with joined(device) as processes:
         _check_batch(run, processes)
         corpus = _load_corpus(run, processes)
         folder = RunFolder(Path(run.output_dir) / run_name(run))
@@ -48,7 +48,8 @@ def train(run: RunConfig) -> None:
                 folder.clear()
             done = processes.is_first and _is_done(folder, corpus)
             if not processes.largest(int(done)):
-                _Session(run, corpus, device, processes, stop, folder).train()
+                with stop_request() as stop:
+                    _Session(run, corpus, device, processes, stop, folder).train()
 
 
 def _check_batch(run: RunConfig, processes: Processes) -> None:
@@ -128,9 +129,18 @@ class _Session:
                     "the same command goes on from there"
                 )
                 raise SystemExit(128 + stopped.signal) from None
-            except (Exception, KeyboardInterrupt) as error:
-                lines = str(error).splitlines() or [""]
-                self._end("failed", error=type(error).__name__, message=lines[-1])
+            except KeyboardInterrupt:
+                self._end("resumable")
+                raise
+            except OSError as error:
+                reason = (
+                    f"{error.filename or self._folder.path}: {error.strerror}; what was saved is "
+                    "kept, mend it and type the same command again"
+                )
+                self._fail(error, reason)
+                raise RunError(reason) from error
+            except Exception as error:
+                self._fail(error, (str(error).splitlines() or [""])[-1])
                 raise
 
     def _resume(self) -> None:
@@ -290,6 +300,10 @@ class _Session:
             self._run, trainer.shape, final, trainer.spans_LH.tolist(), self._folder.path
         ):
             self._terminal.line(line)
+
+    def _fail(self, error: Exception, message: str) -> None:
+        with suppress(OSError):  # the disk may be what failed
+            self._end("failed", error=type(error).__name__, message=message)
 
     def _end(self, state: str, **more: str) -> None:
         """Leave before the run is done."""

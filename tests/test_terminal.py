@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pexpect
 
-from adaspan.summary import span_picture
 from tests.conftest import Launch, command, environment
 
 
@@ -69,9 +68,3 @@ def test_control_c_on_a_terminal_saves_and_says_how_to_go_on(
     child.close()
     assert child.exitstatus == 130
     assert "Traceback" not in rest
-
-
-def test_the_span_picture_shows_each_head_on_the_scale_of_the_limit() -> None:
-    lines = span_picture([[0, 10, 50, 100], [80, 100, 100, 100]], limit=100)
-    assert lines[0].startswith("layer 0  ▁▁▅█  mean 40.0  max 100.0")
-    assert lines[1].startswith("layer 1  ▇███")

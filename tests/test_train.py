@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import Launch, command, environment
+from adaspan.errors import RunError, UserError
+from adaspan.train import train
+from tests.conftest import Launch, command, compose_run, environment
 from tests.test_tracking import steps as tracked_steps
 
 FindFolder = Callable[[], Path]
@@ -53,6 +55,11 @@ def assert_same(ours: Any, theirs: Any) -> None:
             assert_same(one, other)
     else:
         assert ours == theirs
+
+
+def train_here(*overrides: str) -> None:
+    """Train in this process, which is quicker, where no signal and no exit code matter."""
+    train(compose_run(*overrides, "tracking=disabled"))
 
 
 def start(tmp_path: Path, *overrides: str) -> subprocess.Popen[bytes]:
@@ -163,18 +170,17 @@ def test_a_signal_saves_at_the_next_step_and_leaves(
 
 
 def test_a_finished_run_says_so_and_restart_starts_over(
-    tiny: tuple[str, ...], launch: Launch, run_folder: FindFolder
+    tiny: tuple[str, ...], run_folder: FindFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = launch(*tiny)
-    assert first.returncode == 0, first.stderr
+    train_here(*tiny)
     before = rows(run_folder())
-    again = launch(*tiny)
-    assert again.returncode == 0
-    (line,) = again.stdout.splitlines()
+    capsys.readouterr()
+    train_here(*tiny)
+    (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("done already: ")
     assert "train.restart=true" in line
-    over = launch(*tiny, "train.restart=true")
-    assert "going on" not in over.stdout
+    train_here(*tiny, "train.restart=true")
+    assert "going on" not in capsys.readouterr().out
     assert rows(run_folder()) == before
 
 
@@ -192,36 +198,30 @@ def test_the_run_folder_repeats_the_run(
     assert rows(repeated) == rows(folder)
 
 
-def test_data_that_changed_since_are_refused(
-    tiny: tuple[str, ...], launch: Launch, text: Path
-) -> None:
-    assert launch(*tiny, "tracking=disabled").returncode == 0
+def test_data_that_changed_since_are_refused(tiny: tuple[str, ...], text: Path) -> None:
+    train_here(*tiny)
     text.write_text("quite another text, " * 200)
-    end = launch(*tiny, "tracking=disabled")
-    assert end.returncode == 2
-    (line,) = end.stderr.splitlines()
-    assert "begun on other data" in line
+    with pytest.raises(UserError, match="begun on other data") as error:
+        train_here(*tiny)
+    assert "\n" not in str(error.value)
 
 
 def test_a_diverging_run_fails_with_step_and_rate_and_keeps_its_checkpoint(
-    tiny: tuple[str, ...], launch: Launch, run_folder: FindFolder
+    tiny: tuple[str, ...], run_folder: FindFolder
 ) -> None:
-    end = launch(
-        *tiny,
-        "optimizer=sgd",
-        "optimizer.lr=1e20",
-        "optimizer.grad_clip=0",
-        "optimizer.warmup_steps=100000000",  # the first steps are small enough to be finite
-        "train.checkpoint_every=1",
-        "train.log_every=1",
-    )
-    assert end.returncode == 1
-    (line,) = end.stderr.splitlines()
-    assert "the loss is" in line or "a weight is no longer finite" in line
-    assert "learning rate" in line
+    with pytest.raises(RunError, match=r"step \d+: .* \(learning rate .*\)") as error:
+        train_here(
+            *tiny,
+            "optimizer=sgd",
+            "optimizer.lr=1e20",
+            "optimizer.grad_clip=0",
+            "optimizer.warmup_steps=100000000",  # the first steps are small enough to be finite
+            "train.checkpoint_every=1",
+            "train.log_every=1",
+        )
     folder = run_folder()
     assert status(folder)["state"] == "failed"
-    assert "learning rate" in status(folder)["message"]
+    assert status(folder)["message"] == str(error.value)
     assert all(p.isfinite().all() for p in final_state(folder)["model"].values())
 
 
@@ -241,6 +241,33 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(
     assert f"warning: {newest}: damaged" in end.stdout
     assert rows(folder) == rows(undisturbed)
     assert_same(final_state(folder), final_state(undisturbed))
+
+
+def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_when_there_is_room(
+    tiny: tuple[str, ...], launch: Launch, tmp_path: Path, run_folder: FindFolder
+) -> None:
+    overrides = [*tiny, "tracking=disabled"]
+    train_here(*tiny, f"output_dir={tmp_path / 'undisturbed'}")
+    (undisturbed,) = (tmp_path / "undisturbed").iterdir()
+    process = start(tmp_path, *overrides)
+    wait_for_step(tmp_path, 30, process)
+    kill(process)
+    before = sorted((run_folder() / "checkpoints").glob("step_*.pt"))
+    full = subprocess.run(
+        ["bash", "-c", 'ulimit -f 16; exec "$@"', "bash", *command(*overrides)],  # 16 kB a file
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert full.returncode == 1
+    (line,) = full.stderr.splitlines()
+    assert "File too large" in line
+    assert "type the same command again" in line
+    assert status(run_folder())["state"] == "failed"
+    assert sorted((run_folder() / "checkpoints").glob("step_*.pt")) == before
+    assert launch(*overrides).returncode == 0
+    assert rows(run_folder()) == rows(undisturbed)
 
 
 def test_the_same_run_cannot_be_trained_twice_at_once(
@@ -270,9 +297,9 @@ def test_a_multirun_trains_one_run_for_each_combination(
 
 
 def test_metrics_hold_what_a_researcher_looks_for(
-    tiny: tuple[str, ...], launch: Launch, run_folder: FindFolder
+    tiny: tuple[str, ...], run_folder: FindFolder
 ) -> None:
-    assert launch(*tiny).returncode == 0
+    train_here(*tiny)
     folder = run_folder()
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     *logged, final = (json.loads(line) for line in lines)
@@ -301,8 +328,8 @@ def test_metrics_hold_what_a_researcher_looks_for(
     assert status(folder)["state"] == "done"
 
 
-def test_rows_are_plain_json(tiny: tuple[str, ...], launch: Launch, run_folder: FindFolder) -> None:
-    assert launch(*tiny, "tracking=disabled").returncode == 0
+def test_rows_are_plain_json(tiny: tuple[str, ...], run_folder: FindFolder) -> None:
+    train_here(*tiny)
     for line in (run_folder() / "metrics.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
@@ -316,13 +343,9 @@ GOLDEN_CURVES = {
 
 
 @pytest.mark.parametrize("span", GOLDEN_CURVES)
-def test_golden_loss_curve(
-    tiny: tuple[str, ...], launch: Launch, run_folder: FindFolder, span: str
-) -> None:
+def test_golden_loss_curve(tiny: tuple[str, ...], run_folder: FindFolder, span: str) -> None:
     """Changes when the arithmetic of a run changes; such a change must be meant."""
-    overrides = [
-        o for o in tiny if not o.startswith(("span.ramp", "span.initial", "model.dropout"))
-    ]
-    assert launch(*overrides, f"span={span}", "tracking=disabled").returncode == 0
+    plain = [o for o in tiny if not o.startswith(("span.ramp", "span.initial", "model.dropout"))]
+    train_here(*plain, f"span={span}")
     curve = [row["train/bpc"] for row in rows(run_folder()) if "val/bpc" in row]
     assert curve == pytest.approx(GOLDEN_CURVES[span], abs=2e-3)

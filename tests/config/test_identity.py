@@ -27,7 +27,7 @@ def test_what_does_not_change_the_result_does_not_change_the_identity(override: 
     "override",
     [
         "train.seed=2",
-        "train.steps=801",
+        "train.steps=1001",
         "train.precision=bfloat16",
         "model.dropout=0.1",
         "span.ramp=31",

@@ -29,7 +29,7 @@ MISTAKES = [
     ("span.ramp=nan", "span.ramp=nan: must be above 0"),
     ("span.loss_coefficient=-1e-6", "span.loss_coefficient=-1e-06: must be at least 0"),
     ("span.initial_fraction=2", "span.initial_fraction=2.0: must lie between 0 and 1"),
-    ("train.micro_batches=3", "train.micro_batches=3: must divide train.batch_size=16"),
+    ("train.micro_batches=5", "train.micro_batches=5: must divide train.batch_size=12"),
     ("train.eval_fraction=0", "train.eval_fraction=0.0: must be above 0"),
     ("train.precision=half", "train.precision=half: must be one of auto, float32, bfloat16"),
     ("train.attention=fast", "train.attention=fast: must be one of auto, reference"),

@@ -1,0 +1,69 @@
+"""Every command of the README works as it stands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Launch, compose_run
+
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in (line.split("#")[0].strip() for line in block.splitlines())
+    if line
+]
+LAUNCHES = [line for line in COMMANDS if "launch.py" in line]
+
+# Enough to see a command through to its end, in seconds.
+SHORT = ("train.steps=2", "train.eval_fraction=0.01", "tracking=disabled")
+
+
+def overrides_of(command: str) -> list[str]:
+    return shlex.split(command.split("launch.py", 1)[1])
+
+
+def test_the_readme_has_commands() -> None:
+    assert COMMANDS[:2] == ["make train", "make test"]
+    assert len(LAUNCHES) >= 7
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make")])
+def test_make_knows_its_targets(command: str) -> None:
+    plan = subprocess.run(
+        [*command.split(), "--dry-run", "--always-make"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "pip install" in plan.stdout
+
+
+@pytest.mark.parametrize("command", LAUNCHES)
+def test_every_launch_composes_into_a_valid_run(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    single = [o.split(",")[0] for o in overrides_of(command) if o != "-m"]
+    assert compose_run(*single)
+
+
+@pytest.mark.parametrize("command", [c for c in LAUNCHES if "enwik8" not in c])
+def test_every_launch_that_needs_no_download_runs(
+    command: str, launch: Launch, tmp_path: Path
+) -> None:
+    shutil.copy(ROOT / "README.md", tmp_path)
+    (tmp_path / "short.txt").write_text("to be or not to be, that is the question\n" * 200)
+    own_text = [] if "data=text" in command else ["data=text", "data.path=short.txt"]
+    end = launch(
+        *overrides_of(command), *own_text, *SHORT, f"data_dir={tmp_path}", "train.block_size=8"
+    )
+    assert end.returncode == 0, end.stderr
+    assert "FLOPs" in end.stdout
