@@ -18,6 +18,7 @@ from adaspan.errors import RunError
 from adaspan.files import TEMPORARY_SUFFIX, replacing
 
 _KEEP = 2
+_DAMAGED = ".damaged"
 _log = logging.getLogger(__name__)
 
 State = dict[str, Any]  # tensors, numbers, strings, and lists and dictionaries of them
@@ -47,18 +48,18 @@ class Checkpoints:
     def load_newest(self) -> State | None:
         """The newest state that can be read; None for a run that has none yet.
 
-        A damaged checkpoint is reported and left in place, and the one before it is used.
+        A damaged checkpoint is reported and put aside, and the one before it is used.
 
         Raises:
             RunError: there are checkpoints, and not one can be read.
         """
-        paths = self._newest_first()
-        for path in paths:
+        for path in self._newest_first():
             try:
                 return _read(path)
             except RunError as error:
-                _log.warning("%s; trying the one before it", error)
-        if paths:
+                _log.warning("%s; put aside, trying the one before it", error)
+                path.replace(path.with_suffix(_DAMAGED))
+        if list(self._folder.glob(f"*{_DAMAGED}")):
             raise RunError(
                 f"{self._folder}: no checkpoint can be read; train.restart=true starts over"
             )
@@ -67,11 +68,6 @@ class Checkpoints:
     def load_best(self) -> State:
         """The best weights. Raises `RunError` if they cannot be read."""
         return _read(self._best)
-
-    def clear(self) -> None:
-        """Delete every checkpoint."""
-        for path in self._folder.glob("*.pt"):
-            path.unlink()
 
     def _newest_first(self) -> list[Path]:
         return sorted(self._folder.glob("step_*.pt"), reverse=True)

@@ -7,7 +7,7 @@ MASTER_PORT. Without them a run is one process and every function here costs not
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,6 +15,9 @@ import torch
 from torch import Tensor, distributed, nn
 
 from adaspan.errors import UserError
+
+# Answers of `first_decides` lie between these.
+_LOWEST, _FAILED = -(2**62), 2**62
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,21 @@ class Processes:
         distributed.all_reduce(agreed, distributed.ReduceOp.MAX, group=self._control)
         return int(agreed)
 
-    def wait_for_all(self) -> None:
-        if self.count > 1:
-            distributed.barrier(group=self._control)
+    def first_decides(self, decide: Callable[[], int]) -> int:
+        """What `decide` answers on the first process, while the others wait.
+
+        If it raises there, the others leave without a word: the first speaks for all.
+        """
+        if not self.is_first:
+            if (answer := self.largest(_LOWEST)) == _FAILED:
+                raise SystemExit(1)
+            return answer
+        try:
+            answer = decide()
+        except BaseException:
+            self.largest(_FAILED)
+            raise
+        return self.largest(answer)
 
     def gather(self, part: Tensor) -> list[Tensor]:
         """The same-shaped CPU tensors of all processes, in the order of their ranks; at the first

@@ -126,7 +126,7 @@ def _cost(
     caches = model.empty_caches(len(pieces))
     for offset in range(0, int((end - start).max()) - 1, block_size):
         where = start + offset + np.arange(block_size + 1)
-        # A piece that has ended reads on at its last token, uncounted, until the longest ends.
+        # A piece that has ended reads on, uncounted, until the longest ends.
         block = torch.from_numpy(tokens[where.clip(max=len(tokens) - 1)].astype(np.int64))
         counted = torch.from_numpy((where[:, 1:] >= first) & (where[:, 1:] < end))
         block, counted = block.to(device), counted.to(device)

@@ -26,7 +26,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from adaspan.errors import UserError
-from adaspan.files import replacing, write_json
+from adaspan.files import TEMPORARY_SUFFIX, replacing, write_json
 
 Row = dict[str, Any]  # flat; "step" first
 
@@ -51,6 +51,8 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self.path / ".lock", timeout=0):
+                for leftover in self.path.glob(f"*{TEMPORARY_SUFFIX}"):  # of a killed process
+                    leftover.unlink()
                 yield
         except Timeout:
             raise UserError(
@@ -94,7 +96,7 @@ class RunFolder:
     def append(self, row: Row) -> None:
         """Add a row of metrics; it is on the disk when this returns."""
         with self._metrics.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(row, allow_nan=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
@@ -136,8 +138,8 @@ def _git(root: Path, *arguments: str) -> str | None:
     """What git answers; None outside a repository."""
     try:
         answer = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+            ["git", "-C", str(root), *arguments], capture_output=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return answer.stdout.strip()
+    return answer.stdout.decode(errors="replace").strip()

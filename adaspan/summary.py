@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,10 +68,15 @@ def closing_lines(
         f"valid {final['final/valid_bpc']:.3f} · test {final['final/test_bpc']:.3f}",
         f"spans   a bar a head, the tallest {longest:.1f} of at most {limit} tokens",
         *(f"        {line}" for line in span_picture(spans_LH)),
-        f"FLOPs   {_si(cost)} a token (multiply-adds, as the paper counts); "
-        f"fixed span {limit}: {_si(fixed_cost)}, {fixed_cost / cost:.2f} times as many",
+        f"FLOPs   {_si(cost)} a token (multiply-adds, as the paper counts)"
+        + (
+            ""
+            if run.span.kind == "fixed"
+            else f"; fixed span {limit}: {_si(fixed_cost)}, {fixed_cost / cost:.2f} times as many"
+        ),
         f"folder  {folder}",
-        f"next    python launch.py --config-path {folder.resolve()} --config-name config "
+        f"next    python launch.py --config-path {shlex.quote(str(folder.resolve()))} "
+        f"--config-name config "
         f"train.seed={run.train.seed + 1}",
     ]
 

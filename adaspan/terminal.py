@@ -5,6 +5,7 @@ in the run folder's log. Only the first process speaks.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -50,7 +51,8 @@ class Terminal(logging.Handler):
         self._bar.stop()
         logging.getLogger("adaspan").removeHandler(self)
         if self._file:
-            self._file.close()
+            with suppress(OSError):  # a full disk: what the run itself says of it matters more
+                self._file.close()
 
     def emit(self, record: logging.LogRecord) -> None:
         self.line(f"warning: {record.getMessage()}")
@@ -59,8 +61,9 @@ class Terminal(logging.Handler):
         """Print text, above the bar where there is one."""
         self._console.print(text)
         if self._file:
-            self._file.write(f"{text}\n")
-            self._file.flush()
+            with suppress(OSError):
+                self._file.write(f"{text}\n")
+                self._file.flush()
 
     def start_bar(self, step: int) -> None:
         self._bar.update(self._task, completed=step)

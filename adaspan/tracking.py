@@ -12,7 +12,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -31,7 +31,8 @@ class Tracker:
         folder: the run folder; W&B writes below `folder/wandb`.
         run_id: the run's identity, so that a resumed run is the same W&B run.
         config: nested plain values.
-        earlier: rows of the run so far, one a step.
+        earlier: rows of the run so far, one a step; none for a run that starts (over).
+        tags: to find the run by.
     """
 
     def __init__(
@@ -43,7 +44,8 @@ class Tracker:
         folder: Path,
         run_id: str,
         config: dict[str, Any],
-        earlier: Iterable[Row],
+        earlier: Sequence[Row],
+        tags: Sequence[str] = (),
     ) -> None:
         self._run: Any = None
         self._written = -1  # the last step that W&B already has
@@ -56,7 +58,9 @@ class Tracker:
             "id": run_id,
             "name": folder.name,
             "config": config,
-            "resume": "allow",
+            "job_type": "train",
+            "tags": tags,
+            "resume": "allow" if earlier else None,
         }
         with self._never_stopping():
             self._start(mode, folder, arguments)
@@ -91,11 +95,18 @@ class Tracker:
             with self._never_stopping():
                 self._run.log(values, step=row["step"])
 
-    def finish(self, summary: dict[str, Any] | None = None) -> None:
-        """End the run, with `summary` values if it is done."""
+    def summarize(self, figures: Row) -> None:
+        """Set values of the run's summary; W&B sorts by names with underscores only."""
         if self._run is not None:
             with self._never_stopping():
-                self._run.summary.update(summary or {})
+                self._run.summary.update(
+                    {key.replace("/", "_"): value for key, value in figures.items()}
+                )
+
+    def finish(self) -> None:
+        """End W&B's part, for now or for good."""
+        if self._run is not None:
+            with self._never_stopping():
                 self._run.finish()
 
     @contextmanager

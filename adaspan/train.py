@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
-from contextlib import nullcontext, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import torch
 
 from adaspan.checkpoint import Checkpoints
-from adaspan.config.compose import to_yaml
+from adaspan.config.frozen import to_yaml
 from adaspan.config.identity import run_id, run_name
 from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus, Tokens, open_source, prepare
@@ -38,18 +40,31 @@ def train(run: RunConfig) -> None:
         RunError: the run failed; its status says why.
         SystemExit: a signal stopped it after its state was saved; 128 + the signal's number.
     """
+    try:
+        _train(run)
+    except OSError as error:
+        raise RunError(
+            f"{error.filename or run.output_dir}: {error.strerror or error}; what was saved is "
+            "kept, mend this and type the same command again"
+        ) from error
+
+
+def _train(run: RunConfig) -> None:
     device = choose_device(run.train.device, local_rank())
-    with joined(device) as processes:
+    with joined(device) as processes, ExitStack() as held:
         _check_batch(run, processes)
         corpus = _load_corpus(run, processes)
         folder = RunFolder(Path(run.output_dir) / run_name(run))
-        with folder.held() if processes.is_first else nullcontext():
-            if processes.is_first and run.train.restart:
+
+        def begin() -> int:
+            held.enter_context(folder.held())
+            if run.train.restart:
                 folder.clear()
-            done = processes.is_first and _is_done(folder, corpus)
-            if not processes.largest(int(done)):
-                with stop_request() as stop:
-                    _Session(run, corpus, device, processes, stop, folder).train()
+            return int(_is_done(folder, corpus))
+
+        if not processes.first_decides(begin):
+            with stop_request() as stop:
+                _Session(run, corpus, device, processes, stop, folder).train()
 
 
 def _check_batch(run: RunConfig, processes: Processes) -> None:
@@ -63,12 +78,14 @@ def _check_batch(run: RunConfig, processes: Processes) -> None:
 
 def _load_corpus(run: RunConfig, processes: Processes) -> Corpus:
     source = open_source(run.data, Path(run.data_dir))
-    if processes.is_first:
-        prepare(source, Path(run.data_dir))
-    processes.wait_for_all()
-    corpus = prepare(source, Path(run.data_dir))
-    corpus.require_blocks(run.train.batch_size, run.train.block_size)
-    return corpus
+
+    def load() -> Corpus:
+        corpus = prepare(source, Path(run.data_dir))
+        corpus.require_blocks(run.train.batch_size, run.train.block_size)
+        return corpus
+
+    processes.first_decides(lambda: len(load().train))
+    return load()
 
 
 def _is_done(folder: RunFolder, corpus: Corpus) -> bool:
@@ -132,13 +149,6 @@ class _Session:
             except KeyboardInterrupt:
                 self._end("resumable")
                 raise
-            except OSError as error:
-                reason = (
-                    f"{error.filename or self._folder.path}: {error.strerror}; what was saved is "
-                    "kept, mend it and type the same command again"
-                )
-                self._fail(error, reason)
-                raise RunError(reason) from error
             except Exception as error:
                 self._fail(error, (str(error).splitlines() or [""])[-1])
                 raise
@@ -149,7 +159,7 @@ class _Session:
             self._trainer.load(state)
         step = self._trainer.step
         self._tokens_read = self._trainer.tokens
-        if self._processes.largest(step) != step:
+        if self._processes.largest(step) != -self._processes.largest(-step):
             raise RunError(f"{self._folder.path}: the processes see different checkpoints")
         if not self._processes.is_first:
             return
@@ -176,7 +186,10 @@ class _Session:
             run_id=run_id(self._run),
             config=dataclasses.asdict(self._run),
             earlier=self._folder.rows(),
+            tags=[self._corpus.name, self._run.span.kind],
         )
+        if step and self._trainer.best_step:
+            self._tracker.summarize(_best_figures(self._trainer))
 
     def _loop(self) -> None:
         train = self._run.train
@@ -227,18 +240,21 @@ class _Session:
         history = min(self._run.span.limit, sum(self._trainer.model.reaches()))
         pieces = sample(len(valid), self._run.train.eval_fraction, history)
         bpc = self._score(valid, pieces).bits_per_token
-        if bpc < self._trainer.best_bpc:
-            self._trainer.best_bpc, self._trainer.best_step = bpc, self._trainer.step
-            if self._processes.is_first:
-                self._checkpoints.save_best(self._trainer.best_state())
+        if not math.isfinite(bpc):
+            self._trainer.fail(f"valid bpc is {bpc}")
+        if self._trainer.is_best(bpc) and self._tracker:
+            self._checkpoints.save_best(self._trainer.best_state())
+            self._tracker.summarize(_best_figures(self._trainer))
         row: Row = {"val/bpc": bpc}
         for layer, spans in enumerate(self._trainer.spans_LH.tolist()):
             for head, span in enumerate(spans):
                 row[f"span/layer_{layer:02d}/head_{head}"] = span
         return row
 
-    def _score(self, tokens: Tokens, pieces: list[Piece]) -> Score:
-        """The cost of `pieces`, shared among the processes. Breaks off if a signal asks for it."""
+    def _score(
+        self, tokens: Tokens, pieces: list[Piece], after_block: Callable[[], None] = lambda: None
+    ) -> Score:
+        """The cost of `pieces`, shared among the processes."""
         with autocast(self._device, self._trainer.precision):
             own = evaluate(
                 self._trainer.model,
@@ -247,15 +263,14 @@ class _Session:
                 batch_size=self._evaluation_batch,
                 block_size=self._run.train.block_size,
                 device=self._device,
-                after_block=self._stop_if_finishing,
+                after_block=after_block,
             )
         nats, count = self._processes.sum(torch.tensor([own.nats, own.tokens], dtype=torch.float64))
         return Score(nats.item(), int(count))
 
-    def _stop_if_finishing(self) -> None:
-        # In mid-training the loop itself stops, after the row and the checkpoint of its step.
-        if self._stop.signal and self._trainer.step == self._run.train.steps:
-            raise _Stopped(self._stop.signal)
+    def _leave_if_asked(self) -> None:
+        if stop := self._processes.largest(self._stop.signal):
+            raise _Stopped(stop)
 
     def _record(self, row: Row) -> None:
         if self._tracker:
@@ -277,7 +292,11 @@ class _Session:
         scores = {}
         for split, tokens in (("valid", corpus.valid), ("test", corpus.test)):
             pieces = whole_text(len(tokens), history, self._evaluation_batch)
-            scores[split] = self._score(tokens, pieces).bits_per_token
+            # Of several processes none may leave while another waits for its part of the score.
+            alone = self._processes.count == 1
+            score = self._score(tokens, pieces, self._leave_if_asked if alone else lambda: None)
+            self._leave_if_asked()
+            scores[split] = score.bits_per_token
         if not self._tracker:
             return
         last = self._folder.rows()[-1]
@@ -285,14 +304,13 @@ class _Session:
             "step": trainer.step,
             "final/valid_bpc": scores["valid"],
             "final/test_bpc": scores["test"],
-            "best/val_bpc": trainer.best_bpc,
-            "best/step": trainer.best_step,
+            **_best_figures(trainer),
             "last/val_bpc": last["val/bpc"],
             **_span_figures(trainer),
         }
         self._folder.append(final)
-        summary = {key.replace("/", "_"): value for key, value in final.items() if key != "step"}
-        self._tracker.finish(summary)
+        self._tracker.summarize({key: value for key, value in final.items() if key != "step"})
+        self._tracker.finish()
         self._folder.set_status(
             "done", trainer.step, valid_bpc=scores["valid"], test_bpc=scores["test"]
         )
@@ -313,6 +331,10 @@ class _Session:
                 self._tracker.finish()
 
 
+def _best_figures(trainer: Trainer) -> Row:
+    return {"best/val_bpc": trainer.best_bpc, "best/step": trainer.best_step}
+
+
 def _span_figures(trainer: Trainer) -> Row:
     spans_LH = trainer.spans_LH
     mean = spans_LH.mean().item()
@@ -324,7 +346,7 @@ def _span_figures(trainer: Trainer) -> Row:
 
 
 class _Stopped(Exception):
-    """A signal asked to leave, and everything is saved."""
+    """A signal asked to leave, and the last checkpoint holds all there is to save."""
 
     def __init__(self, signal: int) -> None:
         super().__init__(signal)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -15,9 +16,11 @@ from adaspan.config.schema import DynamicSpanConfig, RunConfig
 from adaspan.data import Corpus, Position, Streams
 from adaspan.device import autocast, choose_precision
 from adaspan.distributed import Processes
-from adaspan.errors import RunError
+from adaspan.errors import RunError, UserError
 from adaspan.model import Transformer, make_model
 from adaspan.optim import clip_gradients, learning_rate, make_optimizer, set_learning_rate
+
+_log = logging.getLogger(__name__)
 
 
 class Trainer:
@@ -56,7 +59,10 @@ class Trainer:
             self._rows,
         )
         self._caches = self.model.empty_caches(self._rows.stop - self._rows.start)
-        self._losses: list[Tensor] = []  # a mean of each update since `take_losses`; on the device
+        # Mean loss of each update since `take_losses`: the first ones over all processes, from a
+        # checkpoint, then this process's own, on the device.
+        self._shared = torch.empty(0)
+        self._losses: list[Tensor] = []
         self.shape = flops.Shape(
             layers=run.model.layers,
             dim=run.model.dim,
@@ -133,14 +139,15 @@ class Trainer:
             RunError: one of them is not finite.
         """
         losses = self._shared_losses()
-        self._losses = []
+        self._losses, self._shared = [], torch.empty(0)
         self._mean_spans_LH = self._processes.mean(self._mean_spans_LH)
         return losses
 
     def _shared_losses(self) -> Tensor:
-        losses = self._processes.mean(torch.stack(self._losses) if self._losses else torch.empty(0))
+        own = torch.stack(self._losses) if self._losses else torch.empty(0)
+        losses = torch.cat([self._shared, self._processes.mean(own)])
         for i in (~losses.isfinite()).nonzero().flatten().tolist()[:1]:
-            self._fail(self.step - len(losses) + 1 + i, f"the loss is {losses[i].item()}")
+            self.fail(f"the loss is {losses[i].item()}", self.step - len(losses) + 1 + i)
         return losses
 
     def state(self) -> State | None:
@@ -152,7 +159,7 @@ class Trainer:
         losses = self._shared_losses()
         finite = torch.stack([p.detach().isfinite().all() for p in self._parameters]).all()
         if not finite:
-            self._fail(self.step, "a weight is no longer finite")
+            self.fail("a weight is no longer finite")
         caches = [self._processes.gather(cache.cpu()) for cache in self._caches]
         random = self._processes.gather(torch.get_rng_state())
         random_gpu = (
@@ -164,6 +171,7 @@ class Trainer:
             return None
         return {
             "step": self.step,
+            "precision": str(self.precision),
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "streams": {
@@ -180,7 +188,17 @@ class Trainer:
         }
 
     def load(self, state: State) -> None:
-        """Go on from what `state` gave; every process takes its part."""
+        """Go on from what `state` gave; every process takes its part.
+
+        Raises:
+            UserError: the run was begun in another precision, which a device chose for it.
+        """
+        if state["precision"] != str(self.precision):
+            raise UserError(
+                f"train.device={self._run.train.device}: gives {self.precision}, but this run was "
+                f"begun in {state['precision']}; use a device like that one, or "
+                "train.restart=true to start over"
+            )
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
@@ -188,23 +206,41 @@ class Trainer:
         self._caches = [cache[self._rows].to(self._device) for cache in state["caches"]]
         if len(state["random"]) == self._processes.count:
             torch.set_rng_state(state["random"][self._processes.rank])
+        else:
+            _log.warning("another number of processes than before: dropout draws other numbers")
+            torch.manual_seed(self._run.train.seed + 1_000_003 * self.step + self._processes.rank)
         if len(state["random_gpu"]) == self._processes.count and self._device.type == "cuda":
             torch.cuda.set_rng_state(state["random_gpu"][self._processes.rank], self._device)
-        self._losses = list(state["losses"].to(self._device))
+        self._shared = state["losses"]
         self.flops = state["flops"]
         self.best_bpc = state["best_bpc"]
         self.best_step = state["best_step"]
 
     def best_state(self) -> State:
         """What the checkpoint of the best weights holds."""
-        return {"step": self.step, "model": self.model.state_dict(), "spans": self._mean_spans_LH}
+        return {
+            "step": self.best_step,
+            "bpc": self.best_bpc,
+            "model": self.model.state_dict(),
+            "spans": self._mean_spans_LH,
+        }
+
+    def is_best(self, bpc: float) -> bool:
+        """Whether no evaluation was better than this one of the weights as they are; notes it."""
+        if bpc >= self.best_bpc:
+            return False
+        self.best_bpc, self.best_step = bpc, self.step
+        return True
 
     def load_best(self, state: State) -> None:
         """Take the weights of `best_state`, to evaluate them."""
+        self.best_bpc, self.best_step = state["bpc"], state["step"]
         self.model.load_state_dict(state["model"])
         self._mean_spans_LH = state["spans"].to(self._device)
 
-    def _fail(self, step: int, what: str) -> None:
+    def fail(self, what: str, step: int | None = None) -> NoReturn:
+        """End a run that has diverged, at `step` or the last one. Raises `RunError`."""
+        step = self.step if step is None else step
         rate = learning_rate(self._run.optimizer, step, self._run.train.steps)
         raise RunError(
             f"step {step}: {what} (learning rate {rate:g}); the last good checkpoint is kept, "

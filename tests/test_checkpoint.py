@@ -55,6 +55,8 @@ def test_a_damaged_newest_is_reported_and_the_one_before_is_used(
     assert loaded is not None
     assert loaded["step"] == 10
     assert "step_00000020.pt: damaged" in caplog.text
+    checkpoints.save(15, state(15))
+    assert names(tmp_path) == ["step_00000010.pt", "step_00000015.pt", "step_00000020.damaged"]
 
 
 def test_if_all_are_damaged_the_run_does_not_start_over_in_silence(tmp_path: Path) -> None:

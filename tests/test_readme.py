@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from adaspan.config.identity import run_name
 from tests.conftest import ROOT, Launch, compose_run
 
 README = (ROOT / "README.md").read_text()
@@ -32,6 +33,12 @@ def overrides_of(command: str) -> list[str]:
 def test_the_readme_has_commands() -> None:
     assert COMMANDS[:2] == ["make train", "make test"]
     assert len(LAUNCHES) >= 7
+
+
+def test_the_readme_shows_the_default_run() -> None:
+    run = compose_run()
+    assert f"runs/{run_name(run)}" in README
+    assert f"{run.train.steps}/{run.train.steps} · valid" in README
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make")])

@@ -57,7 +57,8 @@ def test_an_offline_run_has_the_id_the_configuration_and_the_summary(tmp_path: P
     tracker = track(tmp_path)
     tracker.log({"step": 1, "train/bpc": 3.0})
     tracker.log({"step": 2, "train/bpc": 2.5})
-    tracker.finish({"best_val_bpc": 2.4})
+    tracker.summarize({"best/val_bpc": 2.4})
+    tracker.finish()
     assert steps(tmp_path) == [1, 2]
     run = next(r["run"] for r in records(tmp_path) if r["type"] == "run")
     assert run["run_id"] == "abc123"
@@ -117,9 +118,16 @@ def test_a_failing_client_is_one_warning_and_no_more(
     assert warnings[0].startswith("W&B stopped")
 
 
-def test_a_folder_that_cannot_be_written_is_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_client_that_cannot_start_is_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "wandb").write_text("in the way")
+    def refuse(**arguments: object) -> None:
+        raise PermissionError("no place to write")
+
+    monkeypatch.setattr(wandb, "init", refuse)
     with caplog.at_level(logging.WARNING, "adaspan"):
-        track(tmp_path).finish()
+        tracker = track(tmp_path)
+        tracker.log({"step": 1, "train/bpc": 3.0})
+        tracker.finish()
+    warnings = [r.getMessage() for r in caplog.records if r.name.startswith("adaspan")]
+    assert warnings == ["W&B stopped: no place to write; the run folder has it all"]

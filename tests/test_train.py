@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from adaspan.errors import RunError, UserError
+from adaspan.evaluate import Score, evaluate
 from adaspan.train import train
 from tests.conftest import Launch, command, compose_run, environment
 from tests.test_tracking import steps as tracked_steps
@@ -167,6 +169,42 @@ def test_a_signal_saves_at_the_next_step_and_leaves(
     assert f"stopped at step {saved}, all saved" in (tmp_path / "output").read_text()
     assert status(folder)["state"] == "resumable"
     assert status(folder)["step"] == saved
+
+
+@pytest.mark.parametrize("evaluation", [2, 3, 4])
+def test_a_signal_during_an_evaluation_loses_nothing(
+    tiny: tuple[str, ...],
+    tmp_path: Path,
+    run_folder: FindFolder,
+    monkeypatch: pytest.MonkeyPatch,
+    evaluation: int,
+) -> None:
+    # Evaluations 1 to 3 are the quick ones, the third after the last step; 4 is the whole of valid.
+    train_here(*tiny, f"output_dir={tmp_path / 'undisturbed'}")
+    (undisturbed,) = (tmp_path / "undisturbed").iterdir()
+    calls = 0
+
+    def disturbed(*arguments: Any, **more: Any) -> Score:
+        nonlocal calls
+        calls += 1
+        if calls == evaluation:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate(*arguments, **more)
+
+    monkeypatch.setattr("adaspan.train.evaluate", disturbed)
+    with pytest.raises(SystemExit) as end:
+        train_here(*tiny, "train.checkpoint_every=1000")
+    assert end.value.code == 128 + signal.SIGTERM
+    assert status(run_folder())["step"] == final_state(run_folder())["step"]
+    train_here(*tiny)
+    assert rows(run_folder()) == rows(undisturbed)
+
+
+def test_what_asked_for_a_fresh_start_is_not_repeated(
+    tiny: tuple[str, ...], run_folder: FindFolder
+) -> None:
+    train_here(*tiny, "train.restart=true")
+    assert "restart: false" in (run_folder() / "config.yaml").read_text()
 
 
 def test_a_finished_run_says_so_and_restart_starts_over(

@@ -1,3 +1,4 @@
 """The configuration: `schema` (every knob), `validate` (what is allowed), `identity` (the run's
-hash) and `compose` (the bridge to Hydra). Imports no torch, so that mistakes show at once.
+hash), `frozen` (the run folder's copy) and `compose` (the bridge to Hydra). It imports no torch, so
+that mistakes show at once.
 """

@@ -189,14 +189,3 @@ def _added_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
             yield _unknown_key(full_key, OmegaConf.get_type(node))
         elif not OmegaConf.is_missing(node, key) and isinstance(node[key], DictConfig):
             yield from _added_keys(node[key], f"{full_key}.")
-
-
-def to_yaml(run: schema.RunConfig) -> str:
-    """The resolved configuration as a YAML file that Hydra can compose by itself: it repeats the
-    run with `--config-path FOLDER --config-name config`, and takes overrides like any other.
-    """
-    values = dataclasses.asdict(run)
-    kinds = [f"/_schema/{group}_{values[group]['kind']}@{group}" for group in schema.KINDS]
-    quiet: list[Any] = [{f"override hydra/{log}_logging": "none"} for log in ("job", "hydra")]
-    defaults = ["/_schema/run", "/_schema/hydra_settings", *kinds, "_self_", *quiet]
-    return OmegaConf.to_yaml({"defaults": defaults, **values})

@@ -25,6 +25,8 @@ from adaspan.config.schema import (
 )
 from adaspan.errors import UserError
 
+_SEEDS = 2**32
+
 
 def validate(run: RunConfig) -> None:
     """Check every value of a resolved configuration.
@@ -43,8 +45,13 @@ def validate(run: RunConfig) -> None:
     for key, value in (("output_dir", run.output_dir), ("data_dir", run.data_dir)):
         if not value:
             mistakes.append(f"{key}='': must name a folder")
-        elif Path(value).exists() and not Path(value).is_dir():
-            mistakes.append(f"{key}={value}: is a file, must be a folder")
+        else:
+            mistakes += _folder(key, Path(value).expanduser())
+    if run.optimizer.cooldown_steps > run.train.steps:
+        mistakes.append(
+            f"optimizer.cooldown_steps={run.optimizer.cooldown_steps}: "
+            f"must be at most train.steps={run.train.steps}"
+        )
     if mistakes:
         raise UserError("\n".join(mistakes))
 
@@ -115,7 +122,8 @@ def _train(train: TrainConfig) -> Iterator[str]:
         )
     if not 0 < train.eval_fraction <= 1:
         yield f"train.eval_fraction={train.eval_fraction}: must be above 0 and at most 1"
-    yield from _at_least("train.seed", train.seed, 0)
+    if not 0 <= train.seed < _SEEDS:
+        yield f"train.seed={train.seed}: must be at least 0 and below {_SEEDS}"
     yield from _one_of("train.precision", train.precision, ("auto", "float32", "bfloat16"))
     yield from _one_of("train.attention", train.attention, ("auto", "reference"))
 
@@ -144,6 +152,14 @@ def _probability(key: str, value: float) -> Iterator[str]:
 def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> Iterator[str]:
     if value not in allowed:
         yield f"{key}={value}: must be one of {', '.join(allowed)}"
+
+
+def _folder(key: str, path: Path) -> Iterator[str]:
+    existing = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not existing.is_dir():
+        yield f"{key}={path}: {existing} is a file, must be a folder"
+    elif not os.access(existing, os.W_OK):
+        yield f"{key}={path}: {existing} may not be written to"
 
 
 def _readable_file(key: str, value: str) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,7 +176,7 @@ class ArchiveSource:
         )
         pooch.get_logger().setLevel("ERROR")
         try:
-            return Path(fetcher.fetch(file, progressbar=True))
+            return Path(fetcher.fetch(file, progressbar=sys.stderr.isatty()))
         except (requests.RequestException, OSError, ValueError) as error:
             reason = str(error).splitlines()[0][:120]
             raise UserError(

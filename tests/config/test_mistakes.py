@@ -33,6 +33,9 @@ MISTAKES = [
     ("train.eval_fraction=0", "train.eval_fraction=0.0: must be above 0"),
     ("train.precision=half", "train.precision=half: must be one of auto, float32, bfloat16"),
     ("train.attention=fast", "train.attention=fast: must be one of auto, reference"),
+    ("output_dir=README.md/runs", "README.md is a file, must be a folder"),
+    ("train.seed=18446744073709551616", "train.seed=18446744073709551616: must be at least 0 and"),
+    ("optimizer.cooldown_steps=2000", "cooldown_steps=2000: must be at most train.steps=1000"),
     ("optimizer.lr=0", "optimizer.lr=0.0: must be above 0"),
     ("optimizer.lr=inf", "optimizer.lr=inf: must be above 0"),
     ("tracking.mode=perhaps", "tracking.mode=perhaps: must be one of offline, online, disabled"),
@@ -44,7 +47,7 @@ MISTAKES = [
     ("data=text data.path=/", "data.path=/: is a folder, must be a file"),
     ("data=text data.path=/dev/null", "data.path=/dev/null: the file is empty"),
     ("data=enwik8 data.archive=/nowhere", "data.archive=/nowhere: no such file"),
-    ("output_dir=/dev/null", "output_dir=/dev/null: is a file, must be a folder"),
+    ("output_dir=/dev/null", "output_dir=/dev/null: /dev/null is a file, must be a folder"),
 ]
 
 
