@@ -124,3 +124,12 @@ def test_bfloat16_trains_alike(tiny: tuple[str, ...]) -> None:
     exact = losses(trainer_of(*tiny), 20)
     rough = losses(trainer_of(*tiny, "train.precision=bfloat16"), 20)
     torch.testing.assert_close(rough, exact, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
+def test_a_compiled_model_trains_alike(tiny: tuple[str, ...]) -> None:
+    small = [o for o in tiny if not o.startswith(("model.", "train.micro"))]
+    small += ["model.layers=1", "model.dim=16", "model.heads=2"]
+    eager = losses(trainer_of(*small), 6)
+    compiled = losses(trainer_of(*small, "train.compile=true"), 6)
+    torch.testing.assert_close(compiled, eager, rtol=1e-4, atol=1e-4)
