@@ -141,9 +141,10 @@ class _Session:
                 self._finish()
             except _Stopped as stopped:
                 self._end("resumable")
+                without = " without train.restart=true" if self._run.train.restart else ""
                 self._terminal.line(
                     f"stopped at step {self._trainer.step}, all saved; "
-                    "the same command goes on from there"
+                    f"the same command{without} goes on from there"
                 )
                 raise SystemExit(128 + stopped.signal) from None
             except KeyboardInterrupt:
@@ -288,6 +289,9 @@ class _Session:
         """Score the best weights on the whole of valid and test, and close the run."""
         trainer, corpus = self._trainer, self._corpus
         trainer.load_best(self._checkpoints.load_best())
+        self._terminal.line(
+            f"scoring the weights of step {trainer.best_step}, the best, on all of valid and test"
+        )
         history = sum(trainer.model.reaches())
         scores = {}
         for split, tokens in (("valid", corpus.valid), ("test", corpus.test)):

@@ -143,7 +143,13 @@ def _explain(error: Exception) -> str:
 
 
 def _unknown_key(full_key: str, schema_class: Any) -> str:
-    key = full_key.rpartition(".")[2]
+    group, _, key = full_key.rpartition(".")
+    for kind, node in schema.KINDS.get(group, {}).items():
+        if key in _keys(node):
+            return f"{full_key}: no such key of this {group}; {group}={kind} has it"
+    for field in dataclasses.fields(schema.RunConfig):
+        if not group and key in _keys(field.default_factory):
+            return f"{full_key}: no such key; did you mean {field.name}.{key}?"
     return f"{full_key}: no such key{_way_out(key, _keys(schema_class))}"
 
 

@@ -47,7 +47,7 @@ def validate(run: RunConfig) -> None:
             mistakes.append(f"{key}='': must name a folder")
         else:
             mistakes += _folder(key, Path(value).expanduser())
-    if run.optimizer.cooldown_steps > run.train.steps:
+    if run.optimizer.cooldown_steps > max(0, run.train.steps):
         mistakes.append(
             f"optimizer.cooldown_steps={run.optimizer.cooldown_steps}: "
             f"must be at most train.steps={run.train.steps}"

@@ -178,7 +178,8 @@ class ArchiveSource:
         try:
             return Path(fetcher.fetch(file, progressbar=sys.stderr.isatty()))
         except (requests.RequestException, OSError, ValueError) as error:
-            reason = str(error).splitlines()[0][:120]
+            offline = isinstance(error, requests.ConnectionError)
+            reason = "no connection" if offline else str(error).splitlines()[0][:120]
             raise UserError(
                 f"data={self.name}: cannot be had from {self.archive.base_url}{file} ({reason}); "
                 f"put a copy at {self.downloads / file} or give data.archive=FILE "

@@ -11,6 +11,8 @@ from tests.conftest import Launch, compose_run
 MISTAKES = [
     ("model.dims=3", "model.dims: no such key; did you mean dim?"),
     ("modle=small", "modle: no such key; did you mean model?"),
+    ("steps=10", "steps: no such key; did you mean train.steps?"),
+    ("data.path=README.md", "data.path: no such key of this data; data=text has it"),
     ("+nothing=3", "nothing: no such key; one of model, span, data"),
     ("+model.nothing=3", "model.nothing: no such key; one of layers"),
     ("model=smal", "model=smal: no such option; did you mean small?"),
@@ -66,7 +68,7 @@ def test_a_mistake_is_one_clear_line(
 def test_a_key_of_another_kind_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         compose_run("span=fixed", "span.ramp=3")
-    assert "span.ramp: no such key; one of kind, limit" in capsys.readouterr().err
+    assert "span.ramp: no such key of this span; span=adaptive has it" in capsys.readouterr().err
 
 
 def test_all_mistakes_are_listed_at_once(capsys: pytest.CaptureFixture[str]) -> None:
