@@ -72,19 +72,17 @@ class Tracker:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
-        if mode == "online" and not wandb.login(prompt=False):
-            _log.warning(
-                "W&B has no key (`wandb login` or WANDB_API_KEY): tracking offline instead"
-            )
-            mode = "offline"
         if mode == "online":
             try:
-                self._run = wandb.init(settings=_settings("online"), **arguments)
-                self._written = self._run.step - 1
-                return
+                if wandb.login(prompt=False):
+                    self._run = wandb.init(settings=_settings("online"), **arguments)
+                    self._written = self._run.step - 1
+                    return
+                reason = "no key (`wandb login` or WANDB_API_KEY)"
             except Exception as error:  # the network, the server, a wrong key: all alike here
-                _log.warning("W&B: %s; tracking offline instead", _first_line(error))
+                reason = _first_line(error)
                 wandb.teardown()  # or the id counts as in use
+            _log.warning("W&B: %s; tracking offline instead", reason)
         self._written = max((_last_step(file) for file in _offline_files(folder)), default=-1)
         self._run = wandb.init(settings=_settings("offline"), **arguments)
 

@@ -14,6 +14,7 @@ import pytest
 import wandb
 
 from adaspan.tracking import Tracker
+from tests.conftest import Launch
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +103,22 @@ def test_online_without_a_key_goes_on_offline_and_says_so(
     tracker.finish()
     assert "no key" in caplog.text
     assert steps(tmp_path) == [1]
+
+
+def test_online_without_a_network_goes_on_offline_and_says_so(
+    tiny: tuple[str, ...], launch: Launch, tmp_path: Path
+) -> None:
+    end = launch(
+        *tiny,
+        "tracking=online",
+        WANDB_BASE_URL="http://127.0.0.1:9",
+        WANDB_API_KEY="0" * 40,
+        HOME=str(tmp_path),
+    )
+    assert end.returncode == 0, end.stderr
+    assert "tracking offline instead" in end.stdout
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert steps(folder)[-1] == 60
 
 
 def test_a_failing_client_is_one_warning_and_no_more(
