@@ -102,10 +102,18 @@ class Tracker:
                 )
 
     def finish(self) -> None:
-        """End W&B's part, for now or for good."""
+        """The run is done."""
         if self._run is not None:
             with self._never_stopping():
                 self._run.finish()
+
+    def leave(self, *, resumable: bool) -> None:
+        """End W&B's part of a run that is not done: W&B shows it as preempted or as failed."""
+        if self._run is not None:
+            with self._never_stopping():
+                if resumable:
+                    self._run.mark_preempting()
+                self._run.finish(exit_code=1)
 
     @contextmanager
     def _never_stopping(self) -> Iterator[None]:

@@ -150,6 +150,8 @@ class _Session:
             except KeyboardInterrupt:
                 self._end("resumable")
                 raise
+            except UserError:  # going on here is refused; the run itself is as good as before
+                raise
             except Exception as error:
                 self._fail(error, (str(error).splitlines() or [""])[-1])
                 raise
@@ -332,7 +334,7 @@ class _Session:
         if self._processes.is_first:
             self._folder.set_status(state, self._trainer.step, **more)
             if self._tracker:
-                self._tracker.finish()
+                self._tracker.leave(resumable=state == "resumable")
 
 
 def _best_figures(trainer: Trainer) -> Row:

@@ -81,6 +81,20 @@ def test_a_resumed_run_has_every_row_once(tmp_path: Path) -> None:
     assert steps(tmp_path) == list(range(1, 11))
 
 
+def test_wandb_learns_how_a_run_ended(tmp_path: Path) -> None:
+    def exit_and_preemption(folder: Path) -> tuple[int, bool]:
+        found = records(folder)
+        exits = [r["exit"].get("exit_code", 0) for r in found if r["type"] == "exit"]
+        return exits[-1], any(r["type"] == "preempting" for r in found)
+
+    track(tmp_path / "done").finish()
+    track(tmp_path / "failed").leave(resumable=False)
+    track(tmp_path / "stopped").leave(resumable=True)
+    assert exit_and_preemption(tmp_path / "done") == (0, False)
+    assert exit_and_preemption(tmp_path / "failed") == (1, False)
+    assert exit_and_preemption(tmp_path / "stopped") == (1, True)
+
+
 def test_rows_that_a_kill_kept_from_wandb_are_sent_on_resume(tmp_path: Path) -> None:
     track(tmp_path, earlier=[{"step": 1, "train/bpc": 7.0}]).finish()
     track(tmp_path, earlier=[{"step": s, "train/bpc": 8.0 - s} for s in range(1, 6)]).finish()

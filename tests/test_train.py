@@ -244,6 +244,21 @@ def test_data_that_changed_since_are_refused(tiny: tuple[str, ...], text: Path) 
     assert "\n" not in str(error.value)
 
 
+def test_a_resume_in_another_precision_is_refused_and_leaves_the_run_as_it_was(
+    tiny: tuple[str, ...], launch: Launch, run_folder: FindFolder
+) -> None:
+    train_here(*tiny)
+    status_file = run_folder() / "status.json"
+    status_file.unlink()  # as if it had not been done
+    newest = max((run_folder() / "checkpoints").glob("step_*.pt"))
+    torch.save(final_state(run_folder()) | {"precision": "torch.bfloat16"}, newest)
+    end = launch(*tiny, "tracking=disabled")
+    assert end.returncode == 2
+    (line,) = end.stderr.splitlines()
+    assert "begun in torch.bfloat16" in line
+    assert not status_file.exists()
+
+
 def test_a_diverging_run_fails_with_step_and_rate_and_keeps_its_checkpoint(
     tiny: tuple[str, ...], run_folder: FindFolder
 ) -> None:
