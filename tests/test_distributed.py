@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Launch, environment
-from tests.test_train import final_state, rows, status, step_so_far
+from tests.runs import final_state, rows, status, step_so_far
 
 
 def torchrun(*overrides: str) -> list[str]:
