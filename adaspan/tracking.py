@@ -72,6 +72,7 @@ class Tracker:
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
+        logging.raiseExceptions = False  # W&B's own log on a full disk must not print tracebacks
         if mode == "online":
             try:
                 if wandb.login(prompt=False):
