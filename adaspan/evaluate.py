@@ -52,7 +52,7 @@ def whole_text(length: int, history: int, batch_size: int) -> list[Piece]:
 
     Args:
         length: tokens of the text.
-        history: tokens that a prediction can depend on, `sum(model.reaches())`.
+        history: tokens that a prediction can depend on, `model.history()`.
         batch_size: at most so many pieces; fewer where re-reading history would cost more than a
             quarter of the text.
     """
@@ -122,7 +122,7 @@ def _cost(
     total = torch.zeros((), dtype=torch.float64, device=device)
     if pieces[0].first == 0:
         total += math.log(model.embedding.num_embeddings)
-    reaches = model.reaches()
+    plan = model.plan()
     caches = model.empty_caches(len(pieces))
     for offset in range(0, int((end - start).max()) - 1, block_size):
         where = start + offset + np.arange(block_size + 1)
@@ -130,7 +130,7 @@ def _cost(
         block = torch.from_numpy(tokens[where.clip(max=len(tokens) - 1)].astype(np.int64))
         counted = torch.from_numpy((where[:, 1:] >= first) & (where[:, 1:] < end))
         block, counted = block.to(device), counted.to(device)
-        output = model(block[:, :-1], caches, reaches)
+        output = model(block[:, :-1], caches, plan)
         caches = output.caches
         log_probs = output.log_probs_BMV.gather(-1, block[:, 1:, None]).squeeze(-1)
         total -= _sum(log_probs, counted)

@@ -1,20 +1,27 @@
 """What a model costs, counted.
 
-Two conventions, never mixed under one name:
+Three conventions, never mixed under one name:
 
 - *Paper*: multiply-accumulates of predicting one token, without position, softmax and embedding
   terms (`L (4 D^2 + 2 D F + 2 D z)`, z the average span). 42M for the paper's 12 layers at z = 314.
+- *Paper with position*: the same and the product of queries with position embeddings,
+  `L D z`: 43.5M.
 - *Executed*: floating point operations (a multiply-accumulate is two) of every matrix product that
-  the implementation performs, as `torch.utils.flop_counter` counts them. Element-wise work
-  (softmax, mask, norms) is ignored in both.
+  the chosen attention and the rest of the model perform, as `torch.utils.flop_counter` counts them,
+  the cache's keys and values that are computed again with every block among them.
 
-Legend: M block, C cached + block keys, D dim, F ffn_dim, L layers, V vocabulary.
+Element-wise work (softmax, mask, norms) is ignored in all of them.
+
+Legend: B batch, M block, D dim, F ffn_dim, L layers, z span in tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from adaspan.attention import IMPLEMENTATIONS, resolve
+from adaspan.attention.groups import Group
 
 
 @dataclass(frozen=True)
@@ -23,54 +30,64 @@ class Shape:
 
     layers: int
     dim: int
+    heads: int
     ffn_dim: int
     vocabulary_size: int
     span_gates: int = 0  # spans a layer computes for each token: its heads, if they are dynamic
 
 
-def paper_macs_per_token(shape: Shape, mean_span: float) -> float:
+def paper_macs_per_token(shape: Shape, mean_span: float, *, position: bool = False) -> float:
     """Multiply-accumulates a token as the paper's "FLOPS" count them (Tables 1 and 2, Figure 3).
+
+    The 24-layer rows' 179M come out with an inner width of 3072; with the stated 4096 it is 216.6M.
 
     Args:
         shape: of the model.
         mean_span: average over all heads, in tokens, without the ramp.
+        position: count the product with position embeddings, too, which the paper leaves out.
     """
     projections = 4 * shape.dim**2
     feed_forward = 2 * shape.dim * shape.ffn_dim
-    attention = 2 * shape.dim * mean_span
+    attention = (3 if position else 2) * shape.dim * mean_span
     return shape.layers * (projections + feed_forward + attention)
 
 
-def forward_flops(
-    shape: Shape, block_size: int, keys: Sequence[int], windows: Sequence[int]
-) -> int:
-    """FLOPs executed in one forward pass of one stream's block by the reference attention.
+def executed_flops(
+    shape: Shape,
+    batch_size: int,
+    block_size: int,
+    cached: Sequence[int],
+    plan: Sequence[Sequence[Group]],
+    implementation: str,
+) -> tuple[int, int]:
+    """FLOPs that the forward and the backward pass over one block of every stream execute.
 
     Args:
         shape: of the model.
-        block_size: M.
-        keys: C of each layer: the cached keys that are used, and the block's own.
-        windows: position embeddings that each layer multiplies with.
+        batch_size: B, streams.
+        block_size: M, tokens a stream.
+        cached: length of each layer's cache.
+        plan: of the model, which says how far back each head's keys are computed.
+        implementation: name of the attention.
     """
-    macs = block_size * shape.dim * shape.vocabulary_size
-    for count, window in zip(keys, windows, strict=True):
-        macs += 2 * block_size * shape.dim**2  # query, output
-        macs += block_size * shape.dim * shape.span_gates
-        macs += 2 * count * shape.dim**2  # key, value
-        macs += 2 * block_size * count * shape.dim  # scores by content, weighted values
-        macs += block_size * window * shape.dim  # scores by position
-        macs += 2 * block_size * shape.dim * shape.ffn_dim
-    return 2 * macs
-
-
-def training_flops(
-    shape: Shape, block_size: int, keys: Sequence[int], windows: Sequence[int]
-) -> int:
-    """FLOPs executed in forward and backward of one stream's block by the reference attention.
-
-    The backward pass does each product twice, for its two inputs; only the cache's own gradient is
-    not computed.
-    """
-    forward = forward_flops(shape, block_size, keys, windows)
-    cached = sum(count - block_size for count in keys)
-    return 3 * forward - 2 * 2 * cached * shape.dim**2
+    tokens = batch_size * block_size
+    forward = backward = 0
+    for length, groups in zip(cached, plan, strict=True):
+        # Of each product the backward pass computes two: one for each of its factors.
+        products = tokens * (
+            4 * shape.dim**2 + 2 * shape.dim * shape.ffn_dim + shape.dim * shape.span_gates
+        )
+        forward += products
+        backward += 2 * products
+        for group in groups:
+            past = min(length, group.window)
+            heads = len(group.heads)
+            head_dim = shape.dim // shape.heads
+            cache = batch_size * past * shape.dim * 2 * heads * head_dim  # keys and values
+            attention = IMPLEMENTATIONS[resolve(implementation)].macs(
+                batch_size * heads, block_size, past + block_size, group.window, head_dim
+            )
+            forward += cache + attention[0]
+            backward += cache + attention[1]  # the cache itself needs no gradient
+    output = tokens * shape.dim * shape.vocabulary_size
+    return 2 * (forward + output), 2 * (backward + 2 * output)

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adaspan.attention import attend, resolve
+from adaspan.attention import IMPLEMENTATIONS, attend, resolve
+from adaspan.attention.groups import Group, group_heads
 from adaspan.config.schema import (
     AdaptiveSpanConfig,
     DynamicSpanConfig,
@@ -25,7 +26,10 @@ from adaspan.config.schema import (
     ModelConfig,
     SpanConfig,
 )
-from adaspan.span import AdaptiveSpan, DynamicSpan, FixedSpan, Span, cache_length, reach
+from adaspan.span import AdaptiveSpan, DynamicSpan, FixedSpan, Span, cache_length
+
+# For each layer: which heads share which window.
+Plan = Sequence[Sequence[Group]]
 
 
 class MultiHeadAttention(nn.Module):
@@ -44,6 +48,7 @@ class MultiHeadAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.heads = heads
+        self.head_dim = dim // heads
         self.span = span
         self.dropout = dropout
         self.implementation = implementation
@@ -53,30 +58,61 @@ class MultiHeadAttention(nn.Module):
         self.output = nn.Linear(dim, dim, bias=False)
 
     def forward(
-        self, hidden_BMD: Tensor, cache_BCD: Tensor, position_SK: Tensor
+        self,
+        hidden_BMD: Tensor,
+        cache_BCD: Tensor,
+        position_SK: Tensor,
+        groups: Sequence[Group],
     ) -> tuple[Tensor, Tensor | None]:
         """Returns the attended hidden states (B, M, D) and the spans that were used."""
         span = self.span(hidden_BMD)
-        attended_BHMK = attend(
-            self._split_heads(self.query(hidden_BMD)),
-            self._split_heads(self._over_all(self.key, cache_BCD, hidden_BMD)),
-            self._split_heads(self._over_all(self.value, cache_BCD, hidden_BMD)),
-            position_SK,
-            span=span,
-            ramp=self.span.ramp,
-            dropout=self.dropout if self.training else 0.0,
-            implementation=self.implementation,
+        shape = (*hidden_BMD.shape[:2], self.heads, self.head_dim)
+        query, key, value = (
+            project(hidden_BMD).view(shape).unbind(2)
+            for project in (self.query, self.key, self.value)
         )
-        return self.output(attended_BHMK.transpose(1, 2).flatten(2)), span
+        attended: list[Tensor] = [hidden_BMD] * self.heads
+        for group in groups:
+            past_key, past_value = self._project_cache(cache_BCD, group)
+            position_SK = position_SK[: group.window]  # the longest come first
+            attended_BHMK = attend(
+                _of(group, query),
+                torch.cat([past_key, _of(group, key)], dim=2),
+                torch.cat([past_value, _of(group, value)], dim=2),
+                position_SK,
+                span=None if span is None else span[..., list(group.heads), :],
+                ramp=self.span.ramp,
+                unmasked=group.unmasked,
+                dropout=self.dropout if self.training else 0.0,
+                implementation=self.implementation,
+            )
+            for head, attended_BMK in zip(group.heads, attended_BHMK.unbind(1), strict=True):
+                attended[head] = attended_BMK
+        return self.output(torch.cat(attended, dim=-1)), span
 
-    def _over_all(self, project: nn.Linear, cache_BCD: Tensor, hidden_BMD: Tensor) -> Tensor:
-        # Apart, because the detached cache needs no gradient: concatenated, autograd would compute
-        # one and throw it away.
-        return torch.cat([project(cache_BCD), project(hidden_BMD)], dim=1)
+    def _project_cache(self, cache_BCD: Tensor, group: Group) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, H, C, K) of a group's heads, as far back as their window.
 
-    def _split_heads(self, x_BCD: Tensor) -> Tensor:
-        batch, count, dim = x_BCD.shape
-        return x_BCD.view(batch, count, self.heads, dim // self.heads).transpose(1, 2)
+        Apart from the block's, because the detached cache needs no gradient: in one product with
+        the block, autograd would compute it and throw it away. They may not be kept from block to
+        block, for the weights learn from them.
+        """
+        seen_BCD = cache_BCD[:, -group.window :]
+        batch, count, dim = seen_BCD.shape
+        weights_KD = [
+            project.weight.view(self.heads, self.head_dim, dim).unbind(0)[head]
+            for project in (self.key, self.value)
+            for head in group.heads
+        ]
+        projected = torch.bmm(seen_BCD, torch.cat(weights_KD).T.expand(batch, -1, -1))
+        projected = projected.view(batch, count, 2, len(group.heads), self.head_dim)
+        key_BHCK, value_BHCK = projected.permute(2, 0, 3, 1, 4).unbind(0)
+        return key_BHCK, value_BHCK
+
+
+def _of(group: Group, heads_BMK: Sequence[Tensor]) -> Tensor:
+    """(B, H, M, K), of the group's heads."""
+    return torch.stack([heads_BMK[head] for head in group.heads], dim=1)
 
 
 class FeedForward(nn.Module):
@@ -106,9 +142,13 @@ class TransformerLayer(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(dim)
 
     def forward(
-        self, hidden_BMD: Tensor, cache_BCD: Tensor, position_SK: Tensor
+        self,
+        hidden_BMD: Tensor,
+        cache_BCD: Tensor,
+        position_SK: Tensor,
+        groups: Sequence[Group],
     ) -> tuple[Tensor, Tensor | None]:
-        attended_BMD, span = self.attention(hidden_BMD, cache_BCD, position_SK)
+        attended_BMD, span = self.attention(hidden_BMD, cache_BCD, position_SK, groups)
         hidden_BMD = self.attention_norm(hidden_BMD + attended_BMD)
         return self.feed_forward_norm(hidden_BMD + self.feed_forward(hidden_BMD)), span
 
@@ -172,22 +212,22 @@ class Transformer(nn.Module):
     def _typed_layers(self) -> list[TransformerLayer]:
         return cast(list[TransformerLayer], list(self.layers))
 
-    def reaches(self) -> list[int]:
-        """Past keys that each layer's longest head sees now.
+    def plan(self) -> Plan:
+        """Which heads share which window now.
 
-        Waits for the device once for all layers; read it once a step and pass it on.
+        Waits for the device once, for the spans of all layers; make it once a step and pass it on.
         """
-        longest = [
-            current.max()
-            for span in self.spans
-            if span.ramp is not None and (current := span.current()) is not None
-        ]
-        if not longest:  # fixed or dynamic spans: always the limit
-            return [self.limit] * len(self.layers)
+        current = self.current_spans()
+        spans_LH = [None] * len(self.layers) if current is None else current.tolist()
+        per_head = IMPLEMENTATIONS[self.attention].per_head
         return [
-            reach(value, self.limit, span.ramp or 0)
-            for value, span in zip(torch.stack(longest).tolist(), self.spans, strict=True)
+            group_heads(spans_H, layer.attention.heads, self.limit, span.ramp, per_head=per_head)
+            for layer, span, spans_H in zip(self._typed_layers(), self.spans, spans_LH, strict=True)
         ]
+
+    def history(self) -> int:
+        """Past tokens that a prediction depends on now, through all layers."""
+        return sum(reach_of_layers(self.plan()))
 
     def empty_caches(self, batch: int) -> list[Tensor]:
         """The state at the start of a stream: no history."""
@@ -196,7 +236,7 @@ class Transformer(nn.Module):
         return [empty for _ in self.layers]
 
     def forward(
-        self, tokens_BM: Tensor, caches: Sequence[Tensor], reaches: Sequence[int] | None = None
+        self, tokens_BM: Tensor, caches: Sequence[Tensor], plan: Plan | None = None
     ) -> Output:
         """Read the next block of B streams.
 
@@ -205,20 +245,18 @@ class Transformer(nn.Module):
             caches: what the previous block returned, or `empty_caches`. A layer's cache holds its
                 past inputs, detached; it may be shorter than a span, but never holds made-up
                 history.
-            reaches: `reaches()`, if known already.
+            plan: `plan()`, if known already.
         """
-        reaches = self.reaches() if reaches is None else reaches
+        plan = self.plan() if plan is None else plan
+        reaches = reach_of_layers(plan)
+        position_SK = self.position_SK[: max(reaches)]  # further back every mask is exactly 0
         hidden_BMD = self.embedding_dropout(self.embedding(tokens_BM))
         next_caches, penalties, spans = [], [], []
-        for layer, cache_BCD, layer_reach in zip(
-            self._typed_layers(), caches, reaches, strict=True
+        for layer, cache_BCD, groups, reach in zip(
+            self._typed_layers(), caches, plan, reaches, strict=True
         ):
-            keep = cache_length(layer_reach, self.limit)
-            next_caches.append(torch.cat([cache_BCD, hidden_BMD], dim=1)[:, -keep:].detach())
-            # Further back every head's mask is exactly 0.
-            hidden_BMD, span = layer(
-                hidden_BMD, cache_BCD[:, -layer_reach:], self.position_SK[:layer_reach]
-            )
+            next_caches.append(_next_cache(cache_BCD, hidden_BMD, cache_length(reach, self.limit)))
+            hidden_BMD, span = layer(hidden_BMD, cache_BCD, position_SK, groups)
             penalties.append(layer.attention.span.penalty(span))
             if span is not None:
                 spans.append(span.detach().transpose(0, -2).flatten(1).mean(-1))
@@ -240,6 +278,18 @@ class Transformer(nn.Module):
         """Put every learned span back into [0, limit]; call after each update."""
         for span in self.spans:
             span.clamp_()
+
+
+def reach_of_layers(plan: Plan) -> list[int]:
+    """Past keys that each layer's longest window holds."""
+    return [max(group.window for group in groups) for groups in plan]
+
+
+def _next_cache(cache_BCD: Tensor, hidden_BMD: Tensor, length: int) -> Tensor:
+    """The last `length` hidden states, or as many as there are."""
+    old = max(0, length - hidden_BMD.shape[1])
+    kept_BCD = cache_BCD[:, max(0, cache_BCD.shape[1] - old) :]
+    return torch.cat([kept_BCD, hidden_BMD[:, -length:].detach()], dim=1)
 
 
 def make_model(

@@ -165,7 +165,7 @@ class Session:
     def _evaluation_row(self) -> Row:
         """Quick score, and every head's span; keeps the weights if they are the best so far."""
         valid = self._corpus.valid
-        history = min(self._run.span.limit, sum(self._trainer.model.reaches()))
+        history = min(self._run.span.limit, self._trainer.model.history())
         pieces = sample(len(valid), self._run.train.eval_fraction, history)
         bpc = self._score(valid, pieces).bits_per_token
         if not math.isfinite(bpc):
@@ -219,7 +219,7 @@ class Session:
         self._terminal.line(
             f"scoring the weights of step {trainer.best_step}, the best, on all of valid and test"
         )
-        history = sum(trainer.model.reaches())
+        history = trainer.model.history()
         scores = {}
         for split, tokens in (("valid", corpus.valid), ("test", corpus.test)):
             pieces = whole_text(len(tokens), history, self._evaluation_batch)
@@ -273,6 +273,9 @@ def _span_figures(trainer: Trainer) -> Row:
         "span/mean": mean,
         "span/max": spans_LH.max().item(),
         "flops/paper_macs_per_token": paper_macs_per_token(trainer.shape, mean),
+        "flops/paper_with_position_macs_per_token": paper_macs_per_token(
+            trainer.shape, mean, position=True
+        ),
     }
 
 

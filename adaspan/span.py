@@ -16,7 +16,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-# A cache is kept this much longer than today's spans reach, so that spans have room to grow.
+# A cache is kept this much longer than today's spans reach, so that spans have room to grow, and
+# its length is rounded up to a multiple, so that it seldom changes.
 _CACHE_BUFFER = 64
 
 
@@ -166,4 +167,4 @@ def reach(longest: float, limit: int, ramp: float) -> int:
 
 def cache_length(reach: int, limit: int) -> int:
     """Past hidden states worth keeping for a layer of this reach: some buffer, S at the most."""
-    return min(limit, reach + _CACHE_BUFFER)
+    return min(limit, math.ceil(reach / _CACHE_BUFFER + 1) * _CACHE_BUFFER)

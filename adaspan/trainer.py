@@ -17,7 +17,7 @@ from adaspan.data import Corpus, Position, Streams
 from adaspan.device import autocast, choose_precision
 from adaspan.distributed import Processes
 from adaspan.errors import RunError, UserError
-from adaspan.model import Transformer, make_model
+from adaspan.model import Plan, Transformer, make_model
 from adaspan.optim import clip_gradients, learning_rate, make_optimizer, set_learning_rate
 
 _log = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ class Trainer:
         self.shape = flops.Shape(
             layers=run.model.layers,
             dim=run.model.dim,
+            heads=run.model.heads,
             ffn_dim=run.model.ffn_dim,
             vocabulary_size=corpus.vocabulary_size,
             span_gates=run.model.heads if isinstance(run.span, DynamicSpanConfig) else 0,
@@ -100,8 +101,8 @@ class Trainer:
             self._caches = self.model.empty_caches(len(block.inputs_BM))
         inputs_BM = self._to_device(block.inputs_BM)
         targets_BM = self._to_device(block.targets_BM)
-        reaches = self.model.reaches()
-        self._count_flops(reaches)
+        plan = self.model.plan()
+        self._count_flops(plan)
 
         pieces = self._run.train.micro_batches
         size = len(inputs_BM) // pieces
@@ -110,7 +111,7 @@ class Trainer:
             part = slice(i * size, (i + 1) * size)
             with autocast(self._device, self.precision):
                 output = self._forward(
-                    inputs_BM[part], [cache[part] for cache in self._caches], reaches
+                    inputs_BM[part], [cache[part] for cache in self._caches], plan
                 )
                 loss = F.nll_loss(output.log_probs_BMV.flatten(0, 1), targets_BM[part].flatten())
             ((loss + output.penalty) / pieces).backward()
@@ -247,17 +248,19 @@ class Trainer:
             "try a lower optimizer.lr"
         )
 
-    def _count_flops(self, reaches: list[int]) -> None:
+    def _count_flops(self, plan: Plan) -> None:
         train = self._run.train
-        keys = [
-            min(cache.shape[1], reach) + train.block_size
-            for cache, reach in zip(self._caches, reaches, strict=True)
-        ]
-        forward = flops.forward_flops(self.shape, train.block_size, keys, reaches)
-        self.flops_per_token = forward / train.block_size
-        self.flops += train.batch_size * flops.training_flops(
-            self.shape, train.block_size, keys, reaches
+        forward, backward = flops.executed_flops(
+            self.shape,
+            train.batch_size // train.micro_batches,
+            train.block_size,
+            [cache.shape[1] for cache in self._caches],
+            plan,
+            self.model.attention,
         )
+        forward, backward = forward * train.micro_batches, backward * train.micro_batches
+        self.flops_per_token = forward / (train.batch_size * train.block_size)
+        self.flops += forward + backward
 
     def _to_device(self, tokens: Tensor) -> Tensor:
         if self._device.type == "cuda":  # pinned, the copy does not wait

@@ -41,7 +41,7 @@ def test_score_does_not_depend_on_batch_or_block(
     span: SpanConfig, batch_size: int, block_size: int
 ) -> None:
     model = small_model(span)
-    pieces = whole_text(len(TOKENS), sum(model.reaches()), batch_size)
+    pieces = whole_text(len(TOKENS), model.history(), batch_size)
     assert len(pieces) == batch_size
     score = evaluate(
         model, TOKENS, pieces, batch_size=batch_size, block_size=block_size, device=CPU

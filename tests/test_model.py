@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from adaspan.attention import IMPLEMENTATIONS
+from adaspan.attention.groups import Group
 from adaspan.config.schema import (
     AdaptiveSpanConfig,
     DynamicSpanConfig,
@@ -11,7 +13,8 @@ from adaspan.config.schema import (
     ModelConfig,
     SpanConfig,
 )
-from adaspan.model import Transformer, make_model
+from adaspan.model import Transformer, make_model, reach_of_layers
+from adaspan.span import AdaptiveSpan
 
 ADAPTIVE = AdaptiveSpanConfig(limit=16, ramp=3, loss_coefficient=0.1, initial_fraction=0.21)
 FIXED = FixedSpanConfig(limit=16)
@@ -103,7 +106,7 @@ def test_reaches_follow_each_layers_longest_head() -> None:
         for span, fractions in zip(model.spans, ([0.0, 0.1], [0.5, 0.2], [1.0, 0.0]), strict=True):
             assert isinstance(span, torch.nn.Module)
             span.fraction.copy_(torch.tensor(fractions))  # type: ignore[operator]
-    assert model.reaches() == [5, 12, 16]
+    assert reach_of_layers(model.plan()) == [5, 12, 16]
 
 
 def test_gradient_of_the_spans_through_the_whole_model() -> None:
@@ -125,6 +128,55 @@ def test_gradient_of_the_spans_through_the_whole_model() -> None:
                 values.append(loss().item())
                 fraction[head] -= shift
         assert gradient[head].item() == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-5)
+
+
+@EVERY_SPAN
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_every_attention_gives_the_same_model(span: SpanConfig, dropout: float) -> None:
+    """Log-probabilities and the gradient of every parameter, the cached keys' projections too."""
+    found = []
+    for implementation in IMPLEMENTATIONS:
+        torch.manual_seed(0)
+        shape = ModelConfig(layers=3, dim=16, heads=4, ffn_dim=16, dropout=dropout)
+        model = make_model(shape, span, 11, implementation).double()
+        # The same draws of dropout need the same windows.
+        plan = [[Group((0, 1, 2, 3), 16, 0)]] * 3 if dropout else None
+        for learned in model.spans:
+            if isinstance(learned, AdaptiveSpan):
+                learned.fraction.data = torch.tensor([0.02, 0.4, 0.05, 0.93]).double()
+        caches = model.empty_caches(2)
+        for _ in range(3):
+            output = model(torch.randint(11, (2, 12)), caches, plan)
+            caches = output.caches
+        (output.log_probs_BMV.square().mean() + output.penalty).backward()
+        gradients = [parameter.grad for parameter in model.parameters()]
+        found.append([output.log_probs_BMV, *gradients])
+    for other in found[1:]:
+        for ours, theirs in zip(other, found[0], strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_heads_are_computed_as_far_as_they_see_themselves() -> None:
+    torch.manual_seed(0)
+    span = AdaptiveSpanConfig(limit=1024, ramp=3, loss_coefficient=0)
+    model = make_model(ModelConfig(layers=1, dim=8, heads=2, ffn_dim=16), span, 11)
+    learned = model.spans[0]
+    assert isinstance(learned, AdaptiveSpan)
+    learned.fraction.data = torch.tensor([1.0, 0.0])
+    ((longest, shortest),) = model.plan()
+    assert (longest.window, shortest.window) == (1024, 4)
+
+
+def test_caches_follow_the_spans() -> None:
+    span = AdaptiveSpanConfig(limit=1024, ramp=3, loss_coefficient=0, initial_fraction=0.1)
+    model = make_model(ModelConfig(layers=2, dim=8, heads=2, ffn_dim=16), span, 11)
+    learned = model.spans[1]
+    assert isinstance(learned, AdaptiveSpan)
+    learned.fraction.data = torch.tensor([0.5, 0.1])
+    caches = model.empty_caches(1)
+    for _ in range(12):
+        caches = model(torch.randint(11, (1, 100)), caches).caches
+    assert [cache.shape[1] for cache in caches] == [192, 640]  # 106 and 516, and a buffer
 
 
 @pytest.mark.parametrize(

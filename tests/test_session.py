@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from adaspan.attention import IMPLEMENTATIONS
 from adaspan.errors import RunError
 from adaspan.evaluate import Score, evaluate
 from tests.conftest import Launch, command, environment
@@ -257,10 +258,13 @@ GOLDEN_CURVES = {
 }
 
 
+@pytest.mark.parametrize("attention", IMPLEMENTATIONS)
 @pytest.mark.parametrize("span", GOLDEN_CURVES)
-def test_golden_loss_curve(tiny: tuple[str, ...], run_folder: FindFolder, span: str) -> None:
+def test_golden_loss_curve(
+    tiny: tuple[str, ...], run_folder: FindFolder, span: str, attention: str
+) -> None:
     """Changes when the arithmetic of a run changes; such a change must be meant."""
     plain = [o for o in tiny if not o.startswith(("span.ramp", "span.initial", "model.dropout"))]
-    train_here(*plain, f"span={span}")
+    train_here(*plain, f"span={span}", f"train.attention={attention}")
     curve = [row["train/bpc"] for row in rows(run_folder()) if "val/bpc" in row]
     assert curve == pytest.approx(GOLDEN_CURVES[span], abs=2e-3)

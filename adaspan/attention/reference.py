@@ -9,14 +9,9 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from adaspan.attention.limits import INVISIBLE, TINY
 from adaspan.span import soft_mask
-
-# Keeps log(mask) finite where the mask is 0; such a key's weight is 1e-30 of what it would be.
-_TINY = 1e-30
-# In place of -inf, which would make a query without any key NaN.
-_INVISIBLE = -1e30
 
 
 def attend_reference(
@@ -26,9 +21,11 @@ def attend_reference(
     position_SK: Tensor,
     span: Tensor | None,
     ramp: float | None,
+    unmasked: int,
+    kept_BHMS: Tensor | None,
     dropout: float,
-) -> Tensor:
-    """See `adaspan.attention.attend`.
+) -> tuple[Tensor, Tensor]:
+    """See `adaspan.attention.attend`; what `unmasked` promises is not used.
 
     Softmax, multiplying by the mask m and renormalising is the same as softmax(s + log m), which
     needs no division by a sum that may vanish.
@@ -44,19 +41,35 @@ def attend_reference(
     position_BHMS = query_BHMK @ position_SK.T
     index_BHMC = x_MC.clamp(0, window - 1).expand_as(content_BHMC)
     scores_BHMC = content_BHMC + position_BHMS.gather(-1, index_BHMC)
-    scores_BHMC = at_least_float32(scores_BHMC) / math.sqrt(query_BHMK.shape[-1])
+    # Softmax and mask are float32 even where the products are bfloat16.
+    dtype = torch.promote_types(scores_BHMC.dtype, torch.float32)
+    scores_BHMC = scores_BHMC.to(dtype) / math.sqrt(query_BHMK.shape[-1])
 
     log_mask = scores_BHMC.new_zeros(())
     if span is not None:
         assert ramp is not None, "a span needs a ramp"
-        log_mask = torch.log(soft_mask(x_MC, span.unsqueeze(-1), ramp) + _TINY)
-    weights_BHMC = (scores_BHMC + log_mask.masked_fill(~visible_MC, _INVISIBLE)).softmax(-1)
+        log_mask = torch.log(soft_mask(x_MC, span.unsqueeze(-1), ramp) + TINY)
+    scores_BHMC = (scores_BHMC + log_mask).masked_fill(~visible_MC, INVISIBLE)
+    weights_BHMC = scores_BHMC.softmax(-1)
     if keys == block:  # no cache: the first query has no key
         weights_BHMC = weights_BHMC.masked_fill(~visible_MC, 0)
-    weights_BHMC = F.dropout(weights_BHMC, dropout)
-    return weights_BHMC.to(value_BHCK.dtype) @ value_BHCK
+    if kept_BHMS is not None:
+        weights_BHMC = weights_BHMC * kept_BHMS.gather(-1, index_BHMC) / (1 - dropout)
+    output_BHMK = weights_BHMC.to(value_BHCK.dtype) @ value_BHCK
+    return output_BHMK, scores_BHMC.logsumexp(-1)
 
 
-def at_least_float32(x: Tensor) -> Tensor:
-    """Softmax and mask are computed in float32 even where the products are bfloat16."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+def reference_macs(
+    sequences: int, block: int, keys: int, window: int, head_dim: int
+) -> tuple[int, int]:
+    """Multiply-accumulates of the products of one call, forward and backward.
+
+    Args:
+        sequences: B x H.
+        block: M.
+        keys: C.
+        window: S.
+        head_dim: K.
+    """
+    forward = sequences * block * (2 * keys + window) * head_dim
+    return forward, 2 * forward

@@ -150,7 +150,7 @@ class TrainConfig:
     seed: int = 1
     device: str = "auto"  # auto, cpu, cuda, cuda:1, ...
     precision: str = "auto"  # auto (bfloat16 where the GPU has it), float32, bfloat16
-    attention: str = "auto"  # implementation of the attention: auto, reference
+    attention: str = "auto"  # implementation of the attention: auto, banded, reference
     compile: bool = False  # torch.compile: starts minutes later, runs faster, resumes inexactly
     restart: bool = False  # throw away what this run has so far and start over
 

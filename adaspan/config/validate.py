@@ -125,7 +125,7 @@ def _train(train: TrainConfig) -> Iterator[str]:
     if not 0 <= train.seed < _SEEDS:
         yield f"train.seed={train.seed}: must be at least 0 and below {_SEEDS}"
     yield from _one_of("train.precision", train.precision, ("auto", "float32", "bfloat16"))
-    yield from _one_of("train.attention", train.attention, ("auto", "reference"))
+    yield from _one_of("train.attention", train.attention, ("auto", "banded", "reference"))
 
 
 def _tracking(tracking: TrackingConfig) -> Iterator[str]:

@@ -1,0 +1,396 @@
+"""Only the band of scores that the window reaches, tile by tile, in plain PyTorch on any device.
+
+A tile is a run of queries with the keys that they see between them. Row i sees the W columns from
+i on, the oldest first:
+
+    query 0   x x x x . .          W = 4, three rows; dots are outside the band
+    query 1   . x x x x .
+    query 2   . . x x x x
+
+Read with rows one column longer, the band is a plain matrix with a column a distance: a view, no
+copy. Position scores, mask and dropout are added in that view; products with keys and values take
+the whole tile, its corners set to 0.
+
+With P the weights before dropout, g = dO . v (dropped as the weights were) and delta = dO . O, the
+backward pass is dS = P (g - delta), and dz the sum of dS / m over the closed ramp, divided by R.
+
+Legend: N batch x heads, M block, W window, C cached + block keys, K head_dim, R and T rows and
+columns of a tile, E the farthest distances of the window, where a mask may differ from 1.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from adaspan.attention.limits import INVISIBLE, TINY
+from adaspan.span import soft_mask
+
+# Found by trying, on CPUs: rows of a tile for windows that are short, or long against it ...
+_ROWS_SHORT, _ROWS_LONG, _SHORT = 64, 128, 256
+# ... and scores of a tile, which should stay in the processor's cache.
+_TILE_SCORES = 2**20
+# Weights up to this size are kept for the backward pass; larger ones are computed once more.
+_KEPT_BYTES = 64 * 2**20
+
+
+class _Tile(NamedTuple):
+    sequences: slice
+    queries: slice
+    keys: slice
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        n, rows, columns = (part.stop - part.start for part in self)
+        return n, rows, columns
+
+
+def _tiles(sequences: int, block: int, window: int) -> list[_Tile]:
+    rows = _ROWS_SHORT if window <= _SHORT else _ROWS_LONG
+    tiles = []
+    for first in range(0, block, rows):
+        queries = slice(first, min(first + rows, block))
+        keys = slice(first, queries.stop + window - 1)
+        at_once = max(1, _TILE_SCORES // (rows * (rows + window)))
+        for i in range(0, sequences, at_once):
+            tiles.append(_Tile(slice(i, min(i + at_once, sequences)), queries, keys))
+    return tiles
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # windows change from step to step; every change would compile anew
+def attend_banded(
+    query_BHMK: Tensor,
+    key_BHCK: Tensor,
+    value_BHCK: Tensor,
+    position_SK: Tensor,
+    span: Tensor | None,
+    ramp: float | None,
+    unmasked: int,
+    kept_BHMS: Tensor | None,
+    dropout: float,
+) -> tuple[Tensor, Tensor]:
+    """See `adaspan.attention.attend`. Computes in float32 at least."""
+    batch, heads, block, head_dim = query_BHMK.shape
+    window = _window(position_SK.shape[0], key_BHCK.shape[2])
+    missing = max(0, window + block - key_BHCK.shape[2])
+    dtype = torch.promote_types(query_BHMK.dtype, torch.float32)
+
+    def reached(x_BHCK: Tensor) -> Tensor:
+        x_BHCK = x_BHCK[:, :, -(window + block) :]
+        if missing:  # the stream's start: made-up keys, which the scores leave out
+            x_BHCK = F.pad(x_BHCK, (0, 0, missing, 0))
+        return x_BHCK.to(dtype).flatten(0, 1)
+
+    with torch.autocast(query_BHMK.device.type, enabled=False):
+        output_NMK, log_sum_NM = _Banded.apply(  # type: ignore[no-untyped-call]
+            query_BHMK.to(dtype).flatten(0, 1) / math.sqrt(head_dim),
+            reached(key_BHCK),
+            reached(value_BHCK),
+            position_SK[:window].to(dtype).flip(0),
+            None if span is None else span.expand(batch, heads, -1).flatten(0, 1),
+            ramp,
+            None if kept_BHMS is None else kept_BHMS[..., :window].flip(-1).flatten(0, 1),
+            dropout,
+            missing,
+            max(0, window - unmasked),
+            torch.is_grad_enabled() and _keeps_weights(batch * heads, block, window, dtype),
+        )
+    return (
+        output_NMK.unflatten(0, (batch, heads)).to(value_BHCK.dtype),
+        log_sum_NM.unflatten(0, (batch, heads)),
+    )
+
+
+def banded_macs(
+    sequences: int, block: int, keys: int, window: int, head_dim: int
+) -> tuple[int, int]:
+    """Multiply-accumulates of the products of one call, forward and backward.
+
+    Args:
+        sequences: N.
+        block: M.
+        keys: C.
+        window: S.
+        head_dim: K.
+    """
+    window = _window(window, keys)
+    whole = band = 0  # scores of the tiles, and those of them that are in the band
+    for tile in _tiles(sequences, block, window):
+        n, rows, columns = tile.shape
+        whole += n * rows * columns
+        band += n * rows * window
+    scores = (whole + band) * head_dim  # by content and by position
+    forward = scores + whole * head_dim
+    backward = (4 * whole + 2 * band) * head_dim
+    if not _keeps_weights(sequences, block, window, torch.float32):
+        backward += scores
+    return forward, backward
+
+
+def _window(window: int, keys: int) -> int:
+    """Distances that occur: at a stream's start there are fewer than the window has."""
+    return max(1, min(window, keys - 1))
+
+
+def _keeps_weights(sequences: int, block: int, window: int, dtype: torch.dtype) -> bool:
+    return sequences * block * window * dtype.itemsize <= _KEPT_BYTES
+
+
+class _Banded(torch.autograd.Function):
+    """Attention over keys (N, W + M, K): row r is the token W - r before the block's first."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query_NMK: Tensor,
+        key_NCK: Tensor,
+        value_NCK: Tensor,
+        position_WK: Tensor,
+        span: Tensor | None,
+        ramp: float | None,
+        kept_NMW: Tensor | None,
+        dropout: float,
+        missing: int,
+        edge: int,
+        keeps: bool,
+    ) -> tuple[Tensor, Tensor]:
+        n, block, _ = query_NMK.shape
+        mask = _make_mask(span, ramp, len(position_WK), edge)
+        scores = _Scores(query_NMK, key_NCK, position_WK, mask, missing)
+        tiles = _tiles(n, block, len(position_WK))
+        buffer = None if keeps else _buffer(tiles, query_NMK)
+        weights = []
+        output_NMK = torch.empty_like(query_NMK)
+        top_NM = query_NMK.new_empty(n, block, 1)
+        sum_NM = torch.empty_like(top_NM)
+        for tile in tiles:
+            own = tile.sequences, tile.queries
+            weight_NRT = query_NMK.new_empty(tile.shape) if buffer is None else _fit(buffer, tile)
+            top_NM[own] = scores.exponentials_(weight_NRT, tile)
+            sum_NM[own] = weight_NRT.sum(-1, keepdim=True)
+            if keeps:
+                weights.append(weight_NRT)
+            if kept_NMW is not None:
+                weight_NRT = _dropped(weight_NRT, kept_NMW[own])
+            output_NMK[own] = torch.bmm(weight_NRT, value_NCK[tile.sequences, tile.keys])
+        sum_NM.clamp_(min=TINY)  # 0 for a query without any key
+        output_NMK /= sum_NM * (1 - dropout)
+        ctx.save_for_backward(
+            *(query_NMK, key_NCK, value_NCK, position_WK, span, kept_NMW),
+            *(output_NMK, top_NM, sum_NM, *weights),
+        )
+        ctx.constants = ramp, dropout, missing, edge
+        return output_NMK, (top_NM + sum_NM.log()).squeeze(-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_output_NMK: Tensor, d_log_sum_NM: Tensor) -> tuple[Tensor | None, ...]:
+        query_NMK, key_NCK, value_NCK, position_WK, span, kept_NMW, *rest = ctx.saved_tensors
+        output_NMK, top_NM, sum_NM, *weights = rest
+        ramp, dropout, missing, edge = ctx.constants
+        n, block, _ = query_NMK.shape
+        mask = _make_mask(span, ramp, len(position_WK), edge)
+        scores = _Scores(query_NMK, key_NCK, position_WK, mask, missing)
+        tiles = _tiles(n, block, len(position_WK))
+        buffer = _buffer(tiles, query_NMK)
+        second_buffer = None if weights else _buffer(tiles, query_NMK)
+
+        # The kept weights are not yet divided by their sum: what they meet is divided instead.
+        delta_NM = (d_output_NMK * output_NMK).sum(-1, keepdim=True) - d_log_sum_NM.unsqueeze(-1)
+        delta_NM /= sum_NM
+        d_output_NMK = d_output_NMK / (sum_NM * (1 - dropout))
+
+        d_query_NMK = torch.empty_like(query_NMK)
+        d_key_NCK = torch.zeros_like(key_NCK)
+        d_value_NCK = torch.zeros_like(value_NCK)
+        d_position_WK = torch.zeros_like(position_WK)
+        for i, tile in enumerate(tiles):
+            own, seen = (tile.sequences, tile.queries), (tile.sequences, tile.keys)
+            if second_buffer is None:
+                weight_NRT = weights[i]
+            else:
+                weight_NRT = _fit(second_buffer, tile)
+                scores.exponentials_(weight_NRT, tile, top_NM[own])
+            query_NRK, d_output_NRK = query_NMK[own], d_output_NMK[own]
+            d_score_NRT = _fit(buffer, tile)
+            d_score_NRW = _band(d_score_NRT)
+
+            torch.bmm(d_output_NRK, value_NCK[seen].transpose(1, 2), out=d_score_NRT)
+            dropped_NRT = weight_NRT
+            if kept_NMW is not None:
+                d_score_NRW.mul_(kept_NMW[own])
+                dropped_NRT = _dropped(weight_NRT, kept_NMW[own])
+            _add_product(d_value_NCK[seen], dropped_NRT.transpose(1, 2), d_output_NRK)
+            d_score_NRT.sub_(delta_NM[own]).mul_(weight_NRT)
+
+            _add_product(d_key_NCK[seen], d_score_NRT.transpose(1, 2), query_NRK)
+            d_query_NRK = torch.bmm(d_score_NRT, key_NCK[seen])
+            _add_product(d_query_NRK, d_score_NRW, position_WK.expand(len(query_NRK), -1, -1))
+            d_query_NMK[own] = d_query_NRK
+            d_position_WK += torch.bmm(d_score_NRW.transpose(1, 2), query_NRK).sum(0)
+            if mask is not None:
+                mask.take_gradient(d_score_NRW, tile)
+        d_span = mask.gradient() if mask is not None else None
+        return (
+            d_query_NMK,
+            d_key_NCK,
+            d_value_NCK,
+            d_position_WK,
+            d_span,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+        )
+
+
+class _Scores:
+    """Scores and their exponentials, a tile at a time.
+
+    Args:
+        query_NMK, key_NCK, position_WK: as of `_Banded`; queries scaled, positions oldest first.
+        mask: None if every key of the window is seen in full.
+        missing: first keys, which do not exist.
+    """
+
+    def __init__(
+        self,
+        query_NMK: Tensor,
+        key_NCK: Tensor,
+        position_WK: Tensor,
+        mask: _Mask | None,
+        missing: int,
+    ) -> None:
+        self._query_NMK = query_NMK
+        self._key_NCK = key_NCK
+        self._position_WK = position_WK
+        self._mask = mask
+        self._missing = missing
+        rows = min(query_NMK.shape[1], _ROWS_LONG)
+        ones = query_NMK.new_ones(rows, rows - 1)
+        self._left, self._right = ones.triu(), ones.tril(-1)  # 0 outside the band
+
+    def exponentials_(self, out_NRT: Tensor, tile: _Tile, top: Tensor | None = None) -> Tensor:
+        """Set `out_NRT` to exp(score - top), 0 outside the band.
+
+        Args:
+            out_NRT: of the tile's shape.
+            tile: which.
+            top: largest score of each row, (N, R, 1), if known.
+
+        Returns:
+            top.
+        """
+        query_NRK = self._query_NMK[tile.sequences, tile.queries]
+        key_NTK = self._key_NCK[tile.sequences, tile.keys]
+        band_NRW = _band(out_NRT)
+        torch.bmm(query_NRK, key_NTK.transpose(1, 2), out=out_NRT)
+        _add_product(band_NRW, query_NRK, self._position_WK.T.expand(len(query_NRK), -1, -1))
+        if self._mask is not None:
+            log_mask_NRE = self._mask.log(tile)
+            band_NRW[..., : log_mask_NRE.shape[-1]] += log_mask_NRE
+        absent = max(0, self._missing - tile.queries.start)
+        if absent:
+            out_NRT[..., :absent] = INVISIBLE
+        if top is None:
+            top = band_NRW.amax(-1, keepdim=True)
+        band_NRW.sub_(top).exp_()
+        if absent:
+            out_NRT[..., :absent] = 0
+        rows = out_NRT.shape[1]
+        out_NRT[..., : rows - 1].mul_(self._left[:rows, : rows - 1])
+        out_NRT[..., band_NRW.shape[2] :].mul_(self._right[:rows, : rows - 1])
+        return top
+
+
+class _Mask:
+    """The soft mask of the farthest distances, oldest first, and what it passes back to the span.
+
+    Args:
+        span: z in tokens, (N, 1), or (N, M) if each token has its own.
+        ramp: R.
+        window: W.
+        edge: E; nearer keys are not masked.
+    """
+
+    def __init__(self, span: Tensor, ramp: float, window: int, edge: int) -> None:
+        self._span = span
+        self._ramp = ramp
+        self._edge = edge
+        self._distance_E = torch.arange(window - 1, window - 1 - edge, -1, device=span.device)
+        self._of_heads = span.shape[1] == 1
+        if self._of_heads:  # one for all rows
+            self._log_N1E = self._of(span).log()
+            self._d_log_N1E = torch.zeros_like(self._log_N1E)
+        else:
+            self._d_span = torch.zeros_like(span)
+
+    def log(self, tile: _Tile) -> Tensor:
+        """Logarithm of the mask, (N, 1 or R, E)."""
+        if self._of_heads:
+            return self._log_N1E[tile.sequences]
+        return self._of(self._span[tile.sequences, tile.queries]).log()
+
+    def take_gradient(self, d_score_NRW: Tensor, tile: _Tile) -> None:
+        """Add what the scores of a tile pass back."""
+        d_log_NRE = d_score_NRW[..., : self._edge]
+        if self._of_heads:
+            self._d_log_N1E[tile.sequences] += d_log_NRE.sum(1, keepdim=True)
+        else:
+            own = tile.sequences, tile.queries
+            self._d_span[own] = self._to_span(d_log_NRE, self._span[own])
+
+    def gradient(self) -> Tensor:
+        """Gradient of the span, from all that was taken."""
+        return self._to_span(self._d_log_N1E, self._span) if self._of_heads else self._d_span
+
+    def _of(self, span: Tensor) -> Tensor:
+        return soft_mask(self._distance_E, span.unsqueeze(-1), self._ramp) + TINY
+
+    def _to_span(self, d_log_NRE: Tensor, span: Tensor) -> Tensor:
+        above = self._ramp + span.unsqueeze(-1) - self._distance_E
+        on_ramp = (above >= 0) & (above <= self._ramp)  # closed: the kinks pass the gradient
+        return (d_log_NRE * on_ramp / self._of(span)).sum(-1) / self._ramp
+
+
+def _make_mask(span: Tensor | None, ramp: float | None, window: int, edge: int) -> _Mask | None:
+    if span is None or not edge:
+        return None
+    assert ramp is not None, "a span needs a ramp"
+    return _Mask(span, ramp, window, edge)
+
+
+def _band(tile_NRT: Tensor) -> Tensor:
+    """The band of a contiguous tile as a view (N, R, W)."""
+    n, rows, columns = tile_NRT.shape
+    return tile_NRT.as_strided(
+        (n, rows, columns - rows + 1),
+        (rows * columns, columns + 1, 1),
+        tile_NRT.storage_offset(),
+    )
+
+
+def _dropped(weight_NRT: Tensor, kept_NRW: Tensor) -> Tensor:
+    weight_NRT = weight_NRT.clone()
+    _band(weight_NRT).mul_(kept_NRW)
+    return weight_NRT
+
+
+def _buffer(tiles: list[_Tile], like: Tensor) -> Tensor:
+    """Room for any one of the tiles: fresh memory for each would cost as much as the products."""
+    return like.new_empty(max(math.prod(tile.shape) for tile in tiles))
+
+
+def _fit(buffer: Tensor, tile: _Tile) -> Tensor:
+    return buffer[: math.prod(tile.shape)].view(tile.shape)
+
+
+def _add_product(target: Tensor, a: Tensor, b: Tensor) -> None:
+    torch.baddbmm(target, a, b, out=target)

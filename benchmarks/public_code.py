@@ -1,0 +1,45 @@
+"""The public code of the paper, run from a checkout of one's own; no line of it is here.
+
+git clone https://github.com/facebookresearch/adaptive-span DIR
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def load(checkout: Path) -> Any:
+    """Its module `models`."""
+    sys.path.insert(0, str(checkout))
+    return importlib.import_module("models")
+
+
+def options(limit: int, ramp: int) -> dict[str, Any]:
+    """Arguments that its layers and its whole model share."""
+    return {
+        "attn_span": limit,
+        "dropout": 0.0,
+        "adapt_span_params": {
+            "adapt_span_enabled": True,
+            "adapt_span_loss": 0.0,
+            "adapt_span_ramp": ramp,
+            "adapt_span_init": 0.0,
+            "adapt_span_cache": True,
+        },
+        "pers_mem_params": {"pers_mem_size": 0},
+    }
+
+
+def set_spans(attention: nn.Module, spans: Sequence[float], limit: int) -> None:
+    """Give the heads of one of its attention layers these spans, in tokens."""
+    learned: Any = attention
+    fraction: Tensor = learned.attn.adaptive_span._mask.current_val
+    with torch.no_grad():
+        fraction.copy_(torch.tensor(spans).view_as(fraction) / limit)

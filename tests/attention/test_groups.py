@@ -1,0 +1,51 @@
+"""Heads share a window only where that wastes little."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaspan.attention.groups import Group, group_heads
+
+
+def groups(*spans: float, limit: int = 8192, per_head: bool = True) -> tuple[Group, ...]:
+    return group_heads(spans, len(spans), limit, 32, per_head=per_head)
+
+
+def test_heads_of_like_span_share_a_window_and_others_do_not() -> None:
+    assert groups(2000, 30, 500, 31, 32) == (
+        Group((0,), window=2033, unmasked=2000),
+        Group((2,), window=533, unmasked=500),
+        Group((1, 3, 4), window=65, unmasked=30),
+    )
+
+
+def test_an_implementation_without_windows_of_heads_gets_one_group() -> None:
+    assert groups(30, 2000.5, 40, per_head=False) == (Group((0, 1, 2), 2033, 30),)
+
+
+def test_fixed_and_unknown_spans_reach_the_limit() -> None:
+    assert group_heads([64, 64], 2, 64, None, per_head=True) == (Group((0, 1), 64, 64),)
+    assert group_heads(None, 2, 64, 8.0, per_head=True) == (Group((0, 1), 64, 0),)
+
+
+def test_a_diverged_span_reaches_the_limit_until_the_loss_says_so() -> None:
+    assert groups(math.nan, limit=100) == (Group((0,), 100, 0),)
+
+
+@given(spans=st.lists(st.floats(0, 8192), min_size=1, max_size=8))
+def test_every_head_is_in_one_group_and_loses_nothing(spans: list[float]) -> None:
+    found = groups(*spans)
+    assert sorted(head for group in found for head in group.heads) == list(range(len(spans)))
+    assert [group.window for group in found] == sorted((g.window for g in found), reverse=True)
+    for group in found:
+        for head in group.heads:
+            assert group.window >= min(8192, math.floor(spans[head] + 32) + 1)
+            assert group.unmasked <= math.ceil(spans[head])
+
+
+@pytest.mark.parametrize("long", [50.0, 1000.0, 8000.0])
+def test_a_head_that_grows_takes_no_other_along(long: float) -> None:
+    others = [group for group in groups(20, 21, 22, long) if 3 not in group.heads]
+    assert sum(len(group.heads) * group.window for group in others) in (0, 3 * 55)

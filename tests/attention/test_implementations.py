@@ -1,0 +1,210 @@
+"""Every implementation against the oracle: output and the gradient of every input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from adaspan.attention import IMPLEMENTATIONS, attend
+
+FAST = [name for name in IMPLEMENTATIONS if name != "reference"]
+
+
+class Case(NamedTuple):
+    """Shapes and spans of one call."""
+
+    batch: int
+    heads: int
+    block: int
+    cached: int
+    window: int
+    head_dim: int
+    ramp: float
+    kind: str  # fixed, adaptive or dynamic
+    spans: list[float]  # as fractions of the window, one a head
+    persistent: int
+    dropout: float
+    seed: int
+
+
+@st.composite
+def cases(draw: Callable[..., object]) -> Case:
+    heads = draw(st.integers(1, 4))
+    assert isinstance(heads, int)
+    fraction = st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0, 1))
+    return Case(
+        batch=draw(st.integers(1, 3)),  # type: ignore[arg-type]
+        heads=heads,
+        block=draw(st.integers(1, 130)),  # type: ignore[arg-type]
+        cached=draw(st.sampled_from([0, 1, 7, 64, 300])),  # type: ignore[arg-type]
+        window=draw(st.sampled_from([1, 2, 33, 64, 257, 300])),  # type: ignore[arg-type]
+        head_dim=draw(st.sampled_from([1, 4, 8])),  # type: ignore[arg-type]
+        ramp=draw(st.sampled_from([1.0, 3.5, 32.0])),  # type: ignore[arg-type]
+        kind=draw(st.sampled_from(["fixed", "adaptive", "dynamic"])),  # type: ignore[arg-type]
+        spans=draw(st.lists(fraction, min_size=heads, max_size=heads)),  # type: ignore[arg-type]
+        persistent=draw(st.sampled_from([0, 0, 5])),  # type: ignore[arg-type]
+        dropout=draw(st.sampled_from([0.0, 0.0, 0.4])),  # type: ignore[arg-type]
+        seed=draw(st.integers(0, 2**31)),  # type: ignore[arg-type]
+    )
+
+
+def inputs(case: Case, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Every tensor of a call; the same numbers in each precision."""
+    torch.manual_seed(case.seed)
+    shape = (case.batch, case.heads, case.cached + case.block, case.head_dim)
+    tensors = {
+        "query": torch.randn(case.batch, case.heads, case.block, case.head_dim).double(),
+        "key": torch.randn(shape).double(),
+        "value": torch.randn(shape).double(),
+        "position": torch.randn(case.window, case.head_dim).double(),
+    }
+    if case.kind == "adaptive":
+        tensors["span"] = torch.tensor(case.spans).unsqueeze(1).double() * case.window
+    if case.kind == "dynamic":
+        tensors["span"] = torch.rand(case.batch, case.heads, case.block).double() * case.window
+    if case.persistent:
+        memory = (case.heads, case.persistent, case.head_dim)
+        tensors["persistent_key"] = torch.randn(memory).double()
+        tensors["persistent_value"] = torch.randn(memory).double()
+    return {name: tensor.to(dtype).requires_grad_() for name, tensor in tensors.items()}
+
+
+def run(case: Case, dtype: torch.dtype, implementation: str, unmasked: int = 0) -> list[Tensor]:
+    """Output, then the gradient of each input."""
+    tensors = inputs(case, dtype)
+    torch.manual_seed(case.seed + 1)  # of the dropout
+    output = attend(
+        tensors["query"],
+        tensors["key"],
+        tensors["value"],
+        tensors["position"],
+        span=tensors.get("span"),
+        ramp=case.ramp,
+        unmasked=unmasked,
+        persistent=(
+            (tensors["persistent_key"], tensors["persistent_value"]) if case.persistent else None
+        ),
+        dropout=case.dropout,
+        implementation=implementation,
+    )
+    torch.manual_seed(case.seed + 2)
+    given_back = torch.randn(output.shape).to(dtype)
+    gradients = torch.autograd.grad(output, list(tensors.values()), given_back)
+    return [output.detach(), *gradients]
+
+
+def farthest(ours: list[Tensor], exact: list[Tensor]) -> list[float]:
+    """Largest error of each tensor, against its largest entry."""
+    return [
+        ((one.double() - other).abs().max() / other.abs().max().clamp(min=1)).item()
+        for one, other in zip(ours, exact, strict=True)
+    ]
+
+
+many = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@many
+@given(case=cases())
+@pytest.mark.parametrize("implementation", FAST)
+def test_float64_agrees_with_the_oracle(implementation: str, case: Case) -> None:
+    exact = run(case, torch.float64, "reference")
+    assert max(farthest(run(case, torch.float64, implementation), exact)) < 1e-10
+
+
+@many
+@given(case=cases())
+@pytest.mark.parametrize("implementation", FAST)
+def test_float32_rounds_at_most_twice_as_much_as_the_oracle(
+    implementation: str, case: Case
+) -> None:
+    exact = run(case, torch.float64, "reference")
+    rounding = farthest(run(case, torch.float32, "reference"), exact)
+    errors = farthest(run(case, torch.float32, implementation), exact)
+    for error, allowed in zip(errors, rounding, strict=True):
+        assert error <= 2 * allowed + 1e-5
+
+
+PLAIN = Case(2, 3, 70, 90, 80, 8, 16.0, "adaptive", [0.0, 0.31, 0.77], 0, 0.0, 1)
+
+
+@pytest.mark.parametrize("implementation", FAST)
+def test_what_is_known_to_be_unmasked_changes_nothing(implementation: str) -> None:
+    case = PLAIN._replace(spans=[0.4, 0.5, 0.9])
+    for ours, theirs in zip(
+        run(case, torch.float64, implementation, unmasked=32),
+        run(case, torch.float64, implementation),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("implementation", FAST)
+@pytest.mark.parametrize("spans", [[2.0, 3.0, 0.0], [80.0, 64.0, 63.9999]])
+def test_a_span_at_its_kinks_has_the_oracles_gradient(
+    implementation: str, spans: list[float]
+) -> None:
+    """Whole tokens, where the mask's two bends meet a key, and spans at the limit."""
+    case = PLAIN._replace(ramp=4.0, spans=[span / PLAIN.window for span in spans])
+    exact = run(case, torch.float64, "reference")
+    assert max(farthest(run(case, torch.float64, implementation), exact)) < 1e-10
+
+
+@pytest.mark.parametrize("implementation", FAST)
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_weights_that_are_computed_twice_are_the_same(
+    implementation: str, dropout: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = PLAIN._replace(dropout=dropout)
+    kept = run(case, torch.float64, implementation)
+    monkeypatch.setattr("adaspan.attention.banded._KEPT_BYTES", 0)
+    for ours, theirs in zip(run(case, torch.float64, implementation), kept, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("implementation", FAST)
+def test_tiles_that_hold_few_sequences_add_up(
+    implementation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(PLAIN, torch.float64, implementation)
+    monkeypatch.setattr("adaspan.attention.banded._TILE_SCORES", 4 * 64 * 144)
+    for ours, theirs in zip(run(PLAIN, torch.float64, implementation), whole, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_persistent_keys_share_the_softmax_with_the_window(implementation: str) -> None:
+    case = PLAIN._replace(batch=1, heads=1, block=1, cached=6, window=6, kind="fixed", persistent=3)
+    tensors = inputs(case, torch.float64)
+    scores = torch.cat(
+        [
+            (tensors["query"] @ tensors["key"].mT)[0, 0, 0, :6]
+            + (tensors["query"] @ tensors["position"].T)[0, 0, 0].flip(0),
+            (tensors["query"][0, 0] @ tensors["persistent_key"][0].T)[0],
+        ]
+    )
+    values = torch.cat([tensors["value"][0, 0, :6], tensors["persistent_value"][0]])
+    expected = (scores / 8**0.5).softmax(0) @ values
+    torch.testing.assert_close(run(case, torch.float64, implementation)[0].flatten(), expected)
+
+
+@pytest.mark.parametrize("implementation", FAST)
+def test_no_weights_are_kept_where_no_gradient_is_wanted(implementation: str) -> None:
+    case = PLAIN._replace(window=2000, cached=2000, block=256)
+    tensors = {name: tensor.detach() for name, tensor in inputs(case, torch.float32).items()}
+    query, key, value, position, span = tensors.values()
+    with (
+        profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler,
+        torch.no_grad(),
+    ):
+        attend(query, key, value, position, span=span, ramp=16.0, implementation=implementation)
+    allocated = sum(max(0, event.self_cpu_memory_usage) for event in profiler.events())
+    every_weight = 4 * case.batch * case.heads * case.block * case.window
+    assert 0 < allocated < every_weight
