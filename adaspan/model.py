@@ -66,10 +66,8 @@ class MultiHeadAttention(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Returns the attended hidden states (B, M, D) and the spans that were used."""
         span = self.span(hidden_BMD)
-        shape = (*hidden_BMD.shape[:2], self.heads, self.head_dim)
         query, key, value = (
-            project(hidden_BMD).view(shape).unbind(2)
-            for project in (self.query, self.key, self.value)
+            self._split_heads(project(hidden_BMD)) for project in (self.query, self.key, self.value)
         )
         attended: list[Tensor] = [hidden_BMD] * self.heads
         for group in groups:
@@ -89,6 +87,9 @@ class MultiHeadAttention(nn.Module):
             for head, attended_BMK in zip(group.heads, attended_BHMK.unbind(1), strict=True):
                 attended[head] = attended_BMK
         return self.output(torch.cat(attended, dim=-1)), span
+
+    def _split_heads(self, x_BMD: Tensor) -> Tensor:
+        return x_BMD.view(*x_BMD.shape[:2], self.heads, self.head_dim).transpose(1, 2)
 
     def _project_cache(self, cache_BCD: Tensor, group: Group) -> tuple[Tensor, Tensor]:
         """Keys and values (B, H, C, K) of a group's heads, as far back as their window.
@@ -110,9 +111,12 @@ class MultiHeadAttention(nn.Module):
         return key_BHCK, value_BHCK
 
 
-def _of(group: Group, heads_BMK: Sequence[Tensor]) -> Tensor:
-    """(B, H, M, K), of the group's heads."""
-    return torch.stack([heads_BMK[head] for head in group.heads], dim=1)
+def _of(group: Group, every_BHMK: Tensor) -> Tensor:
+    """The group's heads."""
+    if len(group.heads) == every_BHMK.shape[1]:
+        return every_BHMK
+    every_BMK = every_BHMK.unbind(1)  # its gradient is one copy; an index's would add up
+    return torch.stack([every_BMK[head] for head in group.heads], dim=1)
 
 
 class FeedForward(nn.Module):

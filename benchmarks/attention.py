@@ -51,7 +51,7 @@ def ours(
 
     def work() -> Tensor:
         groups = group_heads(spans, HEADS, limit, RAMP, per_head=per_head)
-        output, _ = layer(hidden, cache[:, -longest:], position[:longest], groups)
+        output: Tensor = layer(hidden, cache[:, -longest:], position[:longest], groups)[0]
         _backward(output, [hidden, position, *layer.parameters()])
         return output
 
@@ -82,7 +82,7 @@ def public(
 def _backward(output: Tensor, inputs: list[Tensor]) -> None:
     for tensor in inputs:
         tensor.grad = None
-    output.backward(torch.ones_like(output))
+    torch.autograd.backward(output, torch.ones_like(output))
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class Result:
 
 def measure(
     case: str,
-    contenders: dict[str, Callable[[], object]],
+    contenders: Mapping[str, Callable[[], object]],
     device: torch.device,
     repeats: int,
 ) -> list[Result]:
@@ -143,9 +143,9 @@ def _peak_memory_mib(work: Callable[[], object], device: torch.device) -> float:
         return float("nan")
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
-    before = _resident_mib("VmRSS")
+    resident = _resident_mib("VmRSS")
     work()
-    return _resident_mib("VmHWM") - before
+    return _resident_mib("VmHWM") - resident
 
 
 def _resident_mib(field: str) -> float:

@@ -31,9 +31,8 @@ from torch.nn import functional as F
 from adaspan.attention.limits import INVISIBLE, TINY
 from adaspan.span import soft_mask
 
-# Found by trying, on CPUs: rows of a tile for windows that are short, or long against it ...
-_ROWS_SHORT, _ROWS_LONG, _SHORT = 64, 128, 256
-# ... and scores of a tile, which should stay in the processor's cache.
+# Found by trying, on CPUs: rows of a tile, and its scores, which should stay in the cache.
+_ROWS = 64
 _TILE_SCORES = 2**20
 # Weights up to this size are kept for the backward pass; larger ones are computed once more.
 _KEPT_BYTES = 64 * 2**20
@@ -51,12 +50,11 @@ class _Tile(NamedTuple):
 
 
 def _tiles(sequences: int, block: int, window: int) -> list[_Tile]:
-    rows = _ROWS_SHORT if window <= _SHORT else _ROWS_LONG
+    at_once = max(1, _TILE_SCORES // (_ROWS * (_ROWS + window)))
     tiles = []
-    for first in range(0, block, rows):
-        queries = slice(first, min(first + rows, block))
+    for first in range(0, block, _ROWS):
+        queries = slice(first, min(first + _ROWS, block))
         keys = slice(first, queries.stop + window - 1)
-        at_once = max(1, _TILE_SCORES // (rows * (rows + window)))
         for i in range(0, sequences, at_once):
             tiles.append(_Tile(slice(i, min(i + at_once, sequences)), queries, keys))
     return tiles
@@ -273,7 +271,7 @@ class _Scores:
         self._position_WK = position_WK
         self._mask = mask
         self._missing = missing
-        rows = min(query_NMK.shape[1], _ROWS_LONG)
+        rows = min(query_NMK.shape[1], _ROWS)
         ones = query_NMK.new_ones(rows, rows - 1)
         self._left, self._right = ones.triu(), ones.tril(-1)  # 0 outside the band
 

@@ -1,0 +1,142 @@
+"""Whole models, forward, loss and backward: ours, our reference attention, and the public code.
+
+    python benchmarks/model.py [--reference DIR] [--cases small-zero,base-learned] [--repeats 5]
+
+`base` is the paper's 12-layer model (dim 512, 8 heads, span limit 8192, blocks of 512, batch 1),
+`small` that of experiment=enwik8_small (8 layers of 256, 4 heads, limit 1024, blocks of 256, batch
+8). `banded bf16` computes the linear layers in bfloat16.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from measure import Result, again_with_tuned_malloc, measure, show
+from public_code import load, options, set_spans
+from torch import Tensor
+from torch.nn import functional as F
+
+from adaspan.config.schema import AdaptiveSpanConfig, ModelConfig
+from adaspan.model import make_model, reach_of_layers
+from adaspan.span import AdaptiveSpan, cache_length
+
+VOCABULARY, RAMP = 205, 32
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, its spans in tokens layer by layer, and how it reads."""
+
+    shape: ModelConfig
+    limit: int
+    spans: Sequence[Sequence[float]]
+    block: int
+    batch: int
+
+
+SMALL = ModelConfig(layers=8, dim=256, heads=4, ffn_dim=1024)
+BASE = ModelConfig(layers=12, dim=512, heads=8, ffn_dim=2048)
+# As Figure 4 of the paper has them: the lower layers at the ramp, a few upper heads very long.
+SMALL_LEARNED = [[0.0] * 4] * 3 + [[5.0, 10, 40, far] for far in (150, 250, 400, 550, 650)]
+BASE_LEARNED = [[0.0] * 8] * 5 + [
+    [20.0, 30, 40, 60, 100, 250, 700, far] for far in (1000, 2000, 3000, 4000, 2000, 3000, 5000)
+]
+
+CASES = {
+    "small-zero": Case(SMALL, 1024, [[0.0] * 4] * 8, 256, 8),
+    "small-learned": Case(SMALL, 1024, SMALL_LEARNED, 256, 8),
+    "small-full": Case(SMALL, 1024, [[1024.0] * 4] * 8, 256, 8),
+    "base-learned": Case(BASE, 8192, BASE_LEARNED, 512, 1),
+}
+
+
+def ours(
+    case: Case, implementation: str, tokens_BM: Tensor, precision: torch.dtype
+) -> Callable[[], None]:
+    """Forward, loss and backward of our model, its caches full."""
+    span = AdaptiveSpanConfig(limit=case.limit, ramp=RAMP, loss_coefficient=0.0)
+    model = make_model(case.shape, span, VOCABULARY, implementation).to(tokens_BM.device)
+    for learned, spans in zip(model.spans, case.spans, strict=True):
+        assert isinstance(learned, AdaptiveSpan)
+        with torch.no_grad():
+            learned.fraction.copy_(torch.tensor(spans) / case.limit)
+    caches = [
+        torch.randn(case.batch, cache_length(reach, case.limit), case.shape.dim).to(
+            tokens_BM.device
+        )
+        for reach in reach_of_layers(model.plan())
+    ]
+
+    def work() -> None:
+        model.zero_grad()
+        enabled = precision != torch.float32
+        with torch.autocast(tokens_BM.device.type, precision, enabled=enabled):
+            log_probs_BMV = model(tokens_BM, caches).log_probs_BMV
+        torch.autograd.backward(F.nll_loss(log_probs_BMV.flatten(0, 1), tokens_BM.flatten()))
+
+    return work
+
+
+def public(checkout: Path, case: Case, tokens_BM: Tensor) -> Callable[[], None]:
+    """The same of the public code's model."""
+    model = load(checkout).TransformerSeq(
+        vocab_size=VOCABULARY,
+        hidden_size=case.shape.dim,
+        nb_heads=case.shape.heads,
+        nb_layers=case.shape.layers,
+        inner_hidden_size=case.shape.ffn_dim,
+        emb_dropout=0.0,
+        adapt_io_params={"adapt_io_enabled": False},
+        **options(case.limit, RAMP),
+    )
+    model.to(tokens_BM.device)
+    for layer, spans in zip(model.layers, case.spans, strict=True):
+        set_spans(layer.attn, spans, case.limit)
+    caches = [
+        torch.randn(case.batch, layer.attn.attn.get_cache_size(), case.shape.dim).to(
+            tokens_BM.device
+        )
+        for layer in model.layers
+    ]
+
+    def work() -> None:
+        model.zero_grad()
+        log_probs_BMV, _, _ = model(tokens_BM, caches)
+        torch.autograd.backward(F.nll_loss(log_probs_BMV.flatten(0, 1), tokens_BM.flatten()))
+
+    return work
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--reference", type=Path, metavar="DIR", help="checkout of the public code")
+    parser.add_argument("--cases", default=",".join(CASES), help="some of: %(default)s")
+    parser.add_argument("--repeats", type=int, default=5, help="turns of each contender")
+    parser.add_argument("--device", type=torch.device, default="cpu")
+    arguments = parser.parse_args()
+    results: list[Result] = []
+    for name in arguments.cases.split(","):
+        torch.manual_seed(0)
+        case = CASES[name]
+        tokens_BM = torch.randint(VOCABULARY, (case.batch, case.block)).to(arguments.device)
+        contenders = {
+            "banded": ours(case, "banded", tokens_BM, torch.float32),
+            "banded bf16": ours(case, "banded", tokens_BM, torch.bfloat16),
+            "reference": ours(case, "reference", tokens_BM, torch.float32),
+        }
+        if arguments.reference:
+            contenders["public"] = public(arguments.reference, case, tokens_BM)
+        results += measure(name, contenders, arguments.device, arguments.repeats)
+    results += again_with_tuned_malloc()
+    show("Whole models; ratios to ours", results, arguments.device)
+
+
+if __name__ == "__main__":
+    main()
