@@ -67,16 +67,25 @@ class MultiHeadAttention(nn.Module):
         """Returns the attended hidden states (B, M, D) and the spans that were used."""
         span = self.span(hidden_BMD)
         query, key, value = (
-            self._split_heads(project(hidden_BMD)) for project in (self.query, self.key, self.value)
+            _Heads(project(hidden_BMD).view(*hidden_BMD.shape[:2], self.heads, self.head_dim))
+            for project in (self.query, self.key, self.value)
+        )
+        key_weights_KD, value_weights_KD = (
+            project.weight.view(self.heads, self.head_dim, -1).unbind(0)
+            for project in (self.key, self.value)
         )
         attended: list[Tensor] = [hidden_BMD] * self.heads
         for group in groups:
-            past_key, past_value = self._project_cache(cache_BCD, group)
+            past_key, past_value = _project_cache(
+                cache_BCD[:, -group.window :],
+                [key_weights_KD[head] for head in group.heads],
+                [value_weights_KD[head] for head in group.heads],
+            )
             position_SK = position_SK[: group.window]  # the longest come first
             attended_BHMK = attend(
-                _of(group, query),
-                torch.cat([past_key, _of(group, key)], dim=2),
-                torch.cat([past_value, _of(group, value)], dim=2),
+                query.of(group),
+                torch.cat([past_key, key.of(group)], dim=2),
+                torch.cat([past_value, value.of(group)], dim=2),
                 position_SK,
                 span=None if span is None else span[..., list(group.heads), :],
                 ramp=self.span.ramp,
@@ -88,35 +97,36 @@ class MultiHeadAttention(nn.Module):
                 attended[head] = attended_BMK
         return self.output(torch.cat(attended, dim=-1)), span
 
-    def _split_heads(self, x_BMD: Tensor) -> Tensor:
-        return x_BMD.view(*x_BMD.shape[:2], self.heads, self.head_dim).transpose(1, 2)
 
-    def _project_cache(self, cache_BCD: Tensor, group: Group) -> tuple[Tensor, Tensor]:
-        """Keys and values (B, H, C, K) of a group's heads, as far back as their window.
+class _Heads:
+    """What was projected for all heads; taken apart once, so that its gradient is one copy."""
 
-        Apart from the block's, because the detached cache needs no gradient: in one product with
-        the block, autograd would compute it and throw it away. They may not be kept from block to
-        block, for the weights learn from them.
-        """
-        seen_BCD = cache_BCD[:, -group.window :]
-        batch, count, dim = seen_BCD.shape
-        weights_KD = [
-            project.weight.view(self.heads, self.head_dim, dim).unbind(0)[head]
-            for project in (self.key, self.value)
-            for head in group.heads
-        ]
-        projected = torch.bmm(seen_BCD, torch.cat(weights_KD).T.expand(batch, -1, -1))
-        projected = projected.view(batch, count, 2, len(group.heads), self.head_dim)
-        key_BHCK, value_BHCK = projected.permute(2, 0, 3, 1, 4).unbind(0)
-        return key_BHCK, value_BHCK
+    def __init__(self, every_BMHK: Tensor) -> None:
+        self._every_BHMK = every_BMHK.transpose(1, 2)
+        self._each_BMK = every_BMHK.unbind(2)
+
+    def of(self, group: Group) -> Tensor:
+        """(B, H, M, K) of the group's heads."""
+        if len(group.heads) == len(self._each_BMK):
+            return self._every_BHMK
+        return torch.stack([self._each_BMK[head] for head in group.heads], dim=1)
 
 
-def _of(group: Group, every_BHMK: Tensor) -> Tensor:
-    """The group's heads."""
-    if len(group.heads) == every_BHMK.shape[1]:
-        return every_BHMK
-    every_BMK = every_BHMK.unbind(1)  # its gradient is one copy; an index's would add up
-    return torch.stack([every_BMK[head] for head in group.heads], dim=1)
+def _project_cache(
+    seen_BCD: Tensor, key_weights_KD: Sequence[Tensor], value_weights_KD: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Keys and values (B, H, C, K) of the cached hidden states, for the heads of the weights.
+
+    Apart from the block's, because the detached cache needs no gradient: in one product with the
+    block, autograd would compute it and throw it away. They may not be kept from block to block,
+    for the weights learn from them.
+    """
+    batch, count, _ = seen_BCD.shape
+    weight_ED = torch.cat([*key_weights_KD, *value_weights_KD])
+    projected_BCE = torch.bmm(seen_BCD, weight_ED.T.expand(batch, -1, -1))
+    shape = (batch, count, 2, len(key_weights_KD), len(key_weights_KD[0]))
+    key_BHCK, value_BHCK = projected_BCE.view(shape).permute(2, 0, 3, 1, 4).unbind(0)
+    return key_BHCK, value_BHCK
 
 
 class FeedForward(nn.Module):

@@ -60,7 +60,8 @@ def _tiles(sequences: int, block: int, window: int) -> list[_Tile]:
     return tiles
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # windows change from step to step; every change would compile anew
+# Not compiled: windows change from step to step, and every change would compile anew.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def attend_banded(
     query_BHMK: Tensor,
     key_BHCK: Tensor,
