@@ -82,6 +82,15 @@ def test_executed_flops_are_what_torch_counts(
         caches = output.caches
 
 
+@pytest.mark.parametrize("saved_bytes", [0, 30_000])  # none, and those of one tile of some
+def test_weights_that_are_computed_twice_count_twice(
+    saved_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adaspan.attention.banded._SAVED_BYTES", saved_bytes)
+    adaptive = AdaptiveSpanConfig(limit=400, ramp=5, loss_coefficient=0.1)
+    test_executed_flops_are_what_torch_counts(adaptive, 70, "banded")
+
+
 LAYER = Shape(layers=1, dim=512, heads=8, ffn_dim=0, vocabulary_size=0)
 LEARNED = [30.0, 40, 50, 60, 80, 150, 500, 2000]
 

@@ -21,6 +21,7 @@ columns of a tile, E the farthest distances of the window, where a mask may diff
 from __future__ import annotations
 
 import math
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
@@ -31,11 +32,12 @@ from torch.nn import functional as F
 from adaspan.attention.limits import INVISIBLE, TINY
 from adaspan.span import soft_mask
 
-# Found by trying, on CPUs: rows of a tile, and its scores, which should stay in the cache.
-_ROWS = 64
+# Found by trying, on CPUs: rows of a tile for windows that are short against it, or long ...
+_ROWS_SHORT, _ROWS_LONG, _SHORT = 64, 128, 256
+# ... and scores of a tile, which should stay in the processor's cache.
 _TILE_SCORES = 2**20
-# Weights up to this size are kept for the backward pass; larger ones are computed once more.
-_KEPT_BYTES = 64 * 2**20
+# Of the weights a call saves so many for the backward pass and computes the others once more.
+_SAVED_BYTES = 128 * 2**20
 
 
 class _Tile(NamedTuple):
@@ -49,11 +51,16 @@ class _Tile(NamedTuple):
         return n, rows, columns
 
 
+def _rows(window: int) -> int:
+    return _ROWS_SHORT if window <= _SHORT else _ROWS_LONG
+
+
 def _tiles(sequences: int, block: int, window: int) -> list[_Tile]:
-    at_once = max(1, _TILE_SCORES // (_ROWS * (_ROWS + window)))
+    rows = _rows(window)
+    at_once = max(1, _TILE_SCORES // (rows * (rows + window)))
     tiles = []
-    for first in range(0, block, _ROWS):
-        queries = slice(first, min(first + _ROWS, block))
+    for first in range(0, block, rows):
+        queries = slice(first, min(first + rows, block))
         keys = slice(first, queries.stop + window - 1)
         for i in range(0, sequences, at_once):
             tiles.append(_Tile(slice(i, min(i + at_once, sequences)), queries, keys))
@@ -97,7 +104,7 @@ def attend_banded(
             dropout,
             missing,
             max(0, window - unmasked),
-            torch.is_grad_enabled() and _keeps_weights(batch * heads, block, window, dtype),
+            torch.is_grad_enabled(),
         )
     return (
         output_NMK.unflatten(0, (batch, heads)).to(value_BHCK.dtype),
@@ -118,16 +125,15 @@ def banded_macs(
         head_dim: K.
     """
     window = _window(window, keys)
-    whole = band = 0  # scores of the tiles, and those of them that are in the band
-    for tile in _tiles(sequences, block, window):
+    tiles = _tiles(sequences, block, window)
+    saved = _count_saved(tiles, torch.float32)
+    forward = backward = 0
+    for i, tile in enumerate(tiles):
         n, rows, columns = tile.shape
-        whole += n * rows * columns
-        band += n * rows * window
-    scores = (whole + band) * head_dim  # by content and by position
-    forward = scores + whole * head_dim
-    backward = (4 * whole + 2 * band) * head_dim
-    if not _keeps_weights(sequences, block, window, torch.float32):
-        backward += scores
+        whole, band = n * rows * columns * head_dim, n * rows * window * head_dim
+        scores = whole + band  # by content and by position
+        forward += scores + whole
+        backward += 4 * whole + 2 * band + (scores if i >= saved else 0)
     return forward, backward
 
 
@@ -136,8 +142,10 @@ def _window(window: int, keys: int) -> int:
     return max(1, min(window, keys - 1))
 
 
-def _keeps_weights(sequences: int, block: int, window: int, dtype: torch.dtype) -> bool:
-    return sequences * block * window * dtype.itemsize <= _KEPT_BYTES
+def _count_saved(tiles: list[_Tile], dtype: torch.dtype) -> int:
+    """How many tiles, from the first on, save their weights for the backward pass."""
+    sizes = accumulate(math.prod(tile.shape) * dtype.itemsize for tile in tiles)
+    return sum(size <= _SAVED_BYTES for size in sizes)
 
 
 class _Banded(torch.autograd.Function):
@@ -156,23 +164,24 @@ class _Banded(torch.autograd.Function):
         dropout: float,
         missing: int,
         edge: int,
-        keeps: bool,
+        differentiates: bool,
     ) -> tuple[Tensor, Tensor]:
         n, block, _ = query_NMK.shape
         mask = _make_mask(span, ramp, len(position_WK), edge)
         scores = _Scores(query_NMK, key_NCK, position_WK, mask, missing)
         tiles = _tiles(n, block, len(position_WK))
-        buffer = None if keeps else _buffer(tiles, query_NMK)
+        saved = _count_saved(tiles, query_NMK.dtype) if differentiates else 0
+        buffer = _buffer(tiles[saved:], query_NMK)
         weights = []
         output_NMK = torch.empty_like(query_NMK)
         top_NM = query_NMK.new_empty(n, block, 1)
         sum_NM = torch.empty_like(top_NM)
-        for tile in tiles:
+        for i, tile in enumerate(tiles):
             own = tile.sequences, tile.queries
-            weight_NRT = query_NMK.new_empty(tile.shape) if buffer is None else _fit(buffer, tile)
+            weight_NRT = query_NMK.new_empty(tile.shape) if i < saved else _fit(buffer, tile)
             top_NM[own] = scores.exponentials_(weight_NRT, tile)
             sum_NM[own] = weight_NRT.sum(-1, keepdim=True)
-            if keeps:
+            if i < saved:
                 weights.append(weight_NRT)
             if kept_NMW is not None:
                 weight_NRT = _dropped(weight_NRT, kept_NMW[own])
@@ -197,9 +206,9 @@ class _Banded(torch.autograd.Function):
         scores = _Scores(query_NMK, key_NCK, position_WK, mask, missing)
         tiles = _tiles(n, block, len(position_WK))
         buffer = _buffer(tiles, query_NMK)
-        second_buffer = None if weights else _buffer(tiles, query_NMK)
+        second_buffer = _buffer(tiles[len(weights) :], query_NMK)
 
-        # The kept weights are not yet divided by their sum: what they meet is divided instead.
+        # The saved weights are not yet divided by their sum: what they meet is divided instead.
         delta_NM = (d_output_NMK * output_NMK).sum(-1, keepdim=True) - d_log_sum_NM.unsqueeze(-1)
         delta_NM /= sum_NM
         d_output_NMK = d_output_NMK / (sum_NM * (1 - dropout))
@@ -210,7 +219,7 @@ class _Banded(torch.autograd.Function):
         d_position_WK = torch.zeros_like(position_WK)
         for i, tile in enumerate(tiles):
             own, seen = (tile.sequences, tile.queries), (tile.sequences, tile.keys)
-            if second_buffer is None:
+            if i < len(weights):
                 weight_NRT = weights[i]
             else:
                 weight_NRT = _fit(second_buffer, tile)
@@ -272,7 +281,7 @@ class _Scores:
         self._position_WK = position_WK
         self._mask = mask
         self._missing = missing
-        rows = min(query_NMK.shape[1], _ROWS)
+        rows = min(query_NMK.shape[1], _rows(len(position_WK)))
         ones = query_NMK.new_ones(rows, rows - 1)
         self._left, self._right = ones.triu(), ones.tril(-1)  # 0 outside the band
 
@@ -384,7 +393,7 @@ def _dropped(weight_NRT: Tensor, kept_NRW: Tensor) -> Tensor:
 
 def _buffer(tiles: list[_Tile], like: Tensor) -> Tensor:
     """Room for any one of the tiles: fresh memory for each would cost as much as the products."""
-    return like.new_empty(max(math.prod(tile.shape) for tile in tiles))
+    return like.new_empty(max((math.prod(tile.shape) for tile in tiles), default=0))
 
 
 def _fit(buffer: Tensor, tile: _Tile) -> Tensor:

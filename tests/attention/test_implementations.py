@@ -158,14 +158,15 @@ def test_a_span_at_its_kinks_has_the_oracles_gradient(
 
 
 @pytest.mark.parametrize("implementation", FAST)
+@pytest.mark.parametrize("saved_bytes", [0, 2 * 3 * 64 * 143 * 8])  # none, and those of one tile
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_weights_that_are_computed_twice_are_the_same(
-    implementation: str, dropout: float, monkeypatch: pytest.MonkeyPatch
+    implementation: str, dropout: float, saved_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = PLAIN._replace(dropout=dropout)
-    kept = run(case, torch.float64, implementation)
-    monkeypatch.setattr("adaspan.attention.banded._KEPT_BYTES", 0)
-    for ours, theirs in zip(run(case, torch.float64, implementation), kept, strict=True):
+    once = run(case, torch.float64, implementation)
+    monkeypatch.setattr("adaspan.attention.banded._SAVED_BYTES", saved_bytes)
+    for ours, theirs in zip(run(case, torch.float64, implementation), once, strict=True):
         assert torch.equal(ours, theirs)
 
 
