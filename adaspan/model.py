@@ -87,7 +87,7 @@ class MultiHeadAttention(nn.Module):
                 torch.cat([past_key, key.of(group)], dim=2),
                 torch.cat([past_value, value.of(group)], dim=2),
                 position_SK,
-                span=None if span is None else span[..., list(group.heads), :],
+                span=None if span is None else _of_heads(span, group.heads),
                 ramp=self.span.ramp,
                 unmasked=group.unmasked,
                 dropout=self.dropout if self.training else 0.0,
@@ -112,6 +112,12 @@ class _Heads:
         return torch.stack([self._each_BMK[head] for head in group.heads], dim=1)
 
 
+def _of_heads(span: Tensor, heads: Sequence[int]) -> Tensor:
+    """Spans of some heads. Indexing by a list would have a GPU wait for the list."""
+    every = span.unbind(-2)
+    return torch.stack([every[head] for head in heads], dim=-2)
+
+
 def _project_cache(
     seen_BCD: Tensor, key_weights_KD: Sequence[Tensor], value_weights_KD: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
@@ -121,10 +127,8 @@ def _project_cache(
     block, autograd would compute it and throw it away. They may not be kept from block to block,
     for the weights learn from them.
     """
-    batch, count, _ = seen_BCD.shape
-    weight_ED = torch.cat([*key_weights_KD, *value_weights_KD])
-    projected_BCE = torch.bmm(seen_BCD, weight_ED.T.expand(batch, -1, -1))
-    shape = (batch, count, 2, len(key_weights_KD), len(key_weights_KD[0]))
+    projected_BCE = F.linear(seen_BCD, torch.cat([*key_weights_KD, *value_weights_KD]))
+    shape = (*seen_BCD.shape[:2], 2, len(key_weights_KD), len(key_weights_KD[0]))
     key_BHCK, value_BHCK = projected_BCE.view(shape).permute(2, 0, 3, 1, 4).unbind(0)
     return key_BHCK, value_BHCK
 
@@ -265,20 +269,21 @@ class Transformer(nn.Module):
         reaches = reach_of_layers(plan)
         position_SK = self.position_SK[: max(reaches)]  # further back every mask is exactly 0
         hidden_BMD = self.embedding_dropout(self.embedding(tokens_BM))
-        next_caches, penalties, spans = [], [], []
+        penalty = torch.zeros((), device=hidden_BMD.device)
+        next_caches, spans = [], []
         for layer, cache_BCD, groups, reach in zip(
             self._typed_layers(), caches, plan, reaches, strict=True
         ):
             next_caches.append(_next_cache(cache_BCD, hidden_BMD, cache_length(reach, self.limit)))
             hidden_BMD, span = layer(hidden_BMD, cache_BCD, position_SK, groups)
-            penalties.append(layer.attention.span.penalty(span))
+            penalty = penalty + layer.attention.span.penalty(span)
             if span is not None:
                 spans.append(span.detach().transpose(0, -2).flatten(1).mean(-1))
         logits_BMV = self.output(self.embedding_dropout(hidden_BMD))
         return Output(
             F.log_softmax(logits_BMV, dim=-1),
             next_caches,
-            torch.stack([torch.as_tensor(p, device=hidden_BMD.device) for p in penalties]).sum(),
+            penalty,
             spans,
         )
 
@@ -287,6 +292,11 @@ class Transformer(nn.Module):
         spans = [span.current() for span in self.spans]
         known = [span for span in spans if span is not None]
         return torch.stack(known) if known else None
+
+    def compile_parts(self) -> None:
+        """Compile what has the same shape in every step. Attention has not: windows are learned."""
+        for layer in self._typed_layers():
+            layer.feed_forward.compile()
 
     def clamp_spans_(self) -> None:
         """Put every learned span back into [0, limit]; call after each update."""

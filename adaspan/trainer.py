@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -48,7 +48,8 @@ class Trainer:
             run.model, run.span, corpus.vocabulary_size, run.train.attention
         ).to(device)
         torch.manual_seed(run.train.seed + processes.rank + 1)  # but dropout of one's own
-        self._forward: Any = torch.compile(self.model) if run.train.compile else self.model
+        if run.train.compile:
+            self.model.compile_parts()
         self._parameters = list(self.model.parameters())
         self._optimizer = make_optimizer(run.optimizer, self._parameters)
         self._streams = Streams(
@@ -110,9 +111,7 @@ class Trainer:
         for i in range(pieces):
             part = slice(i * size, (i + 1) * size)
             with autocast(self._device, self.precision):
-                output = self._forward(
-                    inputs_BM[part], [cache[part] for cache in self._caches], plan
-                )
+                output = self.model(inputs_BM[part], [cache[part] for cache in self._caches], plan)
                 loss = F.nll_loss(output.log_probs_BMV.flatten(0, 1), targets_BM[part].flatten())
             ((loss + output.penalty) / pieces).backward()
             losses.append(loss.detach())
@@ -250,17 +249,18 @@ class Trainer:
 
     def _count_flops(self, plan: Plan) -> None:
         train = self._run.train
+        own_batch = len(range(train.batch_size)[self._rows])
         forward, backward = flops.executed_flops(
             self.shape,
-            train.batch_size // train.micro_batches,
+            own_batch // train.micro_batches,
             train.block_size,
             [cache.shape[1] for cache in self._caches],
             plan,
             self.model.attention,
         )
-        forward, backward = forward * train.micro_batches, backward * train.micro_batches
-        self.flops_per_token = forward / (train.batch_size * train.block_size)
-        self.flops += forward + backward
+        times = train.micro_batches * self._processes.count
+        self.flops_per_token = times * forward / (train.batch_size * train.block_size)
+        self.flops += times * (forward + backward)
 
     def _to_device(self, tokens: Tensor) -> Tensor:
         if self._device.type == "cuda":  # pinned, the copy does not wait

@@ -18,6 +18,7 @@ from measure import Result, again_with_tuned_malloc, measure, show
 from public_code import load, options, set_spans
 from torch import Tensor
 
+from adaspan.attention import IMPLEMENTATIONS
 from adaspan.attention.groups import group_heads
 from adaspan.model import MultiHeadAttention
 from adaspan.span import AdaptiveSpan, reach
@@ -46,7 +47,7 @@ def ours(
     with torch.no_grad():
         span.fraction.copy_(torch.tensor(spans) / limit)
     position = torch.randn(limit, DIM // HEADS, device=hidden.device, requires_grad=True)
-    per_head = implementation != "reference"
+    per_head = IMPLEMENTATIONS[implementation].per_head
     longest = max(reach(span, limit, RAMP) for span in spans)
 
     def work() -> Tensor:

@@ -38,7 +38,7 @@ class Result:
     malloc: str
     seconds_min: float
     seconds_median: float
-    memory_mib: float  # most that was held beyond what was held before
+    memory_mib: float  # most that was held beyond weights, their gradients and the caches
     gflop: float
 
 

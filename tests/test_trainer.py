@@ -126,7 +126,9 @@ def test_bfloat16_trains_alike(tiny: tuple[str, ...]) -> None:
     torch.testing.assert_close(rough, exact, rtol=0.05, atol=0.05)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore:The .grad attribute"
+)  # torch's own
 def test_a_compiled_model_trains_alike(tiny: tuple[str, ...]) -> None:
     small = [o for o in tiny if not o.startswith(("model.", "train.micro"))]
     small += ["model.layers=1", "model.dim=16", "model.heads=2"]

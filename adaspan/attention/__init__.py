@@ -76,14 +76,14 @@ def attend(
         persistent: keys and values (H, P, K) that every query sees in the same softmax, without
             position and mask (Sukhbaatar et al., "Augmenting Self-attention with Persistent
             Memory", equation 9).
-        dropout: probability with which an attention weight is dropped. From the same random state
-            every implementation drops the same weights.
+        dropout: probability with which an attention weight is dropped. In a call from the same
+            random state every implementation drops the same weights.
         implementation: `auto` or a key of `IMPLEMENTATIONS`.
 
     Returns:
         o_BHMK, in the dtype of the values.
     """
-    kept_BHMS = None
+    kept_BHMS = None  # the oldest first
     if dropout:
         shape = (*query_BHMK.shape[:3], position_SK.shape[0])
         kept_BHMS = torch.empty(shape, dtype=torch.bool, device=query_BHMK.device)

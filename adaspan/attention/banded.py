@@ -67,8 +67,6 @@ def _tiles(sequences: int, block: int, window: int) -> list[_Tile]:
     return tiles
 
 
-# Not compiled: windows change from step to step, and every change would compile anew.
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def attend_banded(
     query_BHMK: Tensor,
     key_BHCK: Tensor,
@@ -100,7 +98,7 @@ def attend_banded(
             position_SK[:window].to(dtype).flip(0),
             None if span is None else span.expand(batch, heads, -1).flatten(0, 1),
             ramp,
-            None if kept_BHMS is None else kept_BHMS[..., :window].flip(-1).flatten(0, 1),
+            None if kept_BHMS is None else kept_BHMS[..., -window:].flatten(0, 1),
             dropout,
             missing,
             max(0, window - unmasked),
@@ -186,7 +184,7 @@ class _Banded(torch.autograd.Function):
             if kept_NMW is not None:
                 weight_NRT = _dropped(weight_NRT, kept_NMW[own])
             output_NMK[own] = torch.bmm(weight_NRT, value_NCK[tile.sequences, tile.keys])
-        sum_NM.clamp_(min=TINY)  # 0 for a query without any key
+        sum_NM.masked_fill_(sum_NM == 0, 1)  # a query without any key
         output_NMK /= sum_NM * (1 - dropout)
         ctx.save_for_backward(
             *(query_NMK, key_NCK, value_NCK, position_WK, span, kept_NMW),
@@ -243,20 +241,11 @@ class _Banded(torch.autograd.Function):
             d_position_WK += torch.bmm(d_score_NRW.transpose(1, 2), query_NRK).sum(0)
             if mask is not None:
                 mask.take_gradient(d_score_NRW, tile)
-        d_span = mask.gradient() if mask is not None else None
-        return (
-            d_query_NMK,
-            d_key_NCK,
-            d_value_NCK,
-            d_position_WK,
-            d_span,
-            None,
-            None,
-            None,
-            None,
-            None,
-            None,
-        )
+        d_span = None if span is None else torch.zeros_like(span)
+        if mask is not None:
+            d_span = mask.gradient()
+        d_inputs = d_query_NMK, d_key_NCK, d_value_NCK, d_position_WK, d_span
+        return d_inputs + (None,) * 6  # the others are constants
 
 
 class _Scores:

@@ -54,7 +54,8 @@ def attend_reference(
     if keys == block:  # no cache: the first query has no key
         weights_BHMC = weights_BHMC.masked_fill(~visible_MC, 0)
     if kept_BHMS is not None:
-        weights_BHMC = weights_BHMC * kept_BHMS.gather(-1, index_BHMC) / (1 - dropout)
+        kept_BHMC = kept_BHMS.gather(-1, window - 1 - index_BHMC)
+        weights_BHMC = weights_BHMC * kept_BHMC / (1 - dropout)
     output_BHMK = weights_BHMC.to(value_BHCK.dtype) @ value_BHCK
     return output_BHMK, scores_BHMC.logsumexp(-1)
 

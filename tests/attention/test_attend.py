@@ -1,13 +1,22 @@
-"""The oracle itself: against the printed formula, one query at a time, and at its edges."""
+"""Every implementation, the oracle first: against the printed formula, and at its edges."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 
-from adaspan.attention import attend
+from adaspan import attention
 from adaspan.span import soft_mask
+
+Attend = Callable[..., Tensor]
+
+
+@pytest.fixture(params=attention.IMPLEMENTATIONS)
+def attend(request: pytest.FixtureRequest) -> Attend:
+    return partial(attention.attend, implementation=request.param)
 
 
 def inputs(
@@ -43,7 +52,9 @@ def one_query(
 
 @pytest.mark.parametrize("spans", [None, [0.0, 2.5, 30.0]])
 @pytest.mark.parametrize("cached", [0, 2, 7])
-def test_every_query_matches_the_printed_formula(spans: list[float] | None, cached: int) -> None:
+def test_every_query_matches_the_printed_formula(
+    spans: list[float] | None, cached: int, attend: Attend
+) -> None:
     q, k, v, position = inputs(cached=cached)
     span = None if spans is None else torch.tensor(spans, dtype=torch.float64).unsqueeze(-1)
     output = attend(q, k, v, position, span=span, ramp=3.0)
@@ -55,7 +66,7 @@ def test_every_query_matches_the_printed_formula(spans: list[float] | None, cach
                 torch.testing.assert_close(output[b, h, i], expected, rtol=1e-10, atol=1e-12)
 
 
-def test_masking_the_softmax_and_renormalising_gives_the_same() -> None:
+def test_masking_the_softmax_and_renormalising_gives_the_same(attend: Attend) -> None:
     q, k, v, position = inputs(heads=1, block=1, cached=6, window=6)
     span = torch.tensor([[1.5]], dtype=torch.float64)
     scores = (q @ k.transpose(-1, -2))[..., :6] + (q @ position.T).flip(-1)
@@ -64,7 +75,7 @@ def test_masking_the_softmax_and_renormalising_gives_the_same() -> None:
     torch.testing.assert_close(attend(q, k, v, position, span=span, ramp=3.0), expected)
 
 
-def test_gradients_of_everything_and_of_the_span() -> None:
+def test_gradients_of_everything_and_of_the_span(attend: Attend) -> None:
     q, k, v, position = (
         x.requires_grad_() for x in inputs(batch=1, heads=2, block=3, cached=4, window=5)
     )
@@ -74,13 +85,13 @@ def test_gradients_of_everything_and_of_the_span() -> None:
     )
 
 
-def test_gradients_of_a_span_for_each_token() -> None:
+def test_gradients_of_a_span_for_each_token(attend: Attend) -> None:
     q, k, v, position = inputs(batch=2, heads=2, block=3, cached=4, window=5)
     span = (torch.rand(2, 2, 3, dtype=torch.float64) * 3 + 0.05).requires_grad_()
     assert torch.autograd.gradcheck(lambda z: attend(q, k, v, position, span=z, ramp=2.0), span)
 
 
-def test_gradient_of_the_span_matches_the_closed_form() -> None:
+def test_gradient_of_the_span_matches_the_closed_form(attend: Attend) -> None:
     # dL/dz = (1/R) sum over z <= x <= z + R of u (g - delta), where
     # u = exp(s) / sum m exp(s), g = dO.v, delta = dO.O.
     q, k, v, position = inputs(batch=1, heads=1, block=1, cached=8, window=8)
@@ -100,7 +111,7 @@ def test_gradient_of_the_span_matches_the_closed_form() -> None:
     assert gradient.item() == pytest.approx(expected.item(), rel=1e-10)
 
 
-def test_a_query_without_history_gives_zeros_and_no_gradient() -> None:
+def test_a_query_without_history_gives_zeros_and_no_gradient(attend: Attend) -> None:
     q, k, v, position = (x.requires_grad_() for x in inputs(cached=0))
     span = torch.zeros(3, 1, dtype=torch.float64, requires_grad=True)
     output = attend(q, k, v, position, span=span, ramp=2.0)
@@ -110,7 +121,7 @@ def test_a_query_without_history_gives_zeros_and_no_gradient() -> None:
     assert output.isfinite().all()
 
 
-def test_no_query_sees_itself_or_the_future() -> None:
+def test_no_query_sees_itself_or_the_future(attend: Attend) -> None:
     q, k, v, position = inputs()
     v.requires_grad_()
     output = attend(q, k, v, position)
@@ -120,7 +131,7 @@ def test_no_query_sees_itself_or_the_future() -> None:
         assert torch.all(gradient[:, :, 7 + i - 1] != 0)
 
 
-def test_nothing_beyond_the_window_is_seen() -> None:
+def test_nothing_beyond_the_window_is_seen(attend: Attend) -> None:
     q, k, v, position = inputs(cached=9, window=4)
     v.requires_grad_()
     (gradient,) = torch.autograd.grad(attend(q, k, v, position)[:, :, 0].sum(), v)
@@ -128,7 +139,7 @@ def test_nothing_beyond_the_window_is_seen() -> None:
     assert torch.all(gradient[:, :, 5:9] != 0)
 
 
-def test_keys_that_the_mask_hides_can_be_trimmed_without_a_trace() -> None:
+def test_keys_that_the_mask_hides_can_be_trimmed_without_a_trace(attend: Attend) -> None:
     q, k, v, position = inputs(cached=9, window=9)
     span = torch.tensor([[0.0], [0.4], [1.9]], dtype=torch.float64)
     whole = attend(q, k, v, position, span=span, ramp=2.0)
@@ -136,7 +147,7 @@ def test_keys_that_the_mask_hides_can_be_trimmed_without_a_trace() -> None:
     torch.testing.assert_close(trimmed, whole, rtol=1e-12, atol=1e-14)
 
 
-def test_softmax_and_mask_are_float32_in_bfloat16() -> None:
+def test_softmax_and_mask_are_float32_in_bfloat16(attend: Attend) -> None:
     q, k, v, position = (x.bfloat16() for x in inputs())
     span = torch.full((3, 1), 1.5)
     output = attend(q, k, v, position, span=span, ramp=2.0)
@@ -145,14 +156,14 @@ def test_softmax_and_mask_are_float32_in_bfloat16() -> None:
     assert (output.double() - exact).abs().max() < 0.05
 
 
-def test_huge_scores_do_not_overflow() -> None:
+def test_huge_scores_do_not_overflow(attend: Attend) -> None:
     q, k, v, position = inputs()
     span = torch.zeros(3, 1, dtype=torch.float64)
     output = attend(1e4 * q, k, v, position, span=span, ramp=2.0)
     assert output.isfinite().all()
 
 
-def test_dropout_keeps_the_mean() -> None:
+def test_dropout_keeps_the_mean(attend: Attend) -> None:
     q, k, v, position = inputs(batch=1, heads=1)
     torch.manual_seed(0)
     mean = torch.stack([attend(q, k, v, position, dropout=0.3) for _ in range(4000)]).mean(0)
