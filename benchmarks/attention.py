@@ -20,7 +20,7 @@ from torch import Tensor
 
 from adaspan.attention import IMPLEMENTATIONS
 from adaspan.attention.groups import group_heads
-from adaspan.model import MultiHeadAttention
+from adaspan.layers import MultiHeadAttention
 from adaspan.span import AdaptiveSpan, reach
 
 DIM, HEADS, BLOCK, BATCH, RAMP = 512, 8, 512, 2, 32
