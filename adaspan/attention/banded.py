@@ -36,6 +36,8 @@ from adaspan.span import soft_mask
 _ROWS_SHORT, _ROWS_LONG, _SHORT = 64, 128, 256
 # ... and scores of a tile, which should stay in the processor's cache.
 _TILE_SCORES = 2**20
+# Into a part of a tensor torch adds products one by one, which takes longer than small ones do.
+_SMALL_PRODUCT = 2**14
 # Of the weights a call saves so many for the backward pass and computes the others once more.
 _SAVED_BYTES = 128 * 2**20
 
@@ -390,4 +392,8 @@ def _fit(buffer: Tensor, tile: _Tile) -> Tensor:
 
 
 def _add_product(target: Tensor, a: Tensor, b: Tensor) -> None:
-    torch.baddbmm(target, a, b, out=target)
+    """Add `a @ b` in place."""
+    if target[0].numel() <= _SMALL_PRODUCT:
+        target += torch.bmm(a, b)
+    else:
+        torch.baddbmm(target, a, b, out=target)
