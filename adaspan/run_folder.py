@@ -5,6 +5,7 @@ source.json      commit, uncommitted changes, versions, machine
 status.json      running, done, failed or resumable; step, last error
 metrics.jsonl    one row a line: the source of truth
 log.txt          what the terminal showed
+output.txt       what a run of a sweep printed, traces included
 checkpoints/     see `checkpoint.py`
 wandb/           see `tracking.py`
 """
@@ -38,6 +39,7 @@ class RunFolder:
         self.path = path
         self.checkpoints = path / "checkpoints"
         self.log = path / "log.txt"
+        self.output = path / "output.txt"
         self._metrics = path / "metrics.jsonl"
         self._status = path / "status.json"
 
@@ -60,10 +62,15 @@ class RunFolder:
                 "wait for it, or change a value"
             ) from None
 
-    def begin(self, config_yaml: str, data_fingerprint: str) -> None:
-        """Write what describes the run."""
+    def freeze(self, config_yaml: str) -> None:
+        """Write the configuration before a process is started on it."""
+        self.path.mkdir(parents=True, exist_ok=True)
         with replacing(self.path / "config.yaml") as file:
             file.write(config_yaml.encode())
+
+    def begin(self, config_yaml: str, data_fingerprint: str) -> None:
+        """Write what describes the run."""
+        self.freeze(config_yaml)
         write_json(self.path / "source.json", _source(data_fingerprint))
 
     def clear(self) -> None:

@@ -6,8 +6,9 @@ import dataclasses
 import difflib
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ from adaspan.config import schema
 from adaspan.config.validate import validate
 from adaspan.errors import UserError, reported_in_one_line
 
+# Holds `hydra_plugins`, the package in which Hydra looks for plugins.
+_PLUGINS = str(Path(__file__).parents[1] / "_plugins")
+
 # What every configuration of ours tells Hydra: no folders, no logging, no change of directory.
 # The run folder is ours (see `run_folder.py`).
 _HYDRA_SETTINGS = {
     "run": {"dir": "."},
-    "sweep": {"dir": "${output_dir}/sweeps/${now:%Y-%m-%d_%H-%M-%S}", "subdir": "."},
     "output_subdir": None,
     "job": {"name": "adaspan", "chdir": False},
 }
@@ -34,6 +37,7 @@ _HELP = """Trains one run of the adaptive-span transformer; W&B and checkpoints 
 
   python launch.py key=value ...        one run; the same command again goes on with it
   python launch.py -m key=a,b key=c,d   one run for each combination
+  python launch.py sweeps=NAME ...      the runs of a figure or a table; sweeps/ holds them
   python launch.py --cfg job key=value  only show the configuration
 
 Groups, as group=option (conf/GROUP/OPTION.yaml says what an option is):
@@ -54,11 +58,13 @@ Keys that matter, as key=value (adaspan/config/schema.py has them all):
 
 
 def register(conf: Path) -> None:
-    """Make the typed schemas, the resolvers and the help text known to Hydra.
+    """Make the typed schemas, the resolvers, our plugins and the help text known to Hydra.
 
     Args:
         conf: folder of the groups that the help text lists.
     """
+    if _PLUGINS not in sys.path:
+        sys.path.append(_PLUGINS)
     store = ConfigStore.instance()
     settings = {**_HYDRA_SETTINGS, "help": {"template": _HELP.format(groups=_groups(conf))}}
     store.store(group="_schema", name="run", node=schema.RunConfig, package="_global_")
@@ -66,6 +72,8 @@ def register(conf: Path) -> None:
     for group, kinds in schema.KINDS.items():
         for kind, node in kinds.items():
             store.store(group="_schema", name=f"{group}_{kind}", node=node)
+    store.store(group="_schema", name="launcher_local", node=schema.LocalLauncherConfig)
+    store.store(group="_schema", name="sweeper_grid", node=schema.GridSweeperConfig)
     OmegaConf.register_new_resolver("multiply", lambda a, b: a * b, replace=True)
 
 
@@ -109,20 +117,25 @@ def user_errors() -> Iterator[None]:
     """
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints and exits before its error gets here
-    with reported_in_one_line():
-        try:
+    try:
+        with reported_in_one_line(), nullcontext() if before == "1" else explained_errors():
             yield
-        except (HydraException, OmegaConfBaseException) as error:
-            if before == "1":
-                raise
-            raise UserError(_explain(error)) from error
-        except ValueError as error:
-            if "Config group override must be" in str(error):  # Hydra's answer to model=null
-                raise UserError("a group needs the name of one of its options, not null") from error
-            raise
-        finally:
-            if before is None:
-                del os.environ["HYDRA_FULL_ERROR"]
+    finally:
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+
+
+@contextmanager
+def explained_errors() -> Iterator[None]:
+    """Raise what Hydra and OmegaConf refuse as a `UserError`."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_explain(error)) from error
+    except ValueError as error:
+        if "Config group override must be" in str(error):  # Hydra's answer to model=null
+            raise UserError("a group needs the name of one of its options, not null") from error
+        raise
 
 
 def _explain(error: Exception) -> str:

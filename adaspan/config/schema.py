@@ -8,6 +8,7 @@ know is refused: `span=fixed span.ramp=3` is a mistake, not a silent no-op.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -193,3 +194,22 @@ KINDS: dict[str, dict[str, type]] = {
     },
     "optimizer": {"adagrad": AdagradConfig, "adam": AdamConfig, "sgd": SgdConfig},
 }
+
+
+@dataclass
+class GridSweeperConfig:
+    """Which runs a sweep has."""
+
+    _target_: str = "hydra_plugins.adaspan_sweeps.GridSweeper"
+    params: dict[str, str] | None = None
+    paired: list[dict[str, Any]] | None = None
+
+
+@dataclass
+class LocalLauncherConfig:
+    """How a sweep runs on this machine."""
+
+    _target_: str = "hydra_plugins.adaspan_sweeps.LocalLauncher"
+    processes: int | None = None
+    fail_fast: bool = False
+    dry_run: bool = False

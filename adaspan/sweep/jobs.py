@@ -1,0 +1,126 @@
+"""The runs that a sweep asks for: composed, checked and written down before the first starts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from adaspan.config.identity import run_name
+from adaspan.config.schema import RunConfig
+from adaspan.data import open_source, prepare
+from adaspan.errors import UserError
+from adaspan.files import write_json
+from adaspan.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep."""
+
+    run: RunConfig
+    varies: dict[str, str]  # the values in which it differs from others of the sweep
+
+    @property
+    def name(self) -> str:
+        return run_name(self.run)
+
+    @property
+    def folder(self) -> RunFolder:
+        return RunFolder(Path(self.run.output_dir) / self.name)
+
+    def __str__(self) -> str:
+        return _words(self.varies) or self.name
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What one command asks for."""
+
+    name: str
+    jobs: list[Job]  # each run once
+
+
+def plan(
+    overrides: Sequence[Sequence[str]], compose: Callable[[Sequence[str]], RunConfig], kind: str
+) -> Sweep:
+    """Compose and check every job.
+
+    Args:
+        overrides: of each job, as `key=value`.
+        compose: makes the configuration; raises `UserError`.
+        kind: the sweep file, or what else names the sweep.
+
+    Raises:
+        UserError: all mistakes of all jobs, a line each.
+    """
+    values = [dict(override.split("=", 1) for override in job) for job in overrides]
+    varying = [
+        key
+        for key in dict.fromkeys(key for job in values for key in job)
+        if len({job.get(key) for job in values}) > 1
+    ]
+    jobs: dict[str, Job] = {}
+    mistakes: dict[str, list[str]] = {}
+    for given, of_job in zip(overrides, values, strict=True):
+        varies = {key: of_job[key] for key in varying if key in of_job}
+        try:
+            job = Job(compose(given), varies)
+            jobs.setdefault(job.name, job)
+        except UserError as error:
+            for line in str(error).splitlines():
+                mistakes.setdefault(line, []).append(_words(varies))
+    _refuse(mistakes, len(overrides))
+    return Sweep(f"{kind}-{_identity(values, varying)}", list(jobs.values()))
+
+
+def prepare_data(sweep: Sweep) -> None:
+    """Prepare every text of the sweep, once, and check that it suffices.
+
+    Raises:
+        UserError: all texts that cannot be had or are too short, a line each.
+    """
+    mistakes: dict[str, list[str]] = {}
+    for job in sweep.jobs:
+        data_dir, train = Path(job.run.data_dir), job.run.train
+        try:
+            corpus = prepare(open_source(job.run.data, data_dir), data_dir)
+            corpus.require_blocks(train.batch_size, train.block_size)
+        except UserError as error:
+            mistakes.setdefault(str(error), []).append(_words(job.varies))
+    _refuse(mistakes, len(sweep.jobs))
+
+
+def write_manifest(sweep: Sweep) -> None:
+    """Add the runs to `runs/sweeps/<name>/manifest.json`."""
+    path = Path(sweep.jobs[0].run.output_dir) / "sweeps" / sweep.name / "manifest.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(".lock")):
+        runs = json.loads(path.read_text())["runs"] if path.exists() else {}
+        runs |= {job.name: job.varies for job in sweep.jobs}
+        write_json(path, {"name": sweep.name, "runs": runs})
+
+
+def _refuse(mistakes: dict[str, list[str]], jobs: int) -> None:
+    """Raise all mistakes, each with the jobs that make it unless all do."""
+    lines = []
+    for mistake, of_jobs in mistakes.items():
+        more = f" and {len(of_jobs) - 3} more" if len(of_jobs) > 3 else ""
+        where = "" if len(of_jobs) == jobs else f" ({'; '.join(of_jobs[:3])}{more})"
+        lines.append(mistake + where)
+    if lines:
+        raise UserError("\n".join(lines))
+
+
+def _words(varies: dict[str, str]) -> str:
+    return " ".join(f"{key}={value}" for key, value in varies.items())
+
+
+def _identity(values: list[dict[str, str]], varying: list[str]) -> str:
+    """The same when values or seeds are added: what is fixed, and which keys vary."""
+    fixed = sorted({f"{k}={v}" for job in values for k, v in job.items() if k not in varying})
+    return hashlib.sha256(json.dumps([fixed, sorted(varying)]).encode()).hexdigest()[:6]

@@ -1,0 +1,179 @@
+"""Train the runs of a sweep on this machine, so many at once, a process each."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from signal import Signals
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from adaspan.config.frozen import to_yaml
+from adaspan.errors import RunError
+from adaspan.run_folder import RunFolder
+from adaspan.signals import stop_request
+from adaspan.sweep.jobs import Job, Sweep
+
+_POLL_SECONDS = 0.2
+
+
+def show(sweep: Sweep) -> None:
+    """Every run of the sweep, and what is known of it."""
+    Console(highlight=False).print(_table(sweep))
+
+
+def train_all(sweep: Sweep, program: Path, processes: int | None, fail_fast: bool) -> None:
+    """Train what is not done, and show what came of every run.
+
+    One failure does not end the others. A signal is passed on: every run saves and leaves.
+
+    Args:
+        sweep: the runs.
+        program: launch.py.
+        processes: runs at once; None: one a GPU, or one at a time. Of several at once each gets a
+            GPU in turn, and its share of the cores.
+        fail_fast: start no more after the first failure.
+
+    Raises:
+        RunError: some runs failed.
+        SystemExit: a signal stopped the sweep; 128 + the signal's number.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    gpus = torch.cuda.device_count()
+    slots = deque(range(processes or max(1, gpus)))
+    waiting = deque(job for job in sweep.jobs if job.folder.status().get("state") != "done")
+    console.print(
+        f"sweep   {sweep.name} · {len(sweep.jobs)} runs, "
+        f"{len(sweep.jobs) - len(waiting)} done already · {len(slots)} at once",
+        markup=False,
+    )
+    environment = _share_of_cores(len(slots))
+    running: list[_Running] = []
+    failed: list[Job] = []
+    with stop_request() as stop, _none_left_behind(running):
+        while running or (waiting and not stop.signal and not (failed and fail_fast)):
+            if stop.signal:
+                for one in running:
+                    one.pass_on(stop.signal)
+            while waiting and slots and not stop.signal and not (failed and fail_fast):
+                slot = slots.popleft()
+                own_gpu = {"CUDA_VISIBLE_DEVICES": str(slot % gpus)} if gpus else {}
+                job = waiting.popleft()
+                running.append(_start(job, program, slot, {**environment, **own_gpu}))
+                console.print(f"start   {job} · {job.folder.path}", markup=False)
+            for one in [one for one in running if one.process.poll() is not None]:
+                running.remove(one)
+                slots.append(one.slot)
+                console.print(_end_of(one), markup=False)
+                if one.process.returncode and not stop.signal:
+                    failed.append(one.job)
+            time.sleep(_POLL_SECONDS)
+    show(sweep)
+    if stop.signal:
+        raise SystemExit(128 + stop.signal)
+    if failed:
+        raise RunError(
+            f"{len(failed)} of {len(sweep.jobs)} runs failed; the same command tries them again"
+        )
+
+
+@dataclass
+class _Running:
+    job: Job
+    process: subprocess.Popen[bytes]
+    slot: int
+    told: int = 0  # the signal passed on last
+
+    def pass_on(self, signal: int) -> None:
+        if self.told != signal:
+            self.process.send_signal(signal)
+            self.told = signal
+
+
+def _start(job: Job, program: Path, slot: int, environment: dict[str, str]) -> _Running:
+    folder = job.folder
+    folder.freeze(to_yaml(job.run))
+    configuration = ["--config-path", str(folder.path.resolve()), "--config-name", "config"]
+    with folder.output.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, str(program), *configuration],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **environment},
+            start_new_session=True,  # Ctrl-C reaches it through us, once
+        )
+    return _Running(job, process, slot)
+
+
+@contextmanager
+def _none_left_behind(running: list[_Running]) -> Iterator[None]:
+    """If we fail ourselves, the runs save and leave, too."""
+    try:
+        yield
+    finally:
+        for one in running:
+            one.pass_on(Signals.SIGTERM)
+        for one in running:
+            one.process.wait()
+
+
+def _share_of_cores(processes: int) -> dict[str, str]:
+    """Threads of each of several processes; more than there are cores would wait for one another.
+
+    A single one is left alone, so that it computes exactly what it would outside a sweep.
+    """
+    if processes == 1 or "OMP_NUM_THREADS" in os.environ:
+        return {}
+    return {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // processes))}
+
+
+def _end_of(one: _Running) -> str:
+    status = one.job.folder.status()
+    if one.process.returncode == 0:
+        return f"done    {one.job} · valid {status['valid_bpc']:.3f} bpc"
+    if status.get("state") == "resumable":
+        return f"stopped {one.job} · step {status['step']}, all saved"
+    return f"failed  {one.job} · {_reason(one.job.folder)} · {one.job.folder.output}"
+
+
+def _reason(folder: RunFolder) -> str:
+    """The last line that the process printed: errors are one line, and a trace ends on its own."""
+    lines = folder.output.read_text(errors="replace").splitlines()
+    return next((line for line in reversed(lines) if line.strip()), "no word")
+
+
+def _table(sweep: Sweep) -> Table:
+    """A run a line; columns that say nothing yet are left out."""
+    lines = [{**job.varies, **_figures(job.folder)} for job in sweep.jobs]
+    table = Table(title=sweep.name)
+    columns = dict.fromkeys(key for line in lines for key in line)
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    for line in lines:
+        table.add_row(*(line.get(column, "") for column in columns))
+    return table
+
+
+def _figures(folder: RunFolder) -> dict[str, str]:
+    state = folder.status().get("state", "waiting")
+    if state != "done":
+        return {"state": state}
+    final = folder.rows()[-1]
+    return {
+        "state": state,
+        "valid": f"{final['final/valid_bpc']:.3f}",
+        "test": f"{final['final/test_bpc']:.3f}",
+        "span mean": f"{final['span/mean']:.1f}",
+        "max": f"{final['span/max']:.1f}",
+        "MACs": f"{final['flops/paper_macs_per_token'] / 1e6:.2f}M",
+    }

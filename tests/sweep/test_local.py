@@ -1,0 +1,109 @@
+"""A sweep on one machine: checked as a whole, each run once, a failure alone, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Launch
+from tests.runs import assert_same, final_state, rows, start, status, train_here, wait_until
+
+Tiny = tuple[str, ...]
+
+
+@pytest.fixture
+def quick(tiny: Tiny) -> Tiny:
+    """A sweep's common overrides, W&B left out."""
+    return ("-m", *tiny, "tracking=disabled", "train.steps=20")
+
+
+def folders(tmp_path: Path) -> list[Path]:
+    return sorted(path.parent for path in (tmp_path / "runs").glob("*/status.json"))
+
+
+def states(tmp_path: Path) -> list[str]:
+    return [status(folder)["state"] for folder in folders(tmp_path)]
+
+
+def manifest_of(tmp_path: Path) -> dict[str, dict[str, str]]:
+    (path,) = (tmp_path / "runs" / "sweeps").glob("*/manifest.json")
+    runs: dict[str, dict[str, str]] = json.loads(path.read_text())["runs"]
+    return runs
+
+
+def test_every_mistake_of_every_run_is_told_before_anything_starts(
+    quick: Tiny, launch: Launch, tmp_path: Path
+) -> None:
+    end = launch(*quick, "span.limit=24,0", "model.heads=2,3", "train.batch_size=0")
+    assert end.returncode == 2
+    assert end.stderr.splitlines() == [
+        "adaspan: error: train.batch_size=0: must be at least 1",
+        "adaspan: error: span.limit=0: must be at least 1 "
+        "(model.heads=2 span.limit=0; model.heads=3 span.limit=0)",
+        "adaspan: error: model.heads=3: must divide model.dim=16; one of 1, 2, 4, 8, 16 "
+        "(model.heads=3 span.limit=24; model.heads=3 span.limit=0)",
+    ]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_runs_are_as_they_would_be_alone_and_done_once(
+    quick: Tiny, launch: Launch, tmp_path: Path
+) -> None:
+    end = launch(*quick, "train.seed=1,2", "hydra.launcher.processes=2")
+    assert end.returncode == 0, end.stderr
+    assert states(tmp_path) == ["done", "done"]
+    alone = tmp_path / "alone"
+    common = [o for o in quick if o != "-m" and not o.startswith("output_dir")]
+    train_here(*common, "train.seed=2", f"output_dir={alone}")
+    (expected,) = alone.iterdir()
+    found = tmp_path / "runs" / expected.name
+    assert rows(found) == rows(expected)
+    assert_same(final_state(found), final_state(expected))
+
+    again = launch(*quick, "train.seed=1,2,3")
+    assert again.returncode == 0, again.stderr
+    assert "3 runs, 2 done already" in again.stdout
+    assert again.stdout.count("start ") == 1
+    assert sorted(run["train.seed"] for run in manifest_of(tmp_path).values()) == ["1", "2", "3"]
+
+
+def test_a_failure_is_told_and_does_not_end_the_others(
+    quick: Tiny, launch: Launch, tmp_path: Path
+) -> None:
+    values = "optimizer.lr=0.01,1e30,0.02"
+    end = launch(*quick, values)
+    assert end.returncode == 1
+    assert sorted(states(tmp_path)) == ["done", "done", "failed"]
+    (line,) = (line for line in end.stdout.splitlines() if line.startswith("failed"))
+    assert "optimizer.lr=1e30" in line.replace("1e+30", "1e30")
+    assert "the loss is" in line
+    assert "output.txt" in line
+    assert "1 of 3 runs failed" in end.stderr
+    assert "Traceback" not in end.stderr
+
+    fast = launch(*quick, "optimizer.lr=1e30,0.03", "hydra.launcher.fail_fast=true")
+    assert fast.returncode == 1
+    assert fast.stdout.count("start ") == 1
+
+
+def test_a_stopped_sweep_saves_and_goes_on(quick: Tiny, tmp_path: Path, launch: Launch) -> None:
+    longer = (*quick, "train.steps=400", "train.seed=1,2,3", "hydra.launcher.processes=2")
+    process = start(tmp_path, *longer)
+
+    def both_train() -> bool:
+        return states(tmp_path) == ["running", "running"]
+
+    assert wait_until(both_train, process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    assert states(tmp_path) == ["resumable", "resumable"]
+
+    end = launch(*longer)
+    assert end.returncode == 0, end.stderr
+    assert states(tmp_path) == ["done"] * 3
+    for folder in folders(tmp_path):
+        steps = [row["step"] for row in rows(folder) if "val/bpc" in row]
+        assert steps == list(range(20, 401, 20))
