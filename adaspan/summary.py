@@ -68,11 +68,11 @@ def closing_lines(
         f"valid {final['final/valid_bpc']:.3f} · test {final['final/test_bpc']:.3f}",
         f"spans   a bar a head, the tallest {longest:.1f} of at most {limit} tokens",
         *(f"        {line}" for line in span_picture(spans_LH)),
-        f"FLOPs   {_si(cost)} a token (multiply-adds, as the paper counts)"
+        f"FLOPs   {si(cost)} a token (multiply-adds, as the paper counts)"
         + (
             ""
             if run.span.kind == "fixed"
-            else f"; fixed span {limit}: {_si(fixed_cost)}, {fixed_cost / cost:.2f} times as many"
+            else f"; fixed span {limit}: {si(fixed_cost)}, {fixed_cost / cost:.2f} times as many"
         ),
         f"folder  {folder}",
         f"next    python launch.py --config-path {shlex.quote(str(folder.resolve()))} "
@@ -93,7 +93,8 @@ def span_picture(spans_LH: Sequence[Sequence[float]]) -> list[str]:
     return lines
 
 
-def _si(count: float) -> str:
+def si(count: float) -> str:
+    """A count with three digits and the letter of its magnitude."""
     for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if count >= factor:
             return f"{count / factor:.2f}{letter}"

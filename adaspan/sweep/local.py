@@ -21,14 +21,20 @@ from adaspan.config.frozen import to_yaml
 from adaspan.errors import RunError
 from adaspan.run_folder import RunFolder
 from adaspan.signals import stop_request
+from adaspan.summary import si
 from adaspan.sweep.jobs import Job, Sweep
 
 _POLL_SECONDS = 0.2
+# Columns of a table that goes to a file, where nothing need be cut or folded.
+_FILE_WIDTH = 200
 
 
 def show(sweep: Sweep) -> None:
     """Every run of the sweep, and what is known of it."""
-    Console(highlight=False).print(_table(sweep))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _FILE_WIDTH
+    console.print(_table(sweep))
 
 
 def train_all(sweep: Sweep, program: Path, processes: int | None, fail_fast: bool) -> None:
@@ -149,7 +155,8 @@ def _end_of(one: _Running) -> str:
 def _reason(folder: RunFolder) -> str:
     """The last line that the process printed: errors are one line, and a trace ends on its own."""
     lines = folder.output.read_text(errors="replace").splitlines()
-    return next((line for line in reversed(lines) if line.strip()), "no word")
+    last = next((line for line in reversed(lines) if line.strip()), "no word")
+    return last.removeprefix("adaspan: error: ")
 
 
 def _table(sweep: Sweep) -> Table:
@@ -158,7 +165,7 @@ def _table(sweep: Sweep) -> Table:
     table = Table(title=sweep.name)
     columns = dict.fromkeys(key for line in lines for key in line)
     for column in columns:
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, overflow="fold")
     for line in lines:
         table.add_row(*(line.get(column, "") for column in columns))
     return table
@@ -175,5 +182,5 @@ def _figures(folder: RunFolder) -> dict[str, str]:
         "test": f"{final['final/test_bpc']:.3f}",
         "span mean": f"{final['span/mean']:.1f}",
         "max": f"{final['span/max']:.1f}",
-        "MACs": f"{final['flops/paper_macs_per_token'] / 1e6:.2f}M",
+        "MACs": si(final["flops/paper_macs_per_token"]),
     }
