@@ -56,7 +56,11 @@ def train_all(sweep: Sweep, program: Path, processes: int | None, fail_fast: boo
     console = Console(highlight=False, soft_wrap=True)
     gpus = torch.cuda.device_count()
     slots = deque(range(processes or max(1, gpus)))
-    waiting = deque(job for job in sweep.jobs if job.folder.status().get("state") != "done")
+    waiting = deque(
+        job
+        for job in sweep.jobs
+        if job.run.train.restart or job.folder.status().get("state") != "done"
+    )
     console.print(
         f"sweep   {sweep.name} · {len(sweep.jobs)} runs, "
         f"{len(sweep.jobs) - len(waiting)} done already · {len(slots)} at once",
@@ -66,11 +70,15 @@ def train_all(sweep: Sweep, program: Path, processes: int | None, fail_fast: boo
     running: list[_Running] = []
     failed: list[Job] = []
     with stop_request() as stop, _none_left_behind(running):
-        while running or (waiting and not stop.signal and not (failed and fail_fast)):
+
+        def goes_on() -> bool:
+            return bool(waiting) and not stop.signal and not (failed and fail_fast)
+
+        while running or goes_on():
             if stop.signal:
                 for one in running:
                     one.pass_on(stop.signal)
-            while waiting and slots and not stop.signal and not (failed and fail_fast):
+            while slots and goes_on():
                 slot = slots.popleft()
                 own_gpu = {"CUDA_VISIBLE_DEVICES": str(slot % gpus)} if gpus else {}
                 job = waiting.popleft()
@@ -107,6 +115,9 @@ class _Running:
 
 def _start(job: Job, program: Path, slot: int, environment: dict[str, str]) -> _Running:
     folder = job.folder
+    if job.run.train.restart:
+        with folder.held():
+            folder.clear()
     folder.freeze(to_yaml(job.run))
     configuration = ["--config-path", str(folder.path.resolve()), "--config-name", "config"]
     with folder.output.open("ab") as output:

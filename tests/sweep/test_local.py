@@ -63,10 +63,12 @@ def test_runs_are_as_they_would_be_alone_and_done_once(
     assert rows(found) == rows(expected)
     assert_same(final_state(found), final_state(expected))
 
+    config = (found / "config.yaml").stat().st_ino
     again = launch(*quick, "train.seed=1,2,3")
     assert again.returncode == 0, again.stderr
     assert "3 runs, 2 done already" in again.stdout
     assert again.stdout.count("start ") == 1
+    assert (found / "config.yaml").stat().st_ino == config, "what is done is left alone"
     assert sorted(run["train.seed"] for run in manifest_of(tmp_path).values()) == ["1", "2", "3"]
 
 
@@ -107,3 +109,13 @@ def test_a_stopped_sweep_saves_and_goes_on(quick: Tiny, tmp_path: Path, launch: 
     for folder in folders(tmp_path):
         steps = [row["step"] for row in rows(folder) if "val/bpc" in row]
         assert steps == list(range(20, 401, 20))
+
+
+def test_a_sweep_can_be_started_over(quick: Tiny, launch: Launch, tmp_path: Path) -> None:
+    assert launch(*quick, "train.seed=1").returncode == 0
+    (folder,) = folders(tmp_path)
+    (folder / "metrics.jsonl").unlink()
+    end = launch(*quick, "train.seed=1", "train.restart=true")
+    assert end.returncode == 0, end.stderr
+    assert end.stdout.count("start ") == 1
+    assert len(rows(folder)) > 1
