@@ -156,6 +156,29 @@ def test_every_attention_gives_the_same_model(span: SpanConfig, dropout: float) 
             torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
+def test_heads_with_windows_of_their_own_give_the_same_model() -> None:
+    """Several groups, whose heads are neither neighbours nor in order, against one for all."""
+    span = AdaptiveSpanConfig(limit=512, ramp=8, loss_coefficient=0.1)
+    found, groups = [], []
+    for implementation in IMPLEMENTATIONS:
+        torch.manual_seed(0)
+        shape = ModelConfig(layers=2, dim=16, heads=4, ffn_dim=16)
+        model = make_model(shape, span, 11, implementation).double()
+        for learned in model.spans:
+            assert isinstance(learned, AdaptiveSpan)
+            learned.fraction.data = torch.tensor([0.3, 0.01, 0.9, 0.02]).double()
+        caches = model.empty_caches(2)
+        for _ in range(3):
+            output = model(torch.randint(11, (2, 300)), caches)
+            caches = output.caches
+        (output.log_probs_BMV.square().mean() + output.penalty).backward()
+        groups.append([group.heads for group in model.plan()[0]])
+        found.append([output.log_probs_BMV, *(parameter.grad for parameter in model.parameters())])
+    assert groups == [[(0, 1, 2, 3)], [(2,), (0,), (1, 3)]]
+    for ours, theirs in zip(found[1], found[0], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
 def test_heads_are_computed_as_far_as_they_see_themselves() -> None:
     torch.manual_seed(0)
     span = AdaptiveSpanConfig(limit=1024, ramp=3, loss_coefficient=0)

@@ -198,6 +198,13 @@ class _Banded(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_output_NMK: Tensor, d_log_sum_NM: Tensor) -> tuple[Tensor | None, ...]:
+        with torch.autocast(d_output_NMK.device.type, enabled=False):  # as the forward pass had it
+            return _Banded._backward(ctx, d_output_NMK, d_log_sum_NM)
+
+    @staticmethod
+    def _backward(
+        ctx: Any, d_output_NMK: Tensor, d_log_sum_NM: Tensor
+    ) -> tuple[Tensor | None, ...]:
         query_NMK, key_NCK, value_NCK, position_WK, span, kept_NMW, *rest = ctx.saved_tensors
         output_NMK, top_NM, sum_NM, *weights = rest
         ramp, dropout, missing, edge = ctx.constants

@@ -234,3 +234,16 @@ def test_no_weights_are_kept_where_no_gradient_is_wanted(implementation: str) ->
     allocated = sum(max(0, event.self_cpu_memory_usage) for event in profiler.events())
     every_weight = 4 * case.batch * case.heads * case.block * case.window
     assert 0 < allocated < every_weight
+
+
+def test_gradients_keep_their_precision_inside_autocast() -> None:
+    case = PLAIN._replace(window=40, cached=40, block=24)
+    tensors = inputs(case, torch.float32)
+    query, key, value, position, span = tensors.values()
+    gradients = []
+    for enabled in (False, True):
+        output = attend(query, key, value, position, span=span, ramp=16.0, implementation="banded")
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            gradients.append(torch.autograd.grad(output.sum(), list(tensors.values())))
+    for outside, inside in zip(*gradients, strict=True):
+        assert torch.equal(outside, inside)
