@@ -73,8 +73,14 @@ def test_every_launch_that_needs_no_download_runs(
     shutil.copy(ROOT / "README.md", tmp_path)
     (tmp_path / "short.txt").write_text("to be or not to be, that is the question\n" * 200)
     own_text = [] if "data=text" in command else ["data=text", "data.path=short.txt"]
+    fewer = ["span.limit=16"] if is_sweep(command) else []
     end = launch(
-        *overrides_of(command), *own_text, *SHORT, f"data_dir={tmp_path}", "train.block_size=8"
+        *overrides_of(command),
+        *own_text,
+        *SHORT,
+        *fewer,
+        f"data_dir={tmp_path}",
+        "train.block_size=8",
     )
     assert end.returncode == 0, end.stderr
     shown = "waiting" if "dry_run" in command else "MACs" if is_sweep(command) else "FLOPs"
