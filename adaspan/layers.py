@@ -62,14 +62,16 @@ class MultiHeadAttention(nn.Module):
             project.weight.view(self.heads, self.head_dim, -1).unbind(0)
             for project in (self.key, self.value)
         )
-        attended: list[Tensor] = [hidden_BMD] * self.heads
+        attended: dict[int, Tensor] = {}
         for group in groups:
+            assert group.window <= len(position_SK), "groups come with the longest window first"
+            # Cut from the cut before, so that its gradient is filled up by no more than that.
+            position_SK = position_SK[: group.window]
             past_key, past_value = _project_cache(
                 cache_BCD[:, -group.window :],
                 [key_weights_KD[head] for head in group.heads],
                 [value_weights_KD[head] for head in group.heads],
             )
-            position_SK = position_SK[: group.window]  # the longest come first
             attended_BHMK = attend(
                 query.of(group),
                 torch.cat([past_key, key.of(group)], dim=2),
@@ -81,9 +83,9 @@ class MultiHeadAttention(nn.Module):
                 dropout=self.dropout if self.training else 0.0,
                 implementation=self.implementation,
             )
-            for head, attended_BMK in zip(group.heads, attended_BHMK.unbind(1), strict=True):
-                attended[head] = attended_BMK
-        return self.output(torch.cat(attended, dim=-1)), span
+            attended |= zip(group.heads, attended_BHMK.unbind(1), strict=True)
+        attended_BMD = torch.cat([attended[head] for head in range(self.heads)], dim=-1)
+        return self.output(attended_BMD), span
 
 
 class _Heads:

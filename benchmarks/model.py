@@ -51,7 +51,9 @@ CASES = {
     "small-zero": Case(SMALL, 1024, [[0.0] * 4] * 8, 256, 8),
     "small-learned": Case(SMALL, 1024, SMALL_LEARNED, 256, 8),
     "small-full": Case(SMALL, 1024, [[1024.0] * 4] * 8, 256, 8),
+    "base-zero": Case(BASE, 8192, [[0.0] * 8] * 12, 512, 1),
     "base-learned": Case(BASE, 8192, BASE_LEARNED, 512, 1),
+    "base-full": Case(BASE, 8192, [[8192.0] * 8] * 12, 512, 1),
 }
 
 

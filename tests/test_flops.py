@@ -56,6 +56,11 @@ def test_position_products_are_a_figure_of_their_own() -> None:
 def test_executed_flops_are_what_torch_counts(
     span: SpanConfig, block: int, implementation: str
 ) -> None:
+    compare_with_torch(span, block, implementation)
+
+
+def compare_with_torch(span: SpanConfig, block: int, implementation: str) -> None:
+    """Forward and backward, block after block, while the caches fill."""
     batch = 3
     shape = ModelConfig(layers=2, dim=32, heads=4, ffn_dim=48)
     model = make_model(shape, span, vocabulary_size=19, attention=implementation)
@@ -88,7 +93,7 @@ def test_weights_that_are_computed_twice_count_twice(
 ) -> None:
     monkeypatch.setattr("adaspan.attention.banded._SAVED_BYTES", saved_bytes)
     adaptive = AdaptiveSpanConfig(limit=400, ramp=5, loss_coefficient=0.1)
-    test_executed_flops_are_what_torch_counts(adaptive, 70, "banded")
+    compare_with_torch(adaptive, 70, "banded")
 
 
 LAYER = Shape(layers=1, dim=512, heads=8, ffn_dim=0, vocabulary_size=0)

@@ -2,7 +2,8 @@
 
 torch's fake tensors know shapes, dtypes and devices, but hold no numbers. Reading one back raises,
 and so does computing with two on different devices. The device is `meta` here, whose rules are
-those of a GPU in these respects, and which every machine has.
+those of a GPU in these respects, and which every machine has. What this cannot see: autocast, and
+copies to the device, which wait if their source is not pinned.
 """
 
 from contextlib import nullcontext

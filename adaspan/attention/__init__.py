@@ -76,8 +76,9 @@ def attend(
         persistent: keys and values (H, P, K) that every query sees in the same softmax, without
             position and mask (Sukhbaatar et al., "Augmenting Self-attention with Persistent
             Memory", equation 9).
-        dropout: probability with which an attention weight is dropped. In a call from the same
-            random state every implementation drops the same weights.
+        dropout: probability with which an attention weight is dropped. From the same random state
+            every implementation drops the same weights of a call. Of a layer whose heads have
+            windows of their own, each window is a call.
         implementation: `auto` or a key of `IMPLEMENTATIONS`.
 
     Returns:

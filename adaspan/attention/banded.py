@@ -14,7 +14,7 @@ the whole tile, its corners set to 0.
 With P the weights before dropout, g = dO . v (dropped as the weights were) and delta = dO . O, the
 backward pass is dS = P (g - delta), and dz the sum of dS / m over the closed ramp, divided by R.
 
-Legend: N batch x heads, M block, W window, C cached + block keys, K head_dim, R and T rows and
+Legend: N batch x heads, M block, W window, C past and block keys, K head_dim, R and T rows and
 columns of a tile, E the farthest distances of the window, where a mask may differ from 1.
 """
 
@@ -34,8 +34,10 @@ from adaspan.span import soft_mask
 
 # Found by trying, on CPUs: rows of a tile for windows that are short against it, or long ...
 _ROWS_SHORT, _ROWS_LONG, _SHORT = 64, 128, 256
-# ... and scores of a tile, which should stay in the processor's cache.
+# ... and scores of a tile, which should stay in the processor's cache, ...
 _TILE_SCORES = 2**20
+# ... unless the sequences are so many that a GPU would spend its time on starting tiles.
+_MOST_PARTS = 32
 # Into a part of a tensor torch adds products one by one, which takes longer than small ones do.
 _SMALL_PRODUCT = 2**14
 # Of the weights a call saves so many for the backward pass and computes the others once more.
@@ -59,7 +61,7 @@ def _rows(window: int) -> int:
 
 def _tiles(sequences: int, block: int, window: int) -> list[_Tile]:
     rows = _rows(window)
-    at_once = max(1, _TILE_SCORES // (rows * (rows + window)))
+    at_once = max(1, _TILE_SCORES // (rows * (rows + window)), -(-sequences // _MOST_PARTS))
     tiles = []
     for first in range(0, block, rows):
         queries = slice(first, min(first + rows, block))
