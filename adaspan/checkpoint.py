@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from adaspan.errors import RunError
+from adaspan.errors import DiskError, RunError
 from adaspan.files import TEMPORARY_SUFFIX, replacing
 
 _KEEP = 2
@@ -35,7 +35,7 @@ class Checkpoints:
         """Write the state after `step` updates, then drop all but the newest two.
 
         Raises:
-            RunError: it cannot be written (full disk); earlier checkpoints are untouched.
+            DiskError: it cannot be written (full disk); earlier checkpoints are untouched.
         """
         self._write(self._folder / f"step_{step:08d}.pt", state)
         for path in self._newest_first()[_KEEP:]:
@@ -80,7 +80,7 @@ class Checkpoints:
             with replacing(path) as file:
                 torch.save(state, file)
         except (OSError, RuntimeError) as error:  # torch hides the cause in a RuntimeError
-            raise RunError(
+            raise DiskError(
                 f"{path}: cannot be written ({_reason(error)}); earlier checkpoints are kept, "
                 "make room and type the same command again"
             ) from error

@@ -21,6 +21,14 @@ class RunError(Exception):
     exit_code = 1
 
 
+class NonFiniteError(RunError):
+    """A loss or a weight is no longer a number."""
+
+
+class DiskError(RunError):
+    """A file cannot be written."""
+
+
 @contextmanager
 def reported_in_one_line() -> Iterator[None]:
     """Turn the errors above into lines on stderr and an exit code; real bugs show their trace.

@@ -6,6 +6,7 @@ status.json      running, done, failed or resumable; step, last error
 metrics.jsonl    one row a line: the source of truth
 log.txt          what the terminal showed
 output.txt       what a run of a sweep printed, traces included
+job.json         the run's last job on a cluster
 checkpoints/     see `checkpoint.py`
 wandb/           see `tracking.py`
 """
@@ -32,6 +33,10 @@ from adaspan.files import TEMPORARY_SUFFIX, replacing, write_json
 Row = dict[str, Any]  # flat; "step" first
 
 
+# In a copy of the code: what `code_version` said of the original.
+SOURCE_OF_SNAPSHOT = "source.json"
+
+
 class RunFolder:
     """The files of one run, apart from its checkpoints."""
 
@@ -42,6 +47,7 @@ class RunFolder:
         self.output = path / "output.txt"
         self._metrics = path / "metrics.jsonl"
         self._status = path / "status.json"
+        self._job = path / "job.json"
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -61,6 +67,16 @@ class RunFolder:
                 f"{self.path}: this very run is being trained by another process; "
                 "wait for it, or change a value"
             ) from None
+
+    def is_held(self) -> bool:
+        """Whether a process trains this run now."""
+        if not self.path.exists():
+            return False
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                return False
+        except Timeout:
+            return True
 
     def freeze(self, config_yaml: str) -> None:
         """Write the configuration before a process is started on it."""
@@ -83,21 +99,37 @@ class RunFolder:
 
     def status(self) -> dict[str, Any]:
         """The last status written; empty for a new run."""
-        if not self._status.exists():
-            return {}
-        status: dict[str, Any] = json.loads(self._status.read_text())
-        return status
+        return _read_json(self._status)
 
     def set_status(self, state: str, step: int, **more: Any) -> None:
         """Replace the status. `state` is running, done, failed or resumable."""
         write_json(self._status, {"state": state, "step": step, "time": time.time(), **more})
 
+    def job(self) -> dict[str, Any]:
+        """The run's last job on a cluster; empty if it had none."""
+        return _read_json(self._job)
+
+    def set_job(self, id: str, name: str) -> None:
+        """Note that the run was submitted as this job."""
+        write_json(self._job, {"id": id, "name": name})
+
+    def count_start(self) -> None:
+        """Note that the run's job starts, and how often it did in a row without getting further."""
+        job, step = self.job(), self.status().get("step", 0)
+        in_vain = job["starts_in_vain"] + 1 if step == job.get("step_at_start") else 0
+        write_json(self._job, {**job, "step_at_start": step, "starts_in_vain": in_vain})
+
+    def last_words(self) -> str:
+        """The last line that the run printed: errors are one line, and a trace ends on its own."""
+        if not self.output.exists():
+            return "no word"
+        lines = self.output.read_text(errors="replace").splitlines()
+        last = next((line for line in reversed(lines) if line.strip()), "no word")
+        return last.removeprefix("adaspan: error: ")
+
     def data_fingerprint(self) -> str | None:
         """SHA-256 of the data that the run was begun on; None for a new run."""
-        source = self.path / "source.json"
-        if not source.exists():
-            return None
-        fingerprint: str = json.loads(source.read_text())["data_sha256"]
+        fingerprint: str | None = _read_json(self.path / "source.json").get("data_sha256")
         return fingerprint
 
     def append(self, row: Row) -> None:
@@ -126,11 +158,17 @@ def is_final(row: Row) -> bool:
     return any(key.startswith("final/") for key in row)
 
 
+def code_version(root: Path) -> dict[str, Any]:
+    """Commit and uncommitted changes of the code below `root`."""
+    snapshot = root / SOURCE_OF_SNAPSHOT
+    if snapshot.exists():
+        return _read_json(snapshot)
+    return {"commit": _git(root, "rev-parse", "HEAD"), "diff": _git(root, "diff", "HEAD")}
+
+
 def _source(data_fingerprint: str) -> dict[str, Any]:
-    root = Path(__file__).parent.parent
     return {
-        "commit": _git(root, "rev-parse", "HEAD"),
-        "diff": _git(root, "diff", "HEAD"),
+        **code_version(Path(__file__).parent.parent),
         "data_sha256": data_fingerprint,
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -139,6 +177,15 @@ def _source(data_fingerprint: str) -> dict[str, Any]:
             for name in ("torch", "numpy", "hydra-core", "omegaconf", "wandb")
         },
     }
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """What a file holds; empty if there is none."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    return content
 
 
 def _git(root: Path, *arguments: str) -> str | None:

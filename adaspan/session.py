@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import torch
+from torch import distributed
 
 from adaspan.checkpoint import Checkpoints
 from adaspan.config.frozen import to_yaml
@@ -17,7 +18,7 @@ from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus, Tokens
 from adaspan.device import autocast, peak_memory_gb
 from adaspan.distributed import Processes
-from adaspan.errors import RunError, UserError
+from adaspan.errors import DiskError, NonFiniteError, RunError, UserError
 from adaspan.evaluate import Piece, Score, bits, evaluate, sample, whole_text
 from adaspan.flops import paper_macs_per_token
 from adaspan.run_folder import Row, RunFolder
@@ -78,7 +79,7 @@ class Session:
             except UserError:  # going on here is refused; the run itself is as good as before
                 raise
             except Exception as error:
-                self._fail(error, (str(error).splitlines() or [""])[-1])
+                self._fail(error)
                 raise
 
     def _resume(self) -> None:
@@ -250,9 +251,10 @@ class Session:
         ):
             self._terminal.line(line)
 
-    def _fail(self, error: Exception, message: str) -> None:
+    def _fail(self, error: Exception) -> None:
+        message = (str(error).strip().splitlines() or [type(error).__name__])[0]
         with suppress(OSError):  # the disk may be what failed
-            self._end("failed", error=type(error).__name__, message=message)
+            self._end("failed", error=_class_of(error), message=message)
 
     def _end(self, state: str, **more: str) -> None:
         """Leave before the run is done."""
@@ -277,6 +279,25 @@ def _span_figures(trainer: Trainer) -> Row:
             trainer.shape, mean, position=True
         ),
     }
+
+
+def _class_of(error: Exception) -> str:
+    """What kind of failure it is: what a person would look at first."""
+    text = str(error)
+    match error:
+        case NonFiniteError():
+            return "non-finite"
+        case torch.OutOfMemoryError() | MemoryError():
+            return "out of memory"
+        case OSError() | DiskError():
+            return "disk"
+        case distributed.DistError():
+            return "node"
+    if "can't allocate memory" in text:  # torch on a CPU
+        return "out of memory"
+    if "Connection closed by peer" in text or "Connection reset by peer" in text:  # gloo
+        return "node"
+    return "code"
 
 
 class _Stopped(Exception):

@@ -10,6 +10,7 @@ from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus
 from adaspan.flops import Shape, paper_macs_per_token
 from adaspan.run_folder import Row
+from adaspan.units import si
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -91,11 +92,3 @@ def span_picture(spans_LH: Sequence[Sequence[float]]) -> list[str]:
         mean = sum(spans) / len(spans)
         lines.append(f"layer {layer:>{width}}  {bars}  mean {mean:.1f}  max {max(spans):.1f}")
     return lines
-
-
-def si(count: float) -> str:
-    """A count with three digits and the letter of its magnitude."""
-    for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= factor:
-            return f"{count / factor:.2f}{letter}"
-    return f"{count:.0f}"

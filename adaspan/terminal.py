@@ -11,6 +11,18 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+# Columns of a table that goes to a file, where nothing need be cut or folded.
+_FILE_WIDTH = 200
+
+
+def show(table: Table) -> None:
+    """Print a table, whole."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _FILE_WIDTH
+    console.print(table)
 
 
 class Terminal(logging.Handler):

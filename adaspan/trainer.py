@@ -16,7 +16,7 @@ from adaspan.config.schema import DynamicSpanConfig, RunConfig
 from adaspan.data import Corpus, Position, Streams
 from adaspan.device import autocast, choose_precision
 from adaspan.distributed import Processes
-from adaspan.errors import RunError, UserError
+from adaspan.errors import NonFiniteError, UserError
 from adaspan.model import Plan, Transformer, make_model
 from adaspan.optim import clip_gradients, learning_rate, make_optimizer, set_learning_rate
 
@@ -117,7 +117,9 @@ class Trainer:
             losses.append(loss.detach())
             spans += [torch.stack(output.mean_spans)] if output.mean_spans else []
             caches.append(output.caches)
-        self._caches = [torch.cat(parts) for parts in zip(*caches, strict=True)]
+        self._caches = (
+            caches[0] if pieces == 1 else [torch.cat(parts) for parts in zip(*caches, strict=True)]
+        )
         self._losses.append(torch.stack(losses).mean())
         if spans:
             self._mean_spans_LH = torch.stack(spans).mean(0)
@@ -136,7 +138,7 @@ class Trainer:
         Also settles `spans_LH` where every process has seen others. All must call it.
 
         Raises:
-            RunError: one of them is not finite.
+            NonFiniteError: one of them is not finite.
         """
         losses = self._shared_losses()
         self._losses, self._shared = [], torch.empty(0)
@@ -154,7 +156,7 @@ class Trainer:
         """What a checkpoint holds, on the first process; None on the others. All must call it.
 
         Raises:
-            RunError: a loss or a weight is not finite.
+            NonFiniteError: a loss or a weight is not finite.
         """
         losses = self._shared_losses()
         finite = torch.stack([p.detach().isfinite().all() for p in self._parameters]).all()
@@ -239,10 +241,10 @@ class Trainer:
         self._mean_spans_LH = state["spans"].to(self._device)
 
     def fail(self, what: str, step: int | None = None) -> NoReturn:
-        """End a run that has diverged, at `step` or the last one. Raises `RunError`."""
+        """End a run that has diverged, at `step` or the last one. Raises `NonFiniteError`."""
         step = self.step if step is None else step
         rate = learning_rate(self._run.optimizer, step, self._run.train.steps)
-        raise RunError(
+        raise NonFiniteError(
             f"step {step}: {what} (learning rate {rate:g}); the last good checkpoint is kept, "
             "try a lower optimizer.lr"
         )

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pexpect
+import pytest
 
 from tests.conftest import Launch, command, environment
+from tests.runs import train_here
 
 
 def test_a_file_gets_plain_lines(
@@ -23,6 +25,17 @@ def test_a_file_gets_plain_lines(
     for word in ("bpc", "spans", "layer 0", "layer 1", "FLOPs", "folder", "next"):
         assert any(line.strip().startswith(word) for line in lines), word
     assert (run_folder() / "log.txt").read_text() == end.stdout
+
+
+@pytest.mark.parametrize(
+    ("chosen", "used"), [("auto", "banded"), ("banded", "banded"), ("reference", "reference")]
+)
+def test_the_attention_that_auto_chose_is_said_once(
+    tiny: tuple[str, ...], capsys: pytest.CaptureFixture[str], chosen: str, used: str
+) -> None:
+    train_here(*tiny, f"train.attention={chosen}")
+    said = [line for line in capsys.readouterr().out.splitlines() if "· attention" in line]
+    assert said == [f"device  cpu · float32 · attention {used} · W&B disabled"]
 
 
 def test_a_terminal_gets_one_live_bar(tiny: tuple[str, ...], tmp_path: Path) -> None:

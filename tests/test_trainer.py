@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from adaspan.attention import IMPLEMENTATIONS
 from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus, open_source, prepare
 from adaspan.distributed import Processes
 from adaspan.errors import RunError
+from adaspan.span import AdaptiveSpan
 from adaspan.trainer import Trainer
 from tests.conftest import compose_run
 
@@ -32,6 +36,25 @@ def losses(trainer: Trainer, updates: int) -> Tensor:
     for _ in range(updates):
         trainer.update()
     return trainer.take_losses()
+
+
+@pytest.mark.parametrize("span", ["adaptive", "fixed", "dynamic"])
+def test_an_update_reads_the_spans_once_for_all_layers_and_micro_batches(
+    tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, span: str
+) -> None:
+    plain = [o for o in tiny if not o.startswith(("span.ramp", "span.initial"))]
+    trainer = trainer_of(*plain, f"span={span}", "train.micro_batches=4")
+    reads = []
+    for name in ("tolist", "item", "cpu", "numpy", "__bool__", "__int__", "__float__"):
+        real = getattr(Tensor, name)
+
+        def counted(tensor: Tensor, *rest: Any, name: str = name, real: Any = real) -> Any:
+            reads.append(name)
+            return real(tensor, *rest)
+
+        monkeypatch.setattr(Tensor, name, counted)
+    trainer.update()
+    assert reads == ([] if span == "dynamic" else ["tolist"])
 
 
 @pytest.mark.parametrize("span", ["adaptive", "fixed", "dynamic"])
@@ -118,6 +141,37 @@ def test_weights_that_are_not_finite_are_not_saved(tiny: tuple[str, ...]) -> Non
         next(iter(trainer.model.parameters()))[0, 0] = math.inf
     with pytest.raises(RunError, match="step 1: a weight is no longer finite"):
         trainer.state()
+
+
+@pytest.fixture
+def in_float64() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("in_float64")
+@pytest.mark.parametrize(("fractions", "updates"), [(None, 20), ([0.0, 0.02, 0.9, 0.3], 7)])
+def test_the_default_run_learns_the_same_with_every_attention(
+    tmp_path: Path, fractions: list[float] | None, updates: int
+) -> None:
+    """As `python launch.py` has it, and once more with heads that are far apart.
+
+    In float64, because the first updates make much of a last digit.
+    """
+    curves, spans = [], []
+    for attention in IMPLEMENTATIONS:
+        trainer = trainer_of(f"train.attention={attention}", f"data_dir={tmp_path}")
+        for span in trainer.model.spans:
+            assert isinstance(span, AdaptiveSpan)
+            if fractions:
+                span.fraction.data = torch.tensor(fractions)
+        curves.append(losses(trainer, updates))
+        spans.append(trainer.spans_LH)
+    assert curves[0][-1] < curves[0][0] - 0.5
+    for curve, spans_LH in zip(curves[1:], spans[1:], strict=True):
+        torch.testing.assert_close(curve, curves[0], rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(spans_LH, spans[0], rtol=1e-6, atol=1e-4)
 
 
 def test_bfloat16_trains_alike(tiny: tuple[str, ...]) -> None:

@@ -7,11 +7,12 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
@@ -28,6 +29,7 @@ _PLUGINS = str(Path(__file__).parents[1] / "_plugins")
 # The run folder is ours (see `run_folder.py`).
 _HYDRA_SETTINGS = {
     "run": {"dir": "."},
+    "sweep": {"dir": "${output_dir}/sweeps/search-${now:%Y%m%d-%H%M%S}"},  # what a search found
     "output_subdir": None,
     "job": {"name": "adaspan", "chdir": False},
 }
@@ -73,6 +75,7 @@ def register(conf: Path) -> None:
         for kind, node in kinds.items():
             store.store(group="_schema", name=f"{group}_{kind}", node=node)
     store.store(group="_schema", name="launcher_local", node=schema.LocalLauncherConfig)
+    store.store(group="_schema", name="launcher_slurm", node=schema.SlurmLauncherConfig)
     store.store(group="_schema", name="sweeper_grid", node=schema.GridSweeperConfig)
     OmegaConf.register_new_resolver("multiply", lambda a, b: a * b, replace=True)
 
@@ -107,6 +110,14 @@ def to_run_config(composed: DictConfig) -> schema.RunConfig:
         run.data.path = str(Path(run.data.path).expanduser().resolve())
     validate(run)
     return run
+
+
+def default_values(conf: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """The values of the default run with some overrides, nested. Only after `register`."""
+    with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
+        values = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
 
 
 @contextmanager

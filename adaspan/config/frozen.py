@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -22,3 +23,13 @@ def to_yaml(run: RunConfig) -> str:
     quiet: list[Any] = [{f"override hydra/{log}_logging": "none"} for log in ("job", "hydra")]
     defaults = ["/_schema/run", "/_schema/hydra_settings", *kinds, "_self_", *quiet]
     return OmegaConf.to_yaml({"defaults": defaults, **values})
+
+
+def read_values(folder: Path) -> dict[str, Any]:
+    """The values of a run folder's configuration, nested; empty if it has none yet."""
+    path = folder / "config.yaml"
+    if not path.exists():
+        return {}
+    loaded = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(loaded, dict)
+    return {str(key): value for key, value in loaded.items() if key != "defaults"}

@@ -210,6 +210,40 @@ class LocalLauncherConfig:
     """How a sweep runs on this machine."""
 
     _target_: str = "hydra_plugins.adaspan_sweeps.LocalLauncher"
-    processes: int | None = None
-    fail_fast: bool = False
-    dry_run: bool = False
+    processes: int | None = None  # runs at once
+    fail_fast: bool = False  # start no more after the first failure
+    wait: bool = True  # as it always does
+    dry_run: bool = False  # only show the runs
+    objectives: list[str] = field(default_factory=list)  # what a search gets to know of a run
+
+
+@dataclass
+class SlurmSettings:
+    """What a run's job asks of SLURM."""
+
+    partition: str | None = None
+    timeout_min: int = MISSING
+    nodes: int = MISSING
+    tasks_per_node: int = MISSING  # processes a node; all of a run train it together
+    gpus_per_node: int | None = None  # null: one a task, where the partition has them
+    cpus_per_task: int = MISSING
+    mem: str | None = None  # as sbatch takes it
+    signal_delay_s: int = MISSING  # how long before its time limit a run is told to save
+    array_parallelism: int = MISSING  # jobs of a sweep that run at once
+    setup: list[str] = field(default_factory=list)  # lines of shell before the run
+    srun_args: list[str] = field(default_factory=list)
+    sbatch: dict[str, Any] = field(default_factory=dict)  # any other field of sbatch
+    fail_fast: bool = False  # take what waits out of the queue after the first failure
+
+
+@dataclass
+class SlurmLauncherConfig(SlurmSettings):
+    """How a sweep runs on a cluster."""
+
+    _target_: str = "hydra_plugins.adaspan_sweeps.SlurmLauncher"
+    canary: bool = False  # one short job first; the others start when it has succeeded
+    wait: bool = False  # until all runs have ended
+    dry_run: bool = False  # only show the runs and what sbatch would be given
+    max_gpu_hours: float | None = None  # refuse a sweep that may take more
+    gpu_tflops: float = MISSING  # what one GPU sustains, for that estimate
+    objectives: list[str] = field(default_factory=list)

@@ -36,6 +36,10 @@ class Job:
     def __str__(self) -> str:
         return _words(self.varies) or self.name
 
+    def wants_training(self) -> bool:
+        """Whether it is not done, or is to be started over."""
+        return self.run.train.restart or self.folder.status().get("state") != "done"
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -43,10 +47,22 @@ class Sweep:
 
     name: str
     jobs: list[Job]  # each run once
+    asked: list[Job]  # what was asked for, in its order: two may be the same run
+
+    @property
+    def output_dir(self) -> Path:
+        return Path(self.jobs[0].run.output_dir)
+
+    @property
+    def folder(self) -> Path:
+        return self.output_dir / "sweeps" / self.name
 
 
 def plan(
-    overrides: Sequence[Sequence[str]], compose: Callable[[Sequence[str]], RunConfig], kind: str
+    overrides: Sequence[Sequence[str]],
+    compose: Callable[[Sequence[str]], RunConfig],
+    kind: str,
+    identity: str | None = None,
 ) -> Sweep:
     """Compose and check every job.
 
@@ -54,6 +70,7 @@ def plan(
         overrides: of each job, as `key=value`.
         compose: makes the configuration; raises `UserError`.
         kind: the sweep file, or what else names the sweep.
+        identity: the rest of its name, if the runs to come are not known yet.
 
     Raises:
         UserError: all mistakes of all jobs, a line each.
@@ -64,18 +81,19 @@ def plan(
         for key in dict.fromkeys(key for job in values for key in job)
         if len({job.get(key) for job in values}) > 1
     ]
-    jobs: dict[str, Job] = {}
+    asked = []
     mistakes: dict[str, list[str]] = {}
     for given, of_job in zip(overrides, values, strict=True):
         varies = {key: of_job[key] for key in varying if key in of_job}
         try:
-            job = Job(compose(given), varies)
-            jobs.setdefault(job.name, job)
+            asked.append(Job(compose(given), varies))
         except UserError as error:
             for line in str(error).splitlines():
                 mistakes.setdefault(line, []).append(_words(varies))
     _refuse(mistakes, len(overrides))
-    return Sweep(f"{kind}-{_identity(values, varying)}", list(jobs.values()))
+    jobs = {job.name: job for job in reversed(asked)}
+    name = f"{kind}-{identity or _identity(values, varying)}"
+    return Sweep(name, list(reversed(jobs.values())), asked)
 
 
 def prepare_data(sweep: Sweep) -> None:
@@ -97,7 +115,7 @@ def prepare_data(sweep: Sweep) -> None:
 
 def write_manifest(sweep: Sweep) -> None:
     """Add the runs to `runs/sweeps/<name>/manifest.json`."""
-    path = Path(sweep.jobs[0].run.output_dir) / "sweeps" / sweep.name / "manifest.json"
+    path = sweep.folder / "manifest.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(".lock")):
         runs = json.loads(path.read_text())["runs"] if path.exists() else {}

@@ -15,26 +15,15 @@ from signal import Signals
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from adaspan.config.frozen import to_yaml
 from adaspan.errors import RunError
-from adaspan.run_folder import RunFolder
 from adaspan.signals import stop_request
-from adaspan.summary import si
 from adaspan.sweep.jobs import Job, Sweep
+from adaspan.sweep.state import read_states, table
+from adaspan.terminal import show
 
 _POLL_SECONDS = 0.2
-# Columns of a table that goes to a file, where nothing need be cut or folded.
-_FILE_WIDTH = 200
-
-
-def show(sweep: Sweep) -> None:
-    """Every run of the sweep, and what is known of it."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = _FILE_WIDTH
-    console.print(_table(sweep))
 
 
 def train_all(sweep: Sweep, program: Path, processes: int | None, fail_fast: bool) -> None:
@@ -56,11 +45,7 @@ def train_all(sweep: Sweep, program: Path, processes: int | None, fail_fast: boo
     console = Console(highlight=False, soft_wrap=True)
     gpus = torch.cuda.device_count()
     slots = deque(range(processes or max(1, gpus)))
-    waiting = deque(
-        job
-        for job in sweep.jobs
-        if job.run.train.restart or job.folder.status().get("state") != "done"
-    )
+    waiting = deque(job for job in sweep.jobs if job.wants_training())
     console.print(
         f"sweep   {sweep.name} · {len(sweep.jobs)} runs, "
         f"{len(sweep.jobs) - len(waiting)} done already · {len(slots)} at once",
@@ -91,7 +76,7 @@ def train_all(sweep: Sweep, program: Path, processes: int | None, fail_fast: boo
                 if one.process.returncode and not stop.signal:
                     failed.append(one.job)
             time.sleep(_POLL_SECONDS)
-    show(sweep)
+    show(table(sweep.name, read_states({job.folder.path: job.varies for job in sweep.jobs})))
     if stop.signal:
         raise SystemExit(128 + stop.signal)
     if failed:
@@ -160,38 +145,4 @@ def _end_of(one: _Running) -> str:
         return f"done    {one.job} · valid {status['valid_bpc']:.3f} bpc"
     if status.get("state") == "resumable":
         return f"stopped {one.job} · step {status['step']}, all saved"
-    return f"failed  {one.job} · {_reason(one.job.folder)} · {one.job.folder.output}"
-
-
-def _reason(folder: RunFolder) -> str:
-    """The last line that the process printed: errors are one line, and a trace ends on its own."""
-    lines = folder.output.read_text(errors="replace").splitlines()
-    last = next((line for line in reversed(lines) if line.strip()), "no word")
-    return last.removeprefix("adaspan: error: ")
-
-
-def _table(sweep: Sweep) -> Table:
-    """A run a line; columns that say nothing yet are left out."""
-    lines = [{**job.varies, **_figures(job.folder)} for job in sweep.jobs]
-    table = Table(title=sweep.name)
-    columns = dict.fromkeys(key for line in lines for key in line)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for line in lines:
-        table.add_row(*(line.get(column, "") for column in columns))
-    return table
-
-
-def _figures(folder: RunFolder) -> dict[str, str]:
-    state = folder.status().get("state", "waiting")
-    if state != "done":
-        return {"state": state}
-    final = folder.rows()[-1]
-    return {
-        "state": state,
-        "valid": f"{final['final/valid_bpc']:.3f}",
-        "test": f"{final['final/test_bpc']:.3f}",
-        "span mean": f"{final['span/mean']:.1f}",
-        "max": f"{final['span/max']:.1f}",
-        "MACs": si(final["flops/paper_macs_per_token"]),
-    }
+    return f"failed  {one.job} · {one.job.folder.last_words()} · {one.job.folder.output}"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from adaspan.attention import IMPLEMENTATIONS
 from adaspan.config.schema import KINDS, AdaptiveSpanConfig, FixedSpanConfig
 from tests.conftest import ROOT, compose_run
 
@@ -67,3 +68,8 @@ def test_an_experiment_gives_way_to_the_command_line() -> None:
     run = compose_run("experiment=enwik8_small", "span=fixed", "train.steps=5")
     assert isinstance(run.span, FixedSpanConfig)
     assert run.train.steps == 5
+
+
+def test_every_attention_can_be_chosen() -> None:
+    for name in ("auto", *IMPLEMENTATIONS):
+        assert compose_run(f"train.attention={name}").train.attention == name

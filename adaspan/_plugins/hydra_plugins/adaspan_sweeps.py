@@ -6,17 +6,22 @@ heavy is imported before it is needed.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+if TYPE_CHECKING:
+    from adaspan.config.schema import RunConfig
+    from adaspan.sweep.jobs import Sweep
 
 _ROOT = Path(__file__).parents[3]
 
@@ -70,19 +75,8 @@ class GridSweeper(Sweeper):
         )
 
 
-class LocalLauncher(Launcher):
-    """Trains the runs of a sweep on this machine; see `adaspan.sweep.local`.
-
-    Args:
-        processes: runs at once; None: one a GPU, or one at a time.
-        fail_fast: start no more after the first failure.
-        dry_run: only show the runs.
-    """
-
-    def __init__(self, processes: int | None, fail_fast: bool, dry_run: bool) -> None:
-        self._processes = processes
-        self._fail_fast = fail_fast
-        self._dry_run = dry_run
+class _SweepLauncher(Launcher):
+    """What both launchers do before anything is trained: compose and check every run."""
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -90,14 +84,14 @@ class LocalLauncher(Launcher):
         self._context = hydra_context
         self._config = config
 
-    def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
-    ) -> Sequence[JobReturn]:
-        """Check every job, then train what is not done. Nothing is returned to the sweeper."""
+    def _plan(self, job_overrides: Sequence[Sequence[str]], *, dry_run: bool) -> Sweep:
+        """The runs. Raises `UserError` with all mistakes of all runs."""
         from adaspan.config.compose import explained_errors, to_run_config
-        from adaspan.config.schema import RunConfig
-        from adaspan.sweep.jobs import plan, prepare_data, write_manifest
-        from adaspan.sweep.local import show, train_all
+        from adaspan.errors import UserError
+        from adaspan.sweep.jobs import plan
+
+        if dry_run and not self._sees_all_runs():
+            raise UserError("hydra.launcher.dry_run=true: a search chooses its runs as it goes")
 
         def compose(overrides: Sequence[str]) -> RunConfig:
             with explained_errors():
@@ -108,12 +102,125 @@ class LocalLauncher(Launcher):
                     del composed["hydra"]
                 return to_run_config(composed)
 
-        kind = self._config.hydra.runtime.choices.get("sweeps") or "multirun"
-        sweep = plan(job_overrides, compose, kind)
-        if self._dry_run:
-            show(sweep)
-        else:
-            prepare_data(sweep)
-            write_manifest(sweep)
-            train_all(sweep, _ROOT / "launch.py", self._processes, self._fail_fast)
-        return []
+        settings = self._config.hydra
+        kind = settings.runtime.choices.get("sweeps") or "multirun"
+        identity = None if self._sees_all_runs() else _digest(settings.overrides.task)
+        return plan(job_overrides, compose, kind, identity)
+
+    def _sees_all_runs(self) -> bool:
+        """Whether the sweeper asks once, for all runs, and wants no results."""
+        sweeper: str = self._config.hydra.sweeper._target_
+        return sweeper.startswith(("hydra_plugins.adaspan_sweeps.", "hydra._internal."))
+
+    def _results(self, sweep: Sweep, objectives: Sequence[str]) -> Sequence[JobReturn]:
+        """For every run that was asked for: its values of the objectives, or its failure."""
+        from adaspan.sweep.results import results
+
+        # Where a search writes what it has found.
+        Path(self._config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
+        found = []
+        for job, values in zip(sweep.asked, results(sweep.asked, objectives), strict=True):
+            answer = JobReturn()
+            failed = isinstance(values, Exception)
+            answer.status = JobStatus.FAILED if failed else JobStatus.COMPLETED
+            answer.return_value = values
+            answer.overrides = [f"{key}={value}" for key, value in job.varies.items()]
+            found.append(answer)
+        return found
+
+
+class LocalLauncher(_SweepLauncher):
+    """Trains the runs of a sweep on this machine; see `adaspan.sweep.local`.
+
+    Args:
+        settings: fields of `LocalLauncherConfig`.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self._settings = settings
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Check every run, then train what is not done."""
+        from adaspan.config.schema import LocalLauncherConfig
+        from adaspan.errors import RunError
+        from adaspan.sweep.cost import preview
+        from adaspan.sweep.jobs import prepare_data, write_manifest
+        from adaspan.sweep.local import train_all
+        from adaspan.terminal import show
+
+        settings = LocalLauncherConfig(**_plain(self._settings))
+        sweep = self._plan(job_overrides, dry_run=settings.dry_run)
+        if settings.dry_run:
+            show(preview(sweep))
+            return []
+        prepare_data(sweep)
+        write_manifest(sweep)
+        try:
+            train_all(sweep, _ROOT / "launch.py", settings.processes, settings.fail_fast)
+        except RunError:
+            if self._sees_all_runs():
+                raise  # a search decides for itself how many failures are too many
+        return [] if self._sees_all_runs() else self._results(sweep, settings.objectives)
+
+
+class SlurmLauncher(_SweepLauncher):
+    """Submits the runs of a sweep to SLURM; see `adaspan.sweep.slurm`.
+
+    Args:
+        settings: fields of `SlurmLauncherConfig`.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self._settings = settings
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Check every run, then submit what is missing.
+
+        Raises:
+            UserError: a search, which needs results, but is not to wait for them.
+        """
+        from adaspan.config.schema import SlurmLauncherConfig
+        from adaspan.errors import UserError
+        from adaspan.slurm.submit import sbatch_text
+        from adaspan.sweep.cost import check_cost, preview
+        from adaspan.sweep.jobs import prepare_data, write_manifest
+        from adaspan.sweep.slurm import check_all_done, submit_missing, wait_for
+        from adaspan.terminal import show
+
+        settings = SlurmLauncherConfig(**_plain(self._settings))
+        if not settings.wait and not self._sees_all_runs():
+            raise UserError(
+                f"hydra.sweeper={self._config.hydra.sweeper._target_}: needs the results of runs; "
+                "add hydra.launcher.wait=true"
+            )
+        sweep = self._plan(job_overrides, dry_run=settings.dry_run)
+        if settings.dry_run:
+            show(preview(sweep, settings.gpu_tflops))
+            print(sbatch_text(len(sweep.jobs), sweep.folder, settings, Path("CODE")))
+        check_cost(sweep, settings.gpu_tflops, settings.max_gpu_hours)
+        if settings.dry_run:
+            return []
+        prepare_data(sweep)
+        write_manifest(sweep)
+        submit_missing(sweep, _ROOT, settings, settings.canary)
+        if not settings.wait:
+            return []
+        wait_for(sweep)
+        if self._sees_all_runs():
+            check_all_done(sweep)
+            return []
+        return self._results(sweep, settings.objectives)
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """Lists and dictionaries in place of OmegaConf's."""
+    plain: Any = OmegaConf.to_container(OmegaConf.create(settings))
+    return plain  # type: ignore[no-any-return]
+
+
+def _digest(overrides: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:6]

@@ -1,0 +1,195 @@
+"""`adaspan`: watch, stop and send again what launch.py has started."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from adaspan.config.compose import register
+from adaspan.errors import UserError, reported_in_one_line
+from adaspan.run_folder import RunFolder
+from adaspan.slurm import cluster
+from adaspan.slurm.doctor import examine
+from adaspan.slurm.submit import earlier, live_jobs, submit, submitting
+from adaspan.sweep import explain as explanation
+from adaspan.sweep.find import Runs, find_run, find_runs, find_sweep, sweeps_of
+from adaspan.sweep.state import RunState, read_states
+from adaspan.sweep.state import table as table_of
+from adaspan.terminal import show
+
+_CONF = Path(__file__).parents[1] / "conf"
+_WATCH_SECONDS = 5.0
+_ENDED_BADLY = {"failed", "lost", "resumable"}
+_GOES_ON = {"waiting", "queued", "running"}
+
+runs_option = click.option(
+    "--runs",
+    "output_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="runs",
+    show_default=True,
+    help="Folder of the runs.",
+)
+
+
+class _InOneLine(click.Group):
+    def invoke(self, context: click.Context) -> object:
+        with reported_in_one_line():
+            return super().invoke(context)
+
+
+@click.group(cls=_InOneLine, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="adaspan")
+def main() -> None:
+    """Watch, stop and send again what launch.py has started.
+
+    SWEEP is the name of a sweep or its beginning; RUN a part of a run folder's name.
+    """
+
+
+@main.command()
+@click.argument("sweep", required=False)
+@runs_option
+@click.option("--watch", is_flag=True, help="Again and again, until all has ended.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one object a run.")
+def status(sweep: str | None, output_dir: Path, watch: bool, as_json: bool) -> None:
+    """Show a table of the runs of SWEEP, or of all runs.
+
+    Exit code: 0 all are done, 1 some ended without being done, 3 some are still under way.
+    """
+    title, runs = _chosen(output_dir, sweep)
+    states = read_states(runs)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(state) for state in states], indent=2))
+    elif watch:
+        with Live(table_of(title, states), auto_refresh=False) as live:
+            while {state.state for state in states} & _GOES_ON:
+                time.sleep(_WATCH_SECONDS)
+                states = read_states(runs)
+                live.update(table_of(title, states), refresh=True)
+    else:
+        show(table_of(title, states))
+        _show_counts(states)
+    raise SystemExit(_exit_code(states))
+
+
+@main.command()
+@click.argument("run")
+@runs_option
+@click.option("-f", "--follow", is_flag=True, help="Go on as it grows.")
+def logs(run: str, output_dir: Path, follow: bool) -> None:
+    """Show what RUN has printed."""
+    folder = RunFolder(find_run(output_dir, run))
+    path = folder.output if folder.output.exists() else folder.log
+    if not path.exists():
+        raise UserError(f"{folder.path}: has printed nothing yet")
+    os.execvp("tail", ["tail", "--lines=+1", *(["--follow=name"] if follow else []), str(path)])
+
+
+@main.command()
+@click.argument("names", metavar="SWEEP|RUN...", nargs=-1, required=True)
+@runs_option
+def cancel(names: Sequence[str], output_dir: Path) -> None:
+    """Take runs out of the queue; those under way save and leave."""
+    runs = find_runs(output_dir, names)
+    with submitting(output_dir):
+        live = live_jobs([RunFolder(path) for path in runs], cluster.queue())
+        cluster.cancel(job.id for job in live.values())
+    click.echo(f"cancelled {len(live)} of {len(runs)} runs; adaspan resubmit sends them again")
+
+
+@main.command()
+@click.argument("names", metavar="SWEEP|RUN...", nargs=-1, required=True)
+@runs_option
+def resubmit(names: Sequence[str], output_dir: Path) -> None:
+    """Submit what is not done and not under way again: same settings, same code as before."""
+    wanted = find_runs(output_dir, names)
+    by_sweep: dict[str, list[RunFolder]] = {}
+    for path in wanted:
+        of_run = list(sweeps_of(output_dir, path))
+        if not of_run:
+            raise UserError(f"{path.name}: is part of no sweep; python launch.py goes on with it")
+        by_sweep.setdefault(of_run[-1], []).append(RunFolder(path))
+    for sweep, runs in by_sweep.items():
+        settings, code = earlier(output_dir / "sweeps" / sweep)
+        with submitting(output_dir):
+            live = live_jobs(runs, cluster.queue())
+            missing = [
+                run
+                for run in runs
+                if run.path not in live
+                and not run.is_held()
+                and run.status().get("state") != "done"
+            ]
+            if missing:
+                submit(missing, output_dir / "sweeps" / sweep, settings, code)
+        click.echo(f"{sweep}: {len(missing)} of {len(runs)} runs submitted, {len(live)} under way")
+
+
+@main.command()
+@click.argument("run")
+@runs_option
+def explain(run: str, output_dir: Path) -> None:
+    """Show the command that gives RUN, and how it differs from the default and its siblings."""
+    path = find_run(output_dir, run)
+    register(_CONF)
+    (state,) = read_states({path: {}})
+    click.echo(f"run      {path}")
+    click.echo(f"state    {state.state} · step {state.step}/{state.steps}")
+    if state.error:
+        click.echo(f"error    {state.error} · {RunFolder(path).output}")
+    click.echo(f"command  {explanation.command(path, _CONF)}")
+    for line in explanation.against_default(path, _CONF):
+        click.echo(f"default  {line}")
+    for name, runs in sweeps_of(output_dir, path).items():
+        click.echo(f"sweep    {name}, {len(runs)} runs")
+        for line in explanation.against_siblings(path, list(runs)):
+            click.echo(f"         {line}")
+
+
+@main.command()
+@runs_option
+@click.option("--partition", help="Whose nodes to look at; default: the site's.")
+def doctor(output_dir: Path, partition: str | None) -> None:
+    """Look at what this cluster offers."""
+    table = Table(title="This cluster")
+    for column in ("what", "found", "which means"):
+        table.add_column(column, overflow="fold")
+    findings = list(examine(output_dir, partition))
+    for finding in findings:
+        table.add_row(finding.what, finding.found, finding.meaning)
+    show(table)
+    if not all(finding.good for finding in findings):
+        raise SystemExit(1)
+
+
+def _chosen(output_dir: Path, sweep: str | None) -> tuple[str, Runs]:
+    if sweep:
+        return find_sweep(output_dir, sweep)
+    runs = find_runs(output_dir, [])
+    if not runs:
+        raise UserError(f"{output_dir}: no runs here; --runs names another folder")
+    return str(output_dir), runs
+
+
+def _exit_code(states: Sequence[RunState]) -> int:
+    found = {state.state for state in states}
+    if found & _GOES_ON:
+        return 3
+    return 1 if found & _ENDED_BADLY else 0
+
+
+def _show_counts(states: Sequence[RunState]) -> None:
+    counts: dict[str, int] = {}
+    for state in states:
+        counts[state.state] = counts.get(state.state, 0) + 1
+    Console(highlight=False).print(" · ".join(f"{n} {state}" for state, n in counts.items()))

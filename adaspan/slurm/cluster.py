@@ -1,0 +1,135 @@
+"""What SLURM says and does, through its own commands."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from adaspan.errors import RunError
+
+_TIMEOUT_SECONDS = 60
+# What `MaxArraySize` is unless a site changes it.
+_DEFAULT_ARRAY_SIZE = 1001
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A job that SLURM still holds: waiting, running or about to end."""
+
+    id: str  # 123, or 123_4 in an array
+    name: str
+    state: str  # PENDING, RUNNING, COMPLETING, ...
+    reason: str  # why it waits
+    time_left: str  # until its time limit
+
+
+def available() -> bool:
+    """Whether this machine can submit jobs at all."""
+    return shutil.which("sbatch") is not None
+
+
+def queue() -> dict[str, Queued]:
+    """Every job of every user that is not over, by id.
+
+    Raises:
+        RunError: SLURM does not answer, so that nobody can know.
+    """
+    answer = _ask("squeue", "--array", "--noheader", "--format=%i|%j|%T|%r|%L")
+    jobs = [Queued(*line.split("|", 4)) for line in answer.splitlines()]
+    return {job.id: job for job in jobs}
+
+
+def last_states(ids: Sequence[str]) -> dict[str, str]:
+    """How jobs ended, as far as SLURM still knows: COMPLETED, TIMEOUT, OUT_OF_MEMORY, ...
+
+    Without accounting it forgets within minutes.
+    """
+    if not ids:
+        return {}
+    listed = ",".join(ids)
+    for command in (
+        ["squeue", "--array", "--noheader", "--states=all", "--format=%i|%T", f"--jobs={listed}"],
+        ["sacct", "--noheader", "--parsable2", "--allocations", "-o", "JobID,State", "-j", listed],
+    ):
+        try:
+            lines = _ask(*command).splitlines()
+        except RunError:  # unknown by now, or a site without accounting
+            continue
+        found = dict(line.split("|")[:2] for line in lines)
+        if found:
+            return {id: state.split()[0] for id, state in found.items()}  # "CANCELLED by 0"
+    return {}
+
+
+def may_requeue(id: str) -> bool:
+    """Whether a job is simply running. If not, SLURM is about to end it: it was cancelled, or goes
+    back into the queue anyway.
+    """
+    try:
+        return "JobState=RUNNING" in _ask("scontrol", "--oneliner", "show", "job", id)
+    except RunError:
+        return False
+
+
+def requeue(id: str) -> bool:
+    """Put a running job back into the queue; False where the site does not let it."""
+    try:
+        _ask("scontrol", "requeue", id)
+    except RunError:
+        return False
+    return True
+
+
+def cancel(ids: Iterable[str]) -> None:
+    """End jobs, waiting or running. Raises `RunError` if SLURM refuses."""
+    if listed := list(ids):
+        _ask("scancel", *listed)
+
+
+def cancel_waiting(name: str) -> None:
+    """End the waiting jobs of this name; those that run go on. Raises `RunError`."""
+    _ask("scancel", "--state=PENDING", f"--name={name}")
+
+
+def settings() -> dict[str, str]:
+    """The cluster's configuration. Raises `RunError`."""
+    lines = _ask("scontrol", "show", "config").splitlines()
+    pairs = (line.partition("=") for line in lines if "=" in line)
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def array_size() -> int:
+    """Jobs that one array may have."""
+    try:
+        return int(settings().get("MaxArraySize", _DEFAULT_ARRAY_SIZE))
+    except RunError:  # no scontrol here
+        return _DEFAULT_ARRAY_SIZE
+
+
+def gpus_a_node(partition: str | None) -> int:
+    """The most GPUs that a node of the partition (or of any) has; 0 without SLURM."""
+    arguments = [f"--partition={partition}"] if partition else []
+    try:
+        answer = _ask("sinfo", "--noheader", "--format=%G", *arguments)
+    except RunError:
+        return 0
+    counts = [int(count) for count in re.findall(r"gpu(?::[\w.-]+)?:(\d+)", answer)]
+    return max(counts, default=0)
+
+
+def _ask(*command: str) -> str:
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
+        )
+    except FileNotFoundError:
+        raise RunError(f"{command[0]}: not found; is this a machine of a SLURM cluster?") from None
+    except subprocess.TimeoutExpired:
+        raise RunError(f"{command[0]}: no answer in {_TIMEOUT_SECONDS} s; try again") from None
+    if answer.returncode:
+        said = (answer.stderr.strip() or answer.stdout.strip()).splitlines()
+        raise RunError(f"{command[0]}: {said[-1] if said else answer.returncode}")
+    return answer.stdout

@@ -1,0 +1,60 @@
+"""The code as it is now, uncommitted changes included, for jobs that start later."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+
+from adaspan.files import write_json
+from adaspan.run_folder import SOURCE_OF_SNAPSHOT, code_version
+
+_PARTS = ("launch.py", "adaspan", "conf", "sweeps")
+_LEFT_OUT = ("__pycache__",)
+
+
+def take(root: Path, store: Path) -> Path:
+    """Copy what launch.py needs to `store/<hash of the contents>`; the same code once.
+
+    Args:
+        root: where launch.py is.
+        store: on a disk that the nodes see.
+
+    Returns:
+        The snapshot's folder; its launch.py starts as the original does.
+    """
+    files = sorted(file for part in _PARTS for file in _files(root / part))
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(root)}\0{file.stat().st_size}\0".encode())
+        digest.update(file.read_bytes())
+    snapshot = store.resolve() / digest.hexdigest()[:12]
+    if snapshot.exists():
+        return snapshot
+    store.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=store, prefix=".partial-"))
+    try:
+        for file in files:
+            copy = partial / file.relative_to(root)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, copy)
+        write_json(partial / SOURCE_OF_SNAPSHOT, code_version(root))
+        partial.chmod(0o755)
+        try:
+            partial.rename(snapshot)
+        except OSError:  # somebody else was faster, with the same contents
+            if not snapshot.exists():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return snapshot
+
+
+def _files(path: Path) -> list[Path]:
+    """The files of one part; links to folders count as the folders."""
+    if path.is_file():
+        return [path]
+    return [
+        file for child in path.iterdir() if child.name not in _LEFT_OUT for file in _files(child)
+    ]

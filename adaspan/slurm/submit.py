@@ -1,0 +1,234 @@
+"""From runs to job arrays: each run at most once in the queue, whatever happened before.
+
+Before SLURM is asked, the name under which it will be asked is written down; afterwards the ids. So
+a launcher that is killed in between leaves a record without ids, and whatever was submitted under
+its name is taken out of the queue by the next one.
+
+runs/sweeps/<sweep>/slurm/<name>.json    runs and job ids of one submission
+runs/<run>/job.json                      the last job of a run
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from submitit import SlurmExecutor
+from submitit.core.utils import FailedJobError
+from submitit.helpers import clean_env
+
+from adaspan.config.schema import SlurmSettings
+from adaspan.errors import UserError
+from adaspan.files import write_json
+from adaspan.run_folder import RunFolder
+from adaspan.slurm import cluster
+from adaspan.slurm.job import train_on_node
+
+_SETTINGS = "launcher.json"
+# A task that was itself killed without warning cannot put its job back into the queue.
+_TEARDOWN = [
+    "code=$?",
+    'if [ $code -gt 128 ] && [ "$(squeue -h -j $SLURM_JOB_ID -o %T)" = RUNNING ]; then',
+    "  scontrol requeue $SLURM_JOB_ID",
+    "fi",
+    "exit $code",
+]
+
+
+@contextmanager
+def submitting(output_dir: Path) -> Iterator[None]:
+    """Keep everybody else from submitting runs of this folder meanwhile."""
+    folder = output_dir / "sweeps"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        _cancel_orphans(folder)
+        yield
+
+
+def live_jobs(
+    runs: Sequence[RunFolder], queue: Mapping[str, cluster.Queued]
+) -> dict[Path, cluster.Queued]:
+    """Which of the runs have a job, waiting or running."""
+    found = {}
+    for run in runs:
+        job = run.job()
+        queued = queue.get(job.get("id", ""))
+        if queued and queued.name == job["name"]:
+            found[run.path] = queued
+    return found
+
+
+def submit(
+    runs: Sequence[RunFolder],
+    sweep: Path,
+    settings: SlurmSettings,
+    snapshot: Path,
+    after: str | None = None,
+) -> list[str]:
+    """Submit runs, whose configuration is frozen, as job arrays. Only inside `submitting`.
+
+    Arrays are no longer than the site allows. With several, each waits for the one before it, or
+    the throttle would hold for each alone.
+
+    Args:
+        runs: their folders.
+        sweep: folder of the sweep.
+        settings: of the jobs.
+        snapshot: the code.
+        after: id of a job that must succeed first.
+
+    Returns:
+        The ids of the jobs, in the order of the runs.
+
+    Raises:
+        UserError: SLURM refuses them.
+    """
+    sweep.mkdir(parents=True, exist_ok=True)
+    values = {field.name: getattr(settings, field.name) for field in fields(SlurmSettings)}
+    write_json(sweep / _SETTINGS, {"settings": values, "snapshot": str(snapshot)})
+    dependency = f"afterok:{after}" if after else None
+    ids: list[str] = []
+    size = cluster.array_size()
+    for first in range(0, len(runs), size):
+        of_chunk = _submit_array(runs[first : first + size], sweep, settings, snapshot, dependency)
+        dependency = f"afterany:{of_chunk[0].split('_')[0]}"
+        ids += of_chunk
+    return ids
+
+
+def earlier(sweep: Path) -> tuple[SlurmSettings, Path]:
+    """Settings and code of a sweep's last submission.
+
+    Raises:
+        UserError: there was none.
+    """
+    try:
+        record = json.loads((sweep / _SETTINGS).read_text())
+    except FileNotFoundError:
+        raise UserError(f"{sweep.name}: was never submitted to SLURM") from None
+    return SlurmSettings(**record["settings"]), Path(record["snapshot"])
+
+
+def sbatch_text(count: int, sweep: Path, settings: SlurmSettings, snapshot: Path) -> str:
+    """What sbatch would be given for so many runs."""
+    executor = _executor(sweep, sweep.name, settings, snapshot, None)
+    if count > 1:
+        executor.parameters["map_count"] = min(count, cluster.array_size())
+    return executor._make_submission_file_text(executor._submitit_command_str, "")
+
+
+def _submit_array(
+    runs: Sequence[RunFolder],
+    sweep: Path,
+    settings: SlurmSettings,
+    snapshot: Path,
+    dependency: str | None,
+) -> list[str]:
+    name = f"{sweep.name}.{secrets.token_hex(3)}"
+    record = sweep / "slurm" / f"{name}.json"
+    record.parent.mkdir(exist_ok=True)
+    folders = [str(run.path.resolve()) for run in runs]
+    write_json(record, {"runs": folders, "ids": None})
+    executor = _executor(sweep, name, settings, snapshot, dependency)
+    program = str(snapshot / "launch.py")
+    try:
+        with _outside_of_jobs():
+            jobs = executor.map_array(
+                train_on_node,
+                folders,
+                [program] * len(folders),
+                [settings.fail_fast] * len(folders),
+            )
+    except FailedJobError as error:
+        record.unlink()
+        said = [line for line in str(error).splitlines() if "error:" in line]
+        raise UserError((said or str(error).splitlines())[-1].strip()) from error
+    ids = [job.job_id for job in jobs]
+    for run, id in zip(runs, ids, strict=True):
+        run.set_job(id, name)
+    write_json(record, {"runs": folders, "ids": ids})
+    return ids
+
+
+def _executor(
+    sweep: Path, name: str, settings: SlurmSettings, snapshot: Path, dependency: str | None
+) -> SlurmExecutor:
+    executor = _Executor((sweep / "slurm").resolve(), max_num_timeout=0)
+    gpus = settings.gpus_per_node
+    if gpus is None:
+        gpus = min(settings.tasks_per_node, cluster.gpus_a_node(settings.partition))
+    parameters: dict[str, Any] = {
+        "job_name": name,
+        "partition": settings.partition,
+        "time": settings.timeout_min,
+        "nodes": settings.nodes,
+        "ntasks_per_node": settings.tasks_per_node,
+        "cpus_per_task": settings.cpus_per_task,
+        "gpus_per_node": gpus or None,
+        "signal_delay_s": settings.signal_delay_s,
+        "array_parallelism": settings.array_parallelism,
+        "dependency": dependency,
+        "wckey": None,
+        "setup": [f"export PYTHONPATH={shlex.quote(str(snapshot))}", *settings.setup],
+        "teardown": _TEARDOWN,
+        # srun does not take over --cpus-per-task; one task that leaves must not end the others.
+        "srun_args": [
+            f"--cpus-per-task={settings.cpus_per_task}",
+            "--kill-on-bad-exit=0",
+            *settings.srun_args,
+        ],
+        "additional_parameters": _more_fields(settings, dependency),
+    }
+    executor.update_parameters(**parameters)
+    return executor
+
+
+def _more_fields(settings: SlurmSettings, dependency: str | None) -> dict[str, Any]:
+    """Fields of sbatch that submitit does not know; what is null or false is left out."""
+    fields = {
+        "requeue": True,
+        "mem": settings.mem,
+        "kill-on-invalid-dep": "yes" if dependency else None,
+        **{key.replace("_", "-"): value for key, value in settings.sbatch.items()},
+    }
+    if fields.get("no-requeue"):
+        del fields["requeue"]
+    return {key: value for key, value in fields.items() if value not in (None, False)}
+
+
+@contextmanager
+def _outside_of_jobs() -> Iterator[None]:
+    """Without what SLURM told a job that this process may itself be part of."""
+    where = {key: os.environ[key] for key in ("SLURM_CONF",) if key in os.environ}
+    with clean_env():
+        os.environ.update(where)
+        yield
+
+
+class _Executor(SlurmExecutor):
+    @classmethod
+    def affinity(cls) -> int:
+        return 1  # a preview needs no SLURM, and sbatch speaks for itself
+
+
+def _cancel_orphans(sweeps: Path) -> None:
+    """End what a launcher submitted that was killed before it could write down the ids."""
+    records = [
+        record
+        for record in sweeps.glob("*/slurm/*.json")
+        if json.loads(record.read_text())["ids"] is None
+    ]
+    if not records:
+        return
+    names = {record.stem for record in records}
+    cluster.cancel(job.id for job in cluster.queue().values() if job.name in names)
+    for record in records:
+        record.unlink()

@@ -1,0 +1,63 @@
+"""What a sweep may cost, known before anything is trained."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from adaspan.config.schema import RunConfig
+from adaspan.errors import UserError
+from adaspan.flops import Shape, paper_macs_per_token
+from adaspan.sweep.jobs import Sweep
+from adaspan.units import si
+
+
+def training_flops(run: RunConfig) -> float:
+    """FLOPs of the whole training if every head looked back as far as the limit; learned spans
+    cost less. A multiply-accumulate is two FLOPs, and the backward pass costs twice the forward's.
+    """
+    shape = Shape(run.model.layers, run.model.dim, run.model.heads, run.model.ffn_dim, 0)
+    tokens = run.train.steps * run.train.batch_size * run.train.block_size
+    return 6 * paper_macs_per_token(shape, run.span.limit, position=True) * tokens
+
+
+def gpu_hours(sweep: Sweep, tflops: float) -> float:
+    """Hours that the sweep's training FLOPs take at most.
+
+    Args:
+        sweep: the runs.
+        tflops: what one GPU sustains, in 10^12 FLOPs a second.
+    """
+    return sum(_hours(job.run, tflops) for job in sweep.jobs)
+
+
+def check_cost(sweep: Sweep, tflops: float, most_hours: float | None) -> None:
+    """Raise `UserError` if the sweep may take more GPU-hours than it is allowed."""
+    hours = gpu_hours(sweep, tflops)
+    if most_hours is not None and hours > most_hours:
+        raise UserError(
+            f"hydra.launcher.max_gpu_hours={most_hours:g}: the sweep may take {hours:.3g} "
+            f"GPU-hours at {tflops:g} TFLOP/s a GPU; raise it, or ask for less"
+        )
+
+
+def preview(sweep: Sweep, tflops: float | None = None) -> Table:
+    """The runs of a sweep, and the most that each can cost."""
+    table = Table(
+        title=sweep.name, caption="FLOPs of training, at most: with all spans at the limit"
+    )
+    columns = dict.fromkeys(key for job in sweep.jobs for key in job.varies) or {"run": None}
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    table.add_column("state")
+    table.add_column("FLOPs", justify="right")
+    if tflops:
+        table.add_column("GPU-hours", justify="right")
+    for job in sweep.jobs:
+        cells = [job.varies.get(column, "" if job.varies else job.name) for column in columns]
+        cells += [job.folder.status().get("state", "waiting"), si(training_flops(job.run))]
+        table.add_row(*cells, *([f"{_hours(job.run, tflops):.3g}"] if tflops else []))
+    return table
+
+
+def _hours(run: RunConfig, tflops: float) -> float:
+    return training_flops(run) / (tflops * 1e12) / 3600

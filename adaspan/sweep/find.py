@@ -1,0 +1,90 @@
+"""Find the runs that a person means, by sweep or by run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from adaspan.errors import UserError
+
+Runs = dict[Path, dict[str, str]]  # folder: the values in which it differs from others
+
+
+def sweeps(output_dir: Path) -> dict[str, Runs]:
+    """Every sweep of a folder of runs, the newest last."""
+    manifests = sorted(
+        (output_dir / "sweeps").glob("*/manifest.json"), key=lambda path: path.stat().st_mtime
+    )
+    return {
+        path.parent.name: {
+            output_dir / name: varies
+            for name, varies in json.loads(path.read_text())["runs"].items()
+        }
+        for path in manifests
+    }
+
+
+def find_sweep(output_dir: Path, wanted: str) -> tuple[str, Runs]:
+    """The one sweep whose name begins like that.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    found = sweeps(output_dir)
+    fitting = [name for name in found if name.startswith(wanted)]
+    name = _only(f"{output_dir}/sweeps", wanted, fitting, [*found])
+    return name, found[name]
+
+
+def find_run(output_dir: Path, wanted: str) -> Path:
+    """The one run whose folder's name holds `wanted`; a path to the folder will do, too.
+
+    Raises:
+        UserError: there is none, or there are several.
+    """
+    if (Path(wanted) / "config.yaml").exists():
+        return Path(wanted)
+    names = [path.name for path in _folders(output_dir)]
+    return output_dir / _only(str(output_dir), wanted, [n for n in names if wanted in n], names)
+
+
+def find_runs(output_dir: Path, wanted: Sequence[str]) -> Runs:
+    """All runs of the sweeps and the single runs that are named; without a name, every run.
+
+    Raises:
+        UserError: a name that stands for none or several.
+    """
+    if not wanted:
+        return {path: {} for path in _folders(output_dir)}
+    found: Runs = {}
+    for name in wanted:
+        if any(sweep.startswith(name) for sweep in sweeps(output_dir)):
+            found |= find_sweep(output_dir, name)[1]
+        else:
+            found[find_run(output_dir, name)] = {}
+    return found
+
+
+def sweeps_of(output_dir: Path, run: Path) -> dict[str, Runs]:
+    """The sweeps that a run is part of, the newest last."""
+    return {
+        name: runs
+        for name, runs in sweeps(output_dir).items()
+        if run.name in {path.name for path in runs}
+    }
+
+
+def _folders(output_dir: Path) -> list[Path]:
+    return sorted(path.parent for path in output_dir.glob("*/config.yaml"))
+
+
+def _only(where: str, wanted: str, found: Sequence[str], all_of_them: Sequence[str]) -> str:
+    if len(found) == 1:
+        return found[0]
+    if wanted in found:
+        return wanted
+    if found:
+        raise UserError(f"{wanted}: stands for {len(found)} in {where}: {', '.join(found[:5])}")
+    known = ", ".join(list(all_of_them)[-5:]) or "nothing yet"
+    raise UserError(f"{wanted}: not in {where}, which has {known}; --runs names another folder")

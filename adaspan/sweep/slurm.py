@@ -1,0 +1,106 @@
+"""Submit the runs of a sweep to SLURM: only those that are missing, each with its code frozen."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from adaspan.config.frozen import to_yaml
+from adaspan.config.schema import RunConfig, SlurmSettings
+from adaspan.errors import RunError
+from adaspan.run_folder import RunFolder
+from adaspan.slurm import cluster, snapshot
+from adaspan.slurm.submit import live_jobs, submit, submitting
+from adaspan.sweep.jobs import Job, Sweep
+from adaspan.sweep.state import read_states
+
+_POLL_SECONDS = 5.0
+# Steps of the short run that goes first.
+_CANARY_STEPS = 20
+
+
+def submit_missing(sweep: Sweep, root: Path, settings: SlurmSettings, canary: bool) -> None:
+    """Submit every run that is neither done nor under way, and say what happens next.
+
+    Args:
+        sweep: the runs, checked, their data prepared.
+        root: where launch.py is.
+        settings: of the jobs.
+        canary: a short form of the first run goes first; the others start when it has succeeded.
+
+    Raises:
+        UserError: SLURM refuses the jobs.
+        RunError: SLURM does not answer; nothing was submitted.
+    """
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    with submitting(sweep.output_dir):
+        live = live_jobs([job.folder for job in sweep.jobs], cluster.queue())
+        waiting = [
+            job for job in sweep.jobs if job.folder.path not in live and not job.folder.is_held()
+        ]
+        missing = [job for job in waiting if job.wants_training()]
+        under_way = len(sweep.jobs) - len(waiting)
+        console.print(
+            f"sweep   {sweep.name} · {len(sweep.jobs)} runs: "
+            f"{len(waiting) - len(missing)} done, {under_way} under way, {len(missing)} to submit"
+        )
+        if not missing:
+            console.print("        nothing to submit")
+            return
+        code = snapshot.take(root, sweep.output_dir / "code")
+        for job in missing:
+            if job.run.train.restart:
+                with job.folder.held():
+                    job.folder.clear()
+            job.folder.freeze(to_yaml(job.run))
+        first = _submit_canary(missing[0], sweep.folder, settings, code) if canary else None
+        ids = submit([job.folder for job in missing], sweep.folder, settings, code, after=first)
+    for job, id in zip(missing, ids, strict=True):
+        console.print(f"submit  {job} · job {id} · {job.folder.path}")
+    if first:
+        console.print(f"canary  job {first}: the others start when it has succeeded")
+    console.print(f"code    {code}: what is edited now changes no job")
+    console.print(f"next    adaspan status {sweep.name} --runs {sweep.output_dir}")
+
+
+def wait_for(sweep: Sweep) -> None:
+    """Wait until no run of the sweep has a job any more.
+
+    Raises:
+        RunError: SLURM does not answer.
+    """
+    folders = [job.folder for job in sweep.jobs]
+    while live_jobs(folders, cluster.queue()):
+        time.sleep(_POLL_SECONDS)
+
+
+def check_all_done(sweep: Sweep) -> None:
+    """Raise `RunError` with what became of the runs that are not done."""
+    states = read_states({job.folder.path: job.varies for job in sweep.jobs})
+    missing = [state for state in states if state.state != "done"]
+    if missing:
+        lines = "; ".join(f"{state.run} {state.state} {state.error}" for state in missing[:3])
+        raise RunError(f"{len(missing)} of {len(states)} runs are not done: {lines}")
+
+
+def _submit_canary(job: Job, sweep: Path, settings: SlurmSettings, code: Path) -> str:
+    run = _shortened(job.run, sweep / "canary")
+    folder = Job(run, {}).folder
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.clear()
+    folder.freeze(to_yaml(run))
+    (id,) = submit([RunFolder(folder.path)], sweep, settings, code)
+    return id
+
+
+def _shortened(run: RunConfig, output_dir: Path) -> RunConfig:
+    """The same run, but over within minutes: one evaluation and one checkpoint."""
+    steps = min(_CANARY_STEPS, run.train.steps)
+    train = dataclasses.replace(
+        run.train, steps=steps, eval_every=steps, checkpoint_every=steps, log_every=steps
+    )
+    tracking = dataclasses.replace(run.tracking, mode="disabled")
+    return dataclasses.replace(run, train=train, tracking=tracking, output_dir=str(output_dir))

@@ -1,0 +1,170 @@
+"""What is known of a run, from its folder first and from SLURM second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from adaspan.config.frozen import read_values
+from adaspan.run_folder import RunFolder, is_final
+from adaspan.slurm import cluster
+from adaspan.slurm.submit import live_jobs
+from adaspan.units import duration, si
+
+# How SLURM calls the ends that a run itself can say nothing of.
+_SLURM_ENDS = {
+    "TIMEOUT": "time-out",
+    "DEADLINE": "time-out",
+    "OUT_OF_MEMORY": "out of memory",
+    "NODE_FAIL": "node",
+    "BOOT_FAIL": "node",
+    "CANCELLED": "cancelled",
+}
+
+
+@dataclass(frozen=True)
+class RunState:
+    """One line of the table."""
+
+    run: str
+    varies: dict[str, str]
+    state: str  # waiting, queued, running, done, failed, resumable or lost
+    slurm: str = ""  # what SLURM says of its job
+    step: int = 0
+    steps: int = 0
+    bpc: float | None = None  # on all of valid if the run is done, else the last quick look
+    test_bpc: float | None = None
+    span_mean: float | None = None
+    span_max: float | None = None
+    macs_per_token: float | None = None  # as the paper counts
+    seconds_left: float | None = None  # at the present speed
+    error: str = ""  # class and last line
+
+
+def read_states(runs: Mapping[Path, Mapping[str, str]]) -> list[RunState]:
+    """The states of runs.
+
+    Args:
+        runs: their folders, and the values in which each differs from the others.
+
+    Raises:
+        RunError: runs were submitted to SLURM, which does not answer.
+    """
+    folders = [RunFolder(path) for path in runs]
+    submitted = [folder.job()["id"] for folder in folders if folder.job()]
+    queue = cluster.queue() if submitted else {}
+    live = live_jobs(folders, queue)
+    ended = cluster.last_states([id for id in submitted if id not in queue])
+    return [
+        _read(folder, dict(runs[folder.path]), live.get(folder.path), ended) for folder in folders
+    ]
+
+
+def table(title: str, states: Sequence[RunState]) -> Table:
+    """A run a line; columns that say nothing yet are left out."""
+    lines = [{**(state.varies or {"run": state.run}), **_cells(state)} for state in states]
+    columns = [
+        key
+        for key in dict.fromkeys(key for line in lines for key in line)
+        if any(line.get(key) for line in lines)
+    ]
+    found = Table(title=title)
+    for column in columns:
+        found.add_column(column, overflow="fold")
+    for line in lines:
+        found.add_row(*(line.get(column, "") for column in columns))
+    return found
+
+
+def _read(
+    folder: RunFolder,
+    varies: dict[str, str],
+    job: cluster.Queued | None,
+    ended: Mapping[str, str],
+) -> RunState:
+    status, rows = folder.status(), folder.rows()
+    state, error = _state(folder, status, job, ended)
+    last = rows[-1] if rows else {}
+    final = last if last and is_final(last) else {}
+    evaluated = [row for row in rows if "val/bpc" in row]
+    steps = _steps(folder)
+    step = status.get("step", 0)
+    return RunState(
+        run=folder.path.name,
+        varies=varies,
+        state=state,
+        slurm=f"{job.state} ({job.reason})"
+        if job and job.state == "PENDING"
+        else job.state
+        if job
+        else "",
+        step=step,
+        steps=steps,
+        bpc=final.get("final/valid_bpc", evaluated[-1]["val/bpc"] if evaluated else None),
+        test_bpc=final.get("final/test_bpc"),
+        span_mean=last.get("span/mean"),
+        span_max=last.get("span/max"),
+        macs_per_token=last.get("flops/paper_macs_per_token"),
+        seconds_left=_seconds_left(rows, steps) if state == "running" else None,
+        error=error,
+    )
+
+
+def _state(
+    folder: RunFolder,
+    status: Mapping[str, Any],
+    job: cluster.Queued | None,
+    ended: Mapping[str, str],
+) -> tuple[str, str]:
+    """State and error."""
+    written: str = status.get("state", "waiting")
+    if written == "done":
+        return written, ""
+    if job:
+        return ("running" if job.state == "RUNNING" and status else "queued"), ""
+    error = f"{status['error']}: {status['message']}" if written == "failed" else ""
+    id = folder.job().get("id")
+    if written == "running" or (written == "waiting" and id):
+        if folder.is_held():
+            return "running", ""
+        end = _SLURM_ENDS.get(ended.get(id or "", ""), "node")
+        return "lost", f"{end}: ended without a word" if id else "killed without warning"
+    return written, error
+
+
+def _steps(folder: RunFolder) -> int:
+    values = read_values(folder.path)
+    return values["train"]["steps"] if values else 0
+
+
+def _seconds_left(rows: Sequence[Mapping[str, Any]], steps: int) -> float | None:
+    trained = [row for row in rows if "perf/tokens_per_second" in row]
+    if not trained:
+        return None
+    last = trained[-1]
+    tokens_a_step = last["tokens"] / last["step"]
+    seconds: float = (steps - last["step"]) * tokens_a_step / last["perf/tokens_per_second"]
+    return seconds
+
+
+def _cells(state: RunState) -> dict[str, str]:
+    return {
+        "state": state.state,
+        "SLURM": state.slurm,
+        "step": f"{state.step}/{state.steps}" if state.steps and state.state != "done" else "",
+        "valid": _decimals(state.bpc, 3),
+        "test": _decimals(state.test_bpc, 3),
+        "span mean": _decimals(state.span_mean, 1),
+        "max": _decimals(state.span_max, 1),
+        "MACs": "" if state.macs_per_token is None else si(state.macs_per_token),
+        "left": "" if state.seconds_left is None else duration(state.seconds_left),
+        "error": state.error,
+    }
+
+
+def _decimals(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

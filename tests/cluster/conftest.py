@@ -1,0 +1,117 @@
+"""A cluster for the tests of one process, and sweeps on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster import slurm
+from tests.conftest import command, environment
+
+QUICK_SLURM = (
+    "hydra/launcher=slurm",
+    "hydra.launcher.partition=main",
+    "hydra.launcher.cpus_per_task=1",
+    "hydra.launcher.timeout_min=30",
+)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[slurm.Cluster]:
+    """A real SLURM; each process of the tests has its own."""
+    reason = slurm.why_not()
+    if reason and not os.environ.get("CI"):
+        pytest.skip(reason)
+    with slurm.running(tmp_path_factory.mktemp("slurm")) as started:
+        yield started
+
+
+class Cluster:
+    """What a test does on the cluster: launch, look, wait."""
+
+    def __init__(self, started: slurm.Cluster, folder: Path, tiny: tuple[str, ...]) -> None:
+        self._started = started
+        self._folder = folder
+        self.tiny = ("-m", *QUICK_SLURM, *tiny)
+        self.runs = folder / "runs"
+
+    def environment(self, **more: str) -> dict[str, str]:
+        return environment(**self._started.environment, **more)
+
+    def ask(self, *arguments: str) -> str:
+        """One of SLURM's commands."""
+        return self._started.ask(*arguments)
+
+    def launch(self, *overrides: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """`python launch.py -m hydra/launcher=slurm ...` with a tiny run."""
+        return self.run(*command(*self.tiny, *overrides), **variables)
+
+    def adaspan(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`adaspan ARGUMENTS`."""
+        return self.run(str(Path(sys.executable).parent / "adaspan"), *arguments)
+
+    def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            words,
+            cwd=self._folder,
+            env=self.environment(**variables),
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+
+    def jobs(self) -> list[str]:
+        """Ids of the jobs in the queue that train runs of this test."""
+        known = {json.loads(path.read_text())["id"] for path in self.runs.glob("*/job.json")}
+        return [id for id in self.ask("squeue", "-rho", "%i").split() if id in known]
+
+    def try_to(self, *arguments: str) -> None:
+        """One of SLURM's commands, which may come too late."""
+        self.run(*arguments)
+
+    def preempt(self) -> None:
+        """Take a node for a moment for something more important."""
+        whole_node = ("--partition=high", "--nodes=1", "--exclusive", "--output=/dev/null")
+        self.ask("sbatch", *whole_node, "--wrap=sleep 1")
+
+    def wait_until(self, happened: Callable[[], Any], seconds: float = 180) -> None:
+        end = time.monotonic() + seconds
+        while not happened():
+            assert time.monotonic() < end, self.explain()
+            time.sleep(0.2)
+
+    def wait_until_empty(self, seconds: float = 300) -> None:
+        self.wait_until(lambda: not self.ask("squeue", "-ho", "%i").split(), seconds)
+
+    def states(self) -> dict[str, str]:
+        """State of every run, by the last values in which it varies."""
+        answer = self.adaspan("status", "--json")
+        return {run["run"]: run["state"] for run in json.loads(answer.stdout)}
+
+    def explain(self) -> str:
+        """All that may say why something did not happen."""
+        outputs = [
+            f"{path}\n{path.read_text()[-1500:]}"
+            for pattern in ("*/output.txt", "*/status.json", "sweeps/*/slurm/*.err")
+            for path in self.runs.glob(pattern)
+        ]
+        return "\n".join([self.ask("squeue"), *outputs])
+
+
+@pytest.fixture
+def sweeps(cluster: slurm.Cluster, tmp_path: Path, tiny: tuple[str, ...]) -> Iterator[Cluster]:
+    yield Cluster(cluster, tmp_path, tiny)
+    subprocess.run(
+        ["scancel", "--user=root"], env={**os.environ, **cluster.environment}, check=True
+    )
+    deadline = time.monotonic() + 60
+    while cluster.ask("squeue", "-ho", "%i").split() and time.monotonic() < deadline:
+        time.sleep(0.2)

@@ -1,0 +1,185 @@
+"""A real SLURM on this machine: a controller and two nodes on loopback, for Debian, as root.
+
+    python -m tests.cluster.slurm FOLDER    # starts one and shows how to use it; Ctrl-C ends it
+
+Jobs of the partition `main` are preempted by those of `high`: USR2 at once, TERM ten seconds later,
+KILL after five more, then back into the queue.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+PACKAGES = ("slurm-wlm", "munge")
+NODES = ("n1", "n2")
+_MUNGE = ("/run/munge", "/var/log/munge", "/var/lib/munge", "/etc/munge")
+_CONFIGURATION = """\
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={port}
+SlurmUser=root
+SlurmdUser=root
+AuthInfo=cred_expire=5
+StateSaveLocation={folder}/state
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdSpoolDir={folder}/spool-%n
+SlurmdPidFile={folder}/slurmd-%n.pid
+SlurmdLogFile={folder}/slurmd-%n.log
+ProctrackType=proctrack/pgid
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=1
+MpiDefault=none
+ReturnToService=2
+KillWait=5
+MaxArraySize=1001
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+SlurmctldParameters=preempt_send_user_signal
+{nodes}
+PartitionName=main Nodes=ALL Default=YES MaxTime=1440 PriorityTier=1 GraceTime=10
+PartitionName=high Nodes=ALL MaxTime=1440 PriorityTier=10 PreemptMode=OFF
+"""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running cluster."""
+
+    environment: dict[str, str]  # with which SLURM's commands reach it
+
+    def ask(self, *command: str) -> str:
+        """What one of SLURM's commands prints."""
+        return subprocess.run(
+            command,
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+
+
+def why_not() -> str:
+    """Why no cluster can be had here; empty if it can."""
+    if os.geteuid():
+        return "a SLURM of one's own needs root"
+    if not shutil.which("apt-get") and not shutil.which("slurmctld"):
+        return "no slurmctld here, and no apt-get to install it with"
+    return ""
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Cluster]:
+    """Install what is missing, start a cluster, and end it afterwards.
+
+    Args:
+        folder: for its state and logs.
+    """
+    with FileLock("/tmp/adaspan-tests-slurm.lock"):
+        _install()
+        _start_munge()
+        _name_nodes()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "state").mkdir()
+    host = socket.gethostname().split(".")[0]
+    port, *node_ports = _free_ports(1 + len(NODES))
+    nodes = "\n".join(
+        f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={node_port} "
+        "CPUs=2 RealMemory=8000"
+        for node, node_port in zip(NODES, node_ports, strict=True)
+    )
+    configuration = folder / "slurm.conf"
+    configuration.write_text(
+        _CONFIGURATION.format(host=host, port=port, folder=folder, nodes=nodes)
+    )
+    cluster = Cluster({"SLURM_CONF": str(configuration)})
+    daemons = [["slurmctld", "-D"], *(["slurmd", "-D", "-N", node] for node in NODES)]
+    processes = [
+        subprocess.Popen(
+            daemon,
+            env={**os.environ, **cluster.environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        for daemon in daemons
+    ]
+    try:
+        _wait_until_idle(cluster, folder)
+        yield cluster
+    finally:
+        subprocess.run(
+            ["scancel", "--user=root"], env={**os.environ, **cluster.environment}, check=False
+        )
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(timeout=60)
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def _install() -> None:
+    if not (shutil.which("slurmctld") and shutil.which("munged")):
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["update"], ["install", "--yes", *PACKAGES]):
+            subprocess.run(["apt-get", "-qq", *command], env=quiet, check=True, timeout=600)
+
+
+def _start_munge() -> None:
+    if subprocess.run(["munge", "-n"], capture_output=True, check=False).returncode == 0:
+        return
+    for path in _MUNGE:
+        Path(path).mkdir(exist_ok=True)
+        shutil.chown(path, "munge", "munge")
+    Path("/run/munge").chmod(0o755)
+    subprocess.run(["runuser", "-u", "munge", "--", "/usr/sbin/munged"], check=True, timeout=60)
+
+
+def _name_nodes() -> None:
+    """Let the nodes find one another by name, as on any cluster."""
+    hosts = Path("/etc/hosts")
+    if NODES[0] not in hosts.read_text().split():
+        with hosts.open("a") as file:
+            file.write(f"127.0.0.1 {' '.join(NODES)}\n")
+
+
+def _wait_until_idle(cluster: Cluster, folder: Path) -> None:
+    for _ in range(120):
+        try:
+            if cluster.ask("sinfo", "-h", "-N", "-p", "main", "-o", "%T").split() == ["idle"] * 2:
+                return
+        except subprocess.CalledProcessError:
+            pass
+        time.sleep(0.5)
+    logs = "\n".join(log.read_text()[-2000:] for log in folder.glob("*.log"))
+    raise RuntimeError(f"SLURM did not start:\n{logs}")
+
+
+if __name__ == "__main__":
+    with running(Path(sys.argv[1]).resolve()) as started:
+        print(" ".join(f"export {key}={value}" for key, value in started.environment.items()))
+        while True:
+            time.sleep(60)

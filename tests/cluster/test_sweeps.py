@@ -1,0 +1,236 @@
+"""Sweeps on a real SLURM: submitted once, and each run ends once, whatever happens."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.conftest import Cluster
+from tests.conftest import ROOT, command
+from tests.runs import assert_same, final_state, rows, status, train_here
+
+
+def folders(sweeps: Cluster) -> list[Path]:
+    return sorted(path.parent for path in sweeps.runs.glob("*/config.yaml"))
+
+
+def all_done(sweeps: Cluster) -> bool:
+    return all(status_or_none(folder) == "done" for folder in folders(sweeps))
+
+
+def status_or_none(folder: Path) -> str | None:
+    return status(folder)["state"] if (folder / "status.json").exists() else None
+
+
+def assert_undisturbed(sweeps: Cluster, *varying: str) -> None:
+    """Runs end as the same runs alone on this machine, to the bit."""
+    common = [o for o in sweeps.tiny if o != "-m" and not o.startswith(("hydra", "output_dir"))]
+    for number, values in enumerate(varying):
+        alone = sweeps.runs.parent / "undisturbed" / str(number)
+        train_here(*common, *values.split(), f"output_dir={alone}")
+        (expected,) = (path for path in alone.iterdir() if path.name != "sweeps")
+        found = sweeps.runs / expected.name
+        assert rows(found) == rows(expected)
+        assert_same(final_state(found), final_state(expected))
+
+
+def test_a_sweep_is_submitted_once_and_only_what_is_missing_later(sweeps: Cluster) -> None:
+    end = sweeps.launch("train.seed=1,2")
+    assert end.returncode == 0, end.stderr
+    assert "2 runs: 0 done, 0 under way, 2 to submit" in end.stdout
+    assert "next    adaspan status" in end.stdout
+    again = sweeps.launch("train.seed=1,2")
+    assert "2 runs: 0 done, 2 under way, 0 to submit" in again.stdout
+    assert len(sweeps.jobs()) == 2
+    more = sweeps.launch("train.seed=1,2,3")
+    assert "1 to submit" in more.stdout
+    sweeps.wait_until_empty()
+    assert all_done(sweeps)
+    last = sweeps.launch("train.seed=1,2,3")
+    assert "3 runs: 3 done, 0 under way, 0 to submit" in last.stdout
+    assert "nothing to submit" in last.stdout
+    assert_undisturbed(sweeps, "train.seed=1", "train.seed=3")
+
+    table = sweeps.adaspan("status")
+    assert table.returncode == 0
+    assert table.stdout.count("done") == 4  # three lines and the count below
+
+
+def test_the_same_command_typed_twice_at_once_submits_each_run_once(sweeps: Cluster) -> None:
+    typed = command(*sweeps.tiny, "train.seed=1,2,3", "+hydra.launcher.sbatch.hold=true")
+    both = [
+        subprocess.Popen(
+            typed,
+            cwd=sweeps.runs.parent,
+            env=sweeps.environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = sorted(process.communicate(timeout=120)[0] for process in both)
+    assert [process.returncode for process in both] == [0, 0]
+    assert sorted("3 to submit" in text for text in said) == [False, True]
+    assert len(sweeps.ask("squeue", "-rho", "%i").split()) == 3
+
+
+def test_a_launcher_killed_while_it_submits_leaves_no_orphan(
+    sweeps: Cluster, tmp_path: Path
+) -> None:
+    real = shutil.which("sbatch")
+    killing = tmp_path / "bin" / "sbatch"
+    killing.parent.mkdir()
+    killing.write_text(f'#!/bin/bash\n{real} "$@"\nkill -9 $PPID\n')
+    killing.chmod(0o755)
+    path = f"{killing.parent}:{sweeps.environment()['PATH']}"
+    killed = sweeps.launch("train.seed=1,2", PATH=path)
+    assert killed.returncode < 0
+    orphans = set(sweeps.ask("squeue", "-rho", "%F").split())
+    assert len(orphans) == 1
+    end = sweeps.launch("train.seed=1,2")
+    assert "2 to submit" in end.stdout, end.stderr
+    sweeps.wait_until(lambda: orphans.isdisjoint(sweeps.ask("squeue", "-rho", "%F").split()))
+    sweeps.wait_until_empty()
+    assert all_done(sweeps)
+
+
+def test_edits_after_submission_change_no_queued_job(sweeps: Cluster, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    for part in ("adaspan", "conf", "sweeps"):
+        shutil.copytree(ROOT / part, mine / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "launch.py", mine)
+    typed = [*sweeps.tiny, "train.seed=1,2", "+hydra.launcher.sbatch.hold=true"]
+    end = sweeps.run(sys.executable, str(mine / "launch.py"), *typed, PYTHONPATH=str(mine))
+    assert end.returncode == 0, end.stderr
+    for edited in ("launch.py", "adaspan/trainer.py", "adaspan/slurm/job.py"):
+        (mine / edited).write_text("raise SystemExit('edited')\n")
+    for edited in ("config.yaml", "span/adaptive.yaml"):
+        (mine / "conf" / edited).write_text("train: {steps: 1}\n")
+    sweeps.ask("scontrol", "release", *sweeps.jobs())
+    sweeps.wait_until_empty()
+    assert all_done(sweeps), sweeps.explain()
+    assert_undisturbed(sweeps, "train.seed=2")
+
+
+def test_a_failure_stays_alone_and_is_explained(sweeps: Cluster) -> None:
+    assert sweeps.launch("optimizer.lr=0.01,1e30,0.02").returncode == 0
+    sweeps.wait_until_empty()
+    assert sorted(sweeps.states().values()) == ["done", "done", "failed"]
+    answer = sweeps.adaspan("status", "--json")
+    assert answer.returncode == 1
+    (failed,) = (run for run in json.loads(answer.stdout) if run["state"] == "failed")
+    assert failed["error"].startswith("non-finite: step ")
+    told = sweeps.adaspan("explain", failed["run"])
+    assert "error    non-finite: step" in told.stdout
+    assert "output.txt" in told.stdout
+    assert "optimizer.lr: 1e+30, others 0.01, 0.02" in told.stdout
+    assert "the loss is" in sweeps.adaspan("logs", failed["run"]).stdout
+
+
+def test_on_request_a_failure_takes_what_waits_out_of_the_queue(sweeps: Cluster) -> None:
+    one_at_a_time = ("hydra.launcher.array_parallelism=1", "hydra.launcher.fail_fast=true")
+    assert sweeps.launch("optimizer.lr=1e30,0.01,0.02", *one_at_a_time).returncode == 0
+    sweeps.wait_until_empty()
+    assert sorted(sweeps.states().values()) == ["failed", "lost", "lost"]
+
+
+def test_a_mistake_that_only_the_node_can_see_is_one_line(sweeps: Cluster) -> None:
+    sweeps.launch("train.seed=1", "train.device=cuda:0")
+    sweeps.wait_until_empty()
+    (run,) = json.loads(sweeps.adaspan("status", "--json").stdout)
+    assert run["state"] == "failed"
+    assert run["error"].startswith("configuration: train.device=cuda:0")
+
+
+@pytest.mark.parametrize("canary_fails", [False, True])
+def test_a_canary_goes_first(sweeps: Cluster, canary_fails: bool) -> None:
+    values = "optimizer.lr=1e30,0.01" if canary_fails else "train.seed=1,2"
+    end = sweeps.launch(values, "hydra.launcher.canary=true", "train.steps=100")
+    assert "canary  job" in end.stdout, end.stderr
+    sweeps.wait_until_empty()
+    found = sorted(sweeps.states().values())
+    assert found == (["lost", "lost"] if canary_fails else ["done", "done"]), sweeps.explain()
+
+
+def test_where_requeueing_is_forbidden_a_stopped_run_is_resumable(sweeps: Cluster) -> None:
+    forbidden = "+hydra.launcher.sbatch.no_requeue=true"
+    assert sweeps.launch("train.seed=1", "train.steps=3000", forbidden).returncode == 0
+    (folder,) = folders(sweeps)
+    sweeps.wait_until(lambda: status_or_none(folder) == "running" and len(rows(folder)) > 5)
+    (job,) = sweeps.jobs()
+    sweeps.ask("scancel", "--signal=USR2", job)
+    sweeps.wait_until_empty()
+    assert status(folder)["state"] == "resumable"
+    assert sweeps.adaspan("status").returncode == 1
+    step = status(folder)["step"]
+    again = sweeps.adaspan("resubmit", folder.name)
+    assert "1 of 1 runs submitted" in again.stdout, again.stderr
+    sweeps.wait_until_empty()
+    assert all_done(sweeps)
+    assert f"going on from step {step}" in (folder / "output.txt").read_text()
+
+
+def test_a_cancelled_run_saves_and_stays_out_of_the_queue(sweeps: Cluster) -> None:
+    assert sweeps.launch("train.seed=1", "train.steps=3000").returncode == 0
+    (folder,) = folders(sweeps)
+    sweeps.wait_until(lambda: status_or_none(folder) == "running" and len(rows(folder)) > 5)
+    end = sweeps.adaspan("cancel", folder.name)
+    assert "cancelled 1 of 1 runs" in end.stdout, end.stderr
+    sweeps.wait_until_empty()
+    assert status(folder)["state"] == "resumable"
+
+
+def test_a_sweep_can_be_waited_for_and_searched(sweeps: Cluster) -> None:
+    refused = sweeps.launch("hydra/sweeper=optuna", "span.limit=choice(16,24)")
+    assert refused.returncode == 2
+    assert "hydra.launcher.wait=true" in refused.stderr
+    end = sweeps.launch(
+        "hydra/sweeper=optuna",
+        "hydra.sweeper.n_trials=4",
+        "hydra.sweeper.n_jobs=2",
+        "hydra.sweeper.direction=[minimize,minimize]",
+        "hydra.launcher.wait=true",
+        "hydra.launcher.objectives=[final/valid_bpc,flops/paper_macs_per_token]",
+        "span.limit=choice(8,16,24)",
+        "span.loss_coefficient=tag(log,interval(1e-7,1e-2))",
+        "train.steps=20",
+    )
+    assert end.returncode == 0, end.stderr
+    (found,) = sweeps.runs.glob("sweeps/search-*/optimization_results.yaml")
+    assert "solutions" in found.read_text()
+    assert all_done(sweeps)
+
+
+def test_two_nodes_train_one_run_and_are_preempted(sweeps: Cluster, tmp_path: Path) -> None:
+    two = ("hydra.launcher.nodes=2", "train.steps=600", "train.seed=1")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    alone = [o for o in sweeps.tiny if o != "-m" and not o.startswith(("hydra", "output_dir"))]
+    undisturbed = sweeps.run(
+        *[*torchrun, str(ROOT / "launch.py"), *alone, *two[1:], f"output_dir={tmp_path}/alone"]
+    )
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    (expected,) = (tmp_path / "alone").iterdir()
+
+    assert sweeps.launch(*two).returncode == 0
+    (folder,) = folders(sweeps)
+    sweeps.wait_until(lambda: status_or_none(folder) == "running" and len(rows(folder)) > 5)
+    sweeps.ask(
+        "sbatch", "-p", "high", "-N", "1", "--exclusive", "-o", "/dev/null", "--wrap=sleep 1"
+    )
+    sweeps.wait_until_empty()
+    assert all_done(sweeps), sweeps.explain()
+    assert "going on from step" in (folder / "output.txt").read_text()
+    assert rows(folder) == rows(expected)
+    assert_same(final_state(folder), final_state(expected))
+
+
+def test_the_doctor_looks_at_the_cluster(sweeps: Cluster) -> None:
+    end = sweeps.adaspan("doctor")
+    assert end.returncode == 0, end.stdout + end.stderr
+    for said in ("REQUEUE, with a signal in advance", "1001", "nodes see it", "scontrol on nodes"):
+        assert said in end.stdout
