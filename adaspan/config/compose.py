@@ -33,7 +33,14 @@ _HYDRA_SETTINGS = {
     "output_subdir": None,
     "job": {"name": "adaspan", "chdir": False},
 }
-
+# What they choose, unless the command line or a file in sweeps/ says otherwise. Those could not if
+# it stood in config.yaml, whose word is the last.
+_HYDRA_CHOICES = {
+    "sweeper": "grid",
+    "launcher": "local",
+    "job_logging": "none",
+    "hydra_logging": "none",
+}
 
 _HELP = """Trains one run of the adaptive-span transformer; W&B and checkpoints in its run folder.
 
@@ -68,9 +75,11 @@ def register(conf: Path) -> None:
     if _PLUGINS not in sys.path:
         sys.path.append(_PLUGINS)
     store = ConfigStore.instance()
+    choices = [{f"override /hydra/{group}": chosen} for group, chosen in _HYDRA_CHOICES.items()]
     settings = {**_HYDRA_SETTINGS, "help": {"template": _HELP.format(groups=_groups(conf))}}
     store.store(group="_schema", name="run", node=schema.RunConfig, package="_global_")
     store.store(group="_schema", name="hydra_settings", node=settings, package="hydra")
+    store.store(group="_schema", name="hydra_choices", node={"defaults": choices})
     for group, kinds in schema.KINDS.items():
         for kind, node in kinds.items():
             store.store(group="_schema", name=f"{group}_{kind}", node=node)

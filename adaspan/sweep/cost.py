@@ -55,8 +55,12 @@ def preview(sweep: Sweep, tflops: float | None = None) -> Table:
     for job in sweep.jobs:
         cells = [job.varies.get(column, "" if job.varies else job.name) for column in columns]
         cells += [job.folder.status().get("state", "waiting"), si(training_flops(job.run))]
-        table.add_row(*cells, *([f"{_hours(job.run, tflops):.3g}"] if tflops else []))
+        table.add_row(*cells, *([_written(_hours(job.run, tflops))] if tflops else []))
     return table
+
+
+def _written(hours: float) -> str:
+    return f"{hours:.2f}" if hours >= 0.01 else "under 0.01"
 
 
 def _hours(run: RunConfig, tflops: float) -> float:

@@ -4,23 +4,54 @@ import re
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
-from tests.conftest import ROOT, Launch
+from tests.conftest import ROOT, TINY, Launch
 
 FILES = sorted((ROOT / "sweeps").glob("*.yaml"))
+SEARCHES = [file for file in FILES if "hydra/sweeper" in file.read_text()]
+GRIDS = [file for file in FILES if file not in SEARCHES]
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_a_sweep_file_composes_into_the_runs_it_announces(
-    file: Path, launch: Launch, tmp_path: Path
-) -> None:
+def announced_runs(file: Path) -> int:
+    """The number in the file's opening comment, which has all that it should have."""
     text = file.read_text()
     announced = re.search(r"^# Runs +(\d+)", text, re.MULTILINE)
     assert announced, "says how many runs it has"
     assert "?" in text.partition("# Runs")[0], "opens with a question"
     assert re.search(r"^# Cost ", text, re.MULTILINE)
-    assert f"python launch.py sweeps={file.stem}" in text
+    assert re.search(rf"^# Command +python launch.py sweeps={file.stem}\b", text, re.MULTILINE)
+    return int(announced[1])
+
+
+@pytest.mark.parametrize("file", GRIDS, ids=lambda file: file.stem)
+def test_a_sweep_file_composes_into_the_runs_it_announces(
+    file: Path, launch: Launch, tmp_path: Path
+) -> None:
     end = launch(f"sweeps={file.stem}", "hydra.launcher.dry_run=true")
     assert end.returncode == 0, end.stderr
-    assert end.stdout.count("waiting") == int(announced[1])
+    assert end.stdout.count("waiting") == announced_runs(file)
     assert not list(tmp_path.iterdir()), "nothing was written"
+
+
+@pytest.mark.parametrize("file", SEARCHES, ids=lambda file: file.stem)
+def test_a_search_announces_its_runs_and_finds_something(
+    file: Path, launch: Launch, tmp_path: Path, text: Path
+) -> None:
+    composed = OmegaConf.create(launch(f"sweeps={file.stem}", "--cfg", "hydra").stdout)
+    assert composed.hydra.sweeper.n_trials == announced_runs(file)
+    quick = (
+        *TINY,
+        "data=text",
+        f"data.path={text}",
+        f"data_dir={tmp_path}",
+        "tracking=disabled",
+        "train.steps=10",
+        "span.limit=choice(8,16)",
+        "span.ramp=choice(2,4)",
+        "hydra.sweeper.n_trials=2",
+    )
+    end = launch(f"sweeps={file.stem}", *quick)
+    assert end.returncode == 0, end.stderr
+    (found,) = (tmp_path / "runs" / "sweeps").glob("search-*/optimization_results.yaml")
+    assert OmegaConf.load(found).solutions
