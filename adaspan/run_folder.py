@@ -6,7 +6,8 @@ status.json      running, done, failed or resumable; step, last error
 metrics.jsonl    one row a line: the source of truth
 log.txt          what the terminal showed
 output.txt       what a run of a sweep printed, traces included
-job.json         the run's last job on a cluster
+job.json         the run's last job on a cluster, written by whoever submits
+starts.json      how often that job started, written by the job
 checkpoints/     see `checkpoint.py`
 wandb/           see `tracking.py`
 """
@@ -48,6 +49,7 @@ class RunFolder:
         self._metrics = path / "metrics.jsonl"
         self._status = path / "status.json"
         self._job = path / "job.json"
+        self._starts = path / "starts.json"
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -113,11 +115,14 @@ class RunFolder:
         """Note that the run was submitted as this job."""
         write_json(self._job, {"id": id, "name": name})
 
-    def count_start(self) -> None:
-        """Note that the run's job starts, and how often it did in a row without getting further."""
-        job, step = self.job(), self.status().get("step", 0)
-        in_vain = job["starts_in_vain"] + 1 if step == job.get("step_at_start") else 0
-        write_json(self._job, {**job, "step_at_start": step, "starts_in_vain": in_vain})
+    def count_start(self, job_name: str) -> int:
+        """Note that a job of the run starts; how often it did so without getting further."""
+        here = {"job": job_name, "step": self.status().get("step", 0)}
+        before = _read_json(self._starts)
+        same = here.items() <= before.items()
+        in_vain: int = before["in_vain"] + 1 if same else 0
+        write_json(self._starts, {**here, "in_vain": in_vain})
+        return in_vain
 
     def last_words(self) -> str:
         """The last line that the run printed: errors are one line, and a trace ends on its own."""

@@ -84,7 +84,9 @@ def register(conf: Path) -> None:
         for kind, node in kinds.items():
             store.store(group="_schema", name=f"{group}_{kind}", node=node)
     store.store(group="_schema", name="launcher_local", node=schema.LocalLauncherConfig)
-    store.store(group="_schema", name="launcher_slurm", node=schema.SlurmLauncherConfig)
+    slurm = OmegaConf.structured(schema.SlurmLauncherConfig)
+    OmegaConf.set_struct(slurm.sbatch, False)  # sbatch knows its fields, we need not
+    store.store(group="_schema", name="launcher_slurm", node=slurm)
     store.store(group="_schema", name="sweeper_grid", node=schema.GridSweeperConfig)
     OmegaConf.register_new_resolver("multiply", lambda a, b: a * b, replace=True)
 

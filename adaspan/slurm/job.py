@@ -31,7 +31,7 @@ from adaspan.slurm import cluster
 MOST_KILLS_IN_VAIN = 5
 # Between repetitions of a signal, which a process that is still starting may miss.
 _REPEAT_SECONDS = 1.0
-_MEMORY_EVENTS = "memory.events"
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 
 def train_on_node(folder: str, program: str, fail_fast: bool) -> None:
@@ -50,14 +50,13 @@ def train_on_node(folder: str, program: str, fail_fast: bool) -> None:
     if task.num_tasks > 1:
         TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
     is_first = task.global_rank == 0
-    if is_first:
-        run.count_start()
+    in_vain = run.count_start(os.environ["SLURM_JOB_NAME"]) if is_first else 0
     code, told = _train(run, Path(program))
     if code == 0:
         return
     if not is_first:
         raise SystemExit(code if code > 0 else 1)
-    raise SystemExit(_settle(run, task.job_id, code, told, fail_fast))
+    raise SystemExit(_settle(run, task.job_id, code, told, in_vain, fail_fast))
 
 
 def _train(run: RunFolder, program: Path) -> tuple[int, bool]:
@@ -94,13 +93,14 @@ def _threads() -> dict[str, str]:
     return {"OMP_NUM_THREADS": cores} if cores and "OMP_NUM_THREADS" not in os.environ else {}
 
 
-def _settle(run: RunFolder, job_id: str, code: int, told: bool, fail_fast: bool) -> int:
+def _settle(
+    run: RunFolder, job_id: str, code: int, told: bool, in_vain: int, fail_fast: bool
+) -> int:
     """Decide what becomes of a run that is not done; the exit code."""
     status = run.status()
     if told or status.get("state") == "resumable":
         return _try_again(run, job_id)
     kind, message = _explain(run, code)
-    in_vain = run.job().get("starts_in_vain", 0)
     if kind == "node" and in_vain < MOST_KILLS_IN_VAIN:
         return _try_again(run, job_id)
     if kind == "node":
@@ -138,11 +138,11 @@ def _explain(run: RunFolder, code: int) -> tuple[str, str]:
     return "code", message
 
 
-def _ran_out_of_memory(control: Path = Path("/sys/fs/cgroup")) -> bool:
+def _ran_out_of_memory() -> bool:
     """Whether the kernel killed a process of this job's control group for its memory."""
     try:
         own = Path("/proc/self/cgroup").read_text().splitlines()[-1].partition("::")[2]
-        events = (control / own.strip("/") / _MEMORY_EVENTS).read_text()
+        events = (CONTROL_GROUPS / own.strip("/") / "memory.events").read_text()
     except OSError:
         return False
     return any(

@@ -33,11 +33,13 @@ from adaspan.slurm import cluster
 from adaspan.slurm.job import train_on_node
 
 _SETTINGS = "launcher.json"
-# A task that was itself killed without warning cannot put its job back into the queue.
+# A task that was itself killed without warning cannot put its job back into the queue. One job of
+# an array bears the array's own id, which means all of them.
 _TEARDOWN = [
     "code=$?",
-    'if [ $code -gt 128 ] && [ "$(squeue -h -j $SLURM_JOB_ID -o %T)" = RUNNING ]; then',
-    "  scontrol requeue $SLURM_JOB_ID",
+    "job=${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}",
+    'if [ $code -gt 128 ] && [ "$(squeue -h -j $job -o %T)" = RUNNING ]; then',
+    "  scontrol requeue $job",
     "fi",
     "exit $code",
 ]

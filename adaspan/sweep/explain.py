@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from adaspan.config.compose import default_values
 from adaspan.config.frozen import read_values
 from adaspan.config.schema import KINDS
 
+_PLAIN = re.compile(r"[\w./:~+-]+")  # what Hydra reads without quotes
 # Where a run was trained, and how often it was looked at: not what it is.
 _INCIDENTAL = ("data_dir", "output_dir", "train.restart")
 
@@ -78,4 +80,7 @@ def _written(value: object) -> str:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, str) and not _PLAIN.fullmatch(value):
+        quoted = value.replace("'", "\\'")
+        return f"'{quoted}'"
     return str(value)

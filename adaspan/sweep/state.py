@@ -33,7 +33,7 @@ class RunState:
     run: str
     varies: dict[str, str]
     state: str  # waiting, queued, running, done, failed, resumable or lost
-    slurm: str = ""  # what SLURM says of its job
+    slurm: str = ""  # what SLURM says of its job; "unknown here" on a machine without SLURM
     step: int = 0
     steps: int = 0
     bpc: float | None = None  # on all of valid if the run is done, else the last quick look
@@ -56,6 +56,8 @@ def read_states(runs: Mapping[Path, Mapping[str, str]]) -> list[RunState]:
     """
     folders = [RunFolder(path) for path in runs]
     submitted = [folder.job()["id"] for folder in folders if folder.job()]
+    if submitted and not cluster.available():  # a copy, on somebody's laptop
+        return [_read_copy(folder, dict(runs[folder.path])) for folder in folders]
     queue = cluster.queue() if submitted else {}
     live = live_jobs(folders, queue)
     ended = cluster.last_states([id for id in submitted if id not in queue])
@@ -86,8 +88,26 @@ def _read(
     job: cluster.Queued | None,
     ended: Mapping[str, str],
 ) -> RunState:
+    state, error = _state(folder, job, ended)
+    return _describe(folder, varies, state, _in_queue(job) if job else "", error)
+
+
+def _in_queue(job: cluster.Queued) -> str:
+    return f"{job.state} ({job.reason})" if job.state == "PENDING" else job.state
+
+
+def _read_copy(folder: RunFolder, varies: dict[str, str]) -> RunState:
+    written: str = folder.status().get("state", "waiting")
+    known = written not in ("waiting", "running") or not folder.job()
+    return _describe(
+        folder, varies, written, "" if known else "unknown here", _error_of(folder.status())
+    )
+
+
+def _describe(
+    folder: RunFolder, varies: dict[str, str], state: str, slurm: str, error: str
+) -> RunState:
     status, rows = folder.status(), folder.rows()
-    state, error = _state(folder, status, job, ended)
     last = rows[-1] if rows else {}
     final = last if last and is_final(last) else {}
     evaluated = [row for row in rows if "val/bpc" in row]
@@ -97,11 +117,7 @@ def _read(
         run=folder.path.name,
         varies=varies,
         state=state,
-        slurm=f"{job.state} ({job.reason})"
-        if job and job.state == "PENDING"
-        else job.state
-        if job
-        else "",
+        slurm=slurm,
         step=step,
         steps=steps,
         bpc=final.get("final/valid_bpc", evaluated[-1]["val/bpc"] if evaluated else None),
@@ -115,25 +131,27 @@ def _read(
 
 
 def _state(
-    folder: RunFolder,
-    status: Mapping[str, Any],
-    job: cluster.Queued | None,
-    ended: Mapping[str, str],
+    folder: RunFolder, job: cluster.Queued | None, ended: Mapping[str, str]
 ) -> tuple[str, str]:
     """State and error."""
+    status = folder.status()
     written: str = status.get("state", "waiting")
     if written == "done":
         return written, ""
     if job:
         return ("running" if job.state == "RUNNING" and status else "queued"), ""
-    error = f"{status['error']}: {status['message']}" if written == "failed" else ""
     id = folder.job().get("id")
     if written == "running" or (written == "waiting" and id):
         if folder.is_held():
             return "running", ""
         end = _SLURM_ENDS.get(ended.get(id or "", ""), "node")
         return "lost", f"{end}: ended without a word" if id else "killed without warning"
-    return written, error
+    return written, _error_of(status)
+
+
+def _error_of(status: Mapping[str, Any]) -> str:
+    """Class and last line of a failure."""
+    return f"{status['error']}: {status['message']}" if status.get("state") == "failed" else ""
 
 
 def _steps(folder: RunFolder) -> int:

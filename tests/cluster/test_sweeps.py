@@ -62,7 +62,7 @@ def test_a_sweep_is_submitted_once_and_only_what_is_missing_later(sweeps: Cluste
 
 
 def test_the_same_command_typed_twice_at_once_submits_each_run_once(sweeps: Cluster) -> None:
-    typed = command(*sweeps.tiny, "train.seed=1,2,3", "+hydra.launcher.sbatch.hold=true")
+    typed = command(*sweeps.tiny, "train.seed=1,2,3", "hydra.launcher.sbatch.hold=true")
     both = [
         subprocess.Popen(
             typed,
@@ -104,7 +104,7 @@ def test_edits_after_submission_change_no_queued_job(sweeps: Cluster, tmp_path: 
     for part in ("adaspan", "conf", "sweeps"):
         shutil.copytree(ROOT / part, mine / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "launch.py", mine)
-    typed = [*sweeps.tiny, "train.seed=1,2", "+hydra.launcher.sbatch.hold=true"]
+    typed = [*sweeps.tiny, "train.seed=1,2", "hydra.launcher.sbatch.hold=true"]
     end = sweeps.run(sys.executable, str(mine / "launch.py"), *typed, PYTHONPATH=str(mine))
     assert end.returncode == 0, end.stderr
     for edited in ("launch.py", "adaspan/trainer.py", "adaspan/slurm/job.py"):
@@ -158,7 +158,7 @@ def test_a_canary_goes_first(sweeps: Cluster, canary_fails: bool) -> None:
 
 
 def test_where_requeueing_is_forbidden_a_stopped_run_is_resumable(sweeps: Cluster) -> None:
-    forbidden = "+hydra.launcher.sbatch.no_requeue=true"
+    forbidden = "hydra.launcher.sbatch.no_requeue=true"
     assert sweeps.launch("train.seed=1", "train.steps=3000", forbidden).returncode == 0
     (folder,) = folders(sweeps)
     sweeps.wait_until(lambda: status_or_none(folder) == "running" and len(rows(folder)) > 5)

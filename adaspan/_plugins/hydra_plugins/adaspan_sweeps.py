@@ -185,6 +185,7 @@ class SlurmLauncher(_SweepLauncher):
         """
         from adaspan.config.schema import SlurmLauncherConfig
         from adaspan.errors import UserError
+        from adaspan.slurm import cluster
         from adaspan.slurm.submit import sbatch_text
         from adaspan.sweep.cost import check_cost, preview
         from adaspan.sweep.jobs import prepare_data, write_manifest
@@ -192,6 +193,11 @@ class SlurmLauncher(_SweepLauncher):
         from adaspan.terminal import show
 
         settings = SlurmLauncherConfig(**_plain(self._settings))
+        if not settings.dry_run and not cluster.available():
+            raise UserError(
+                "hydra/launcher=slurm: no SLURM here (no sbatch); submit from a login node of the "
+                "cluster, or say hydra/launcher=local to train on this machine"
+            )
         if not settings.wait and not self._sees_all_runs():
             raise UserError(
                 f"hydra.sweeper={self._config.hydra.sweeper._target_}: needs the results of runs; "

@@ -1,0 +1,152 @@
+"""What becomes of a run whose process on the node ended without being done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from adaspan.run_folder import RunFolder
+from adaspan.slurm import job
+from adaspan.slurm.job import MOST_KILLS_IN_VAIN, train_on_node
+
+JOB = {
+    "SUBMITIT_EXECUTOR": "slurm",
+    "SLURM_JOB_ID": "17",
+    "SLURM_JOB_NAME": "sweep.0123ab",
+    "SLURM_NTASKS": "1",
+    "SLURM_JOB_NUM_NODES": "1",
+    "SLURM_NODEID": "0",
+    "SLURM_PROCID": "0",
+    "SLURM_LOCALID": "0",
+    "SLURM_JOB_NODELIST": "n1",
+    "PATH": "/nowhere",  # no scontrol on this node
+}
+SELF = "import os, signal, sys\n"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """A run that was under way."""
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    folder.set_status("running", 7)
+    return folder
+
+
+@pytest.fixture
+def train(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], int]]:
+    """Trains the run with a program in place of launch.py, inside a job; its exit code."""
+    for key, value in JOB.items():
+        monkeypatch.setenv(key, value)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGUSR2, signal.SIGTERM)}
+
+    def train(source: str) -> int:
+        program = tmp_path / "launch.py"
+        program.write_text(SELF + source)
+        try:
+            train_on_node(str(run.path), str(program), fail_fast=False)
+        except SystemExit as end:
+            return int(str(end.code))
+        return 0
+
+    yield train
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+Train = Callable[[str], int]
+
+
+def test_a_run_that_is_done_is_left_alone(train: Train, run: RunFolder) -> None:
+    assert train("print(sys.argv[1:])") == 0
+    assert run.last_words() == str(["--config-path", str(run.path), "--config-name", "config"])
+
+
+def test_a_stopped_run_is_to_be_tried_again(train: Train, run: RunFolder) -> None:
+    run.set_status("resumable", 9)
+    assert train("sys.exit(140)") == 75
+    assert run.status()["state"] == "resumable"
+
+
+def test_a_signal_is_passed_on_until_the_run_has_left(train: Train, run: RunFolder) -> None:
+    source = f"""
+import time
+told = []
+signal.signal(signal.SIGUSR2, lambda *_: told.append(1))
+os.kill({os.getpid()}, signal.SIGUSR2)
+while len(told) < 2:
+    time.sleep(0.01)
+print("told again")
+sys.exit(1)
+"""
+    assert train(source) == 75
+    assert run.last_words() == "told again"
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "kind"),
+    [
+        ("adaspan: error: span.limit=0: must be at least 1", 2, "configuration"),
+        ("adaspan: error: data.path=gone.txt: no such file", 2, "data"),
+        ("Traceback ...\nKeyError: 'spam'", 1, "code"),
+    ],
+)
+def test_a_failure_has_a_class_and_a_last_line(
+    train: Train, run: RunFolder, said: str, code: int, kind: str
+) -> None:
+    assert train(f"print({said!r}, file=sys.stderr); sys.exit({code})") == code
+    status = run.status()
+    assert (status["state"], status["error"]) == ("failed", kind)
+    assert said.endswith(status["message"])
+
+
+def test_what_the_run_itself_said_of_its_failure_is_kept(train: Train, run: RunFolder) -> None:
+    run.set_status("failed", 7, error="non-finite", message="step 7: the loss is nan")
+    assert train("sys.exit(1)") == 1
+    assert run.status()["error"] == "non-finite"
+
+
+def test_a_kill_is_tried_again_until_it_is_in_vain(train: Train, run: RunFolder) -> None:
+    for _ in range(MOST_KILLS_IN_VAIN):
+        assert train("os.kill(os.getpid(), signal.SIGKILL)") == 75
+        assert run.status()["state"] == "running"
+    run.set_status("running", 8)
+    assert train("os.kill(os.getpid(), signal.SIGKILL)") == 75, "it got further"
+    for _ in range(MOST_KILLS_IN_VAIN - 1):
+        assert train("os.kill(os.getpid(), signal.SIGKILL)") == 75
+    assert train("os.kill(os.getpid(), signal.SIGKILL)") == 1
+    assert run.status()["error"] == "node"
+    assert "5 times without getting further" in run.status()["message"]
+
+
+def test_a_kill_for_memory_is_named(
+    train: Train, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Path("/proc/self/cgroup").read_text().splitlines()[-1].partition("::")[2]
+    events = tmp_path / "cgroup" / own.strip("/") / "memory.events"
+    events.parent.mkdir(parents=True)
+    events.write_text("low 0\noom 1\noom_kill 1\n")
+    monkeypatch.setattr(job, "CONTROL_GROUPS", tmp_path / "cgroup")
+    assert train("os.kill(os.getpid(), signal.SIGKILL)") == 1
+    assert run.status()["error"] == "out of memory"
+
+
+def test_a_process_computes_with_the_cores_it_was_given(
+    train: Train, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")
+    assert train("print(os.environ['OMP_NUM_THREADS'])") == 0
+    assert run.last_words() == "3"
+
+
+def test_the_program_is_started_by_the_same_python(train: Train, run: RunFolder) -> None:
+    assert train("print(sys.executable)") == 0
+    assert run.last_words() == sys.executable

@@ -1,0 +1,118 @@
+"""`adaspan` on a machine without SLURM: what it shows of runs, and how it helps."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adaspan.run_folder import RunFolder
+from tests.conftest import Launch, environment
+
+Adaspan = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def adaspan(tmp_path: Path) -> Adaspan:
+    """Runs `adaspan ARGUMENTS` where no SLURM is."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    tail = shutil.which("tail")
+    assert tail
+    (tools / "tail").symlink_to(tail)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [Path(sys.executable).parent / "adaspan", *arguments],
+            cwd=tmp_path,
+            env=environment(PATH=str(tools)),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run
+
+
+@pytest.fixture
+def sweep(launch: Launch, tiny: tuple[str, ...]) -> None:
+    """Two runs of a sweep, one of which fails."""
+    quick = ("train.steps=20", "tracking=disabled")
+    assert launch("-m", *tiny, *quick, "optimizer.lr=0.01,1e30").returncode == 1
+
+
+def run_at(tmp_path: Path, state: str) -> RunFolder:
+    (found,) = (
+        folder
+        for folder in map(RunFolder, (tmp_path / "runs").iterdir())
+        if folder.status().get("state") == state
+    )
+    return found
+
+
+def test_what_is_known_of_local_runs_is_shown(
+    adaspan: Adaspan, sweep: None, tmp_path: Path
+) -> None:
+    shown = adaspan("status")
+    assert shown.returncode == 1, "one has failed"
+    assert "non-finite: step" in shown.stdout
+    assert "1 done" in shown.stdout
+    (name,) = (path.name for path in (tmp_path / "runs" / "sweeps").iterdir() if path.is_dir())
+    of_sweep = json.loads(adaspan("status", name, "--json").stdout)
+    assert [run["varies"] for run in of_sweep] == [
+        {"optimizer.lr": "0.01"},
+        {"optimizer.lr": "1e+30"},
+    ]
+    done = of_sweep[0]
+    assert done["state"] == "done"
+    last = run_at(tmp_path, "done").rows()[-1]
+    assert (done["bpc"], done["span_mean"]) == (last["final/valid_bpc"], last["span/mean"])
+
+    failed = run_at(tmp_path, "failed").path.name
+    explained = adaspan("explain", failed)
+    assert explained.returncode == 0, explained.stderr
+    assert "command  python launch.py" in explained.stdout
+    assert "optimizer.lr: 1e+30, others 0.01" in explained.stdout
+    assert "the loss is" in adaspan("logs", failed).stdout
+
+
+def test_a_copy_of_runs_that_a_cluster_trains_is_shown_as_far_as_it_is_known(
+    adaspan: Adaspan, sweep: None, tmp_path: Path
+) -> None:
+    run = run_at(tmp_path, "done")
+    run.set_job("17_0", "sweep.0123ab")
+    run.set_status("running", 12)
+    shown = json.loads(adaspan("status", "--json").stdout)
+    (copied,) = (one for one in shown if one["run"] == run.path.name)
+    assert (copied["state"], copied["slurm"]) == ("running", "unknown here")
+
+
+def test_a_mistake_is_one_line_that_shows_the_way_out(adaspan: Adaspan, tmp_path: Path) -> None:
+    for arguments, told in (
+        (("status",), "runs: no runs here; --runs names another folder"),
+        (("status", "spam"), "spam: not in runs/sweeps, which has nothing yet"),
+        (("logs", "spam"), "spam: not in runs, which has nothing yet"),
+    ):
+        end = adaspan(*arguments)
+        assert end.returncode == 2
+        assert end.stderr.startswith(f"adaspan: error: {told}")
+        assert len(end.stderr.splitlines()) == 1
+
+
+def test_without_slurm_the_way_to_train_here_is_shown(
+    adaspan: Adaspan, launch: Launch, tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    doctor = adaspan("doctor")
+    assert doctor.returncode == 1
+    assert "no SLURM here" in doctor.stderr
+    assert "hydra/launcher=local" in doctor.stderr
+    submit = launch("-m", *tiny, "hydra/launcher=slurm", PATH=os.fspath(tmp_path / "bin"))
+    assert submit.returncode == 2
+    assert "hydra/launcher=slurm: no SLURM here" in submit.stderr
+    assert not (tmp_path / "runs").exists()
