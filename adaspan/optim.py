@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from typing import Any
 
@@ -28,6 +29,13 @@ class ClippedAdagrad(torch.optim.Optimizer):
     """
 
     _EPSILON = 1e-10
+
+    # Torch wraps these so that its compiler leaves them alone, and imports that for it: a second of
+    # every start. Nothing compiles them here.
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
+    state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
+    zero_grad = inspect.unwrap(torch.optim.Optimizer.zero_grad)
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, grad_clip: float) -> None:
         super().__init__(parameters, {"lr": lr, "grad_clip": grad_clip})

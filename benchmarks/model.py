@@ -4,7 +4,8 @@
 
 `base` is the paper's 12-layer model (dim 512, 8 heads, span limit 8192, blocks of 512, batch 1),
 `small` that of experiment=enwik8_small (8 layers of 256, 4 heads, limit 1024, blocks of 256, batch
-8). With --bf16 there is also `banded bf16`, whose linear layers compute in bfloat16: faster where
+8), `default` that of the default run (4 layers of 128, 4 heads, limit 1024, blocks of 64, batch
+12). With --bf16 there is also `banded bf16`, whose linear layers compute in bfloat16: faster where
 the processor has instructions for it (avx512_bf16, amx), thirty times slower where it has not.
 """
 
@@ -39,8 +40,11 @@ class Case:
     batch: int
 
 
+TINY = ModelConfig(layers=4, dim=128, heads=4, ffn_dim=512)
 SMALL = ModelConfig(layers=8, dim=256, heads=4, ffn_dim=1024)
 BASE = ModelConfig(layers=12, dim=512, heads=8, ffn_dim=2048)
+# What the default run learns.
+TINY_LEARNED = [[2.0, 0, 0, 6], [4.0, 1, 3, 3], [2.0, 6, 1, 2], [9.0, 5, 10, 3]]
 # As Figure 4 of the paper has them: the lower layers at the ramp, a few upper heads very long.
 SMALL_LEARNED = [[0.0] * 4] * 3 + [[5.0, 10, 40, far] for far in (150, 250, 400, 550, 650)]
 BASE_LEARNED = [[0.0] * 8] * 5 + [
@@ -51,6 +55,7 @@ CASES = {
     "small-zero": Case(SMALL, 1024, [[0.0] * 4] * 8, 256, 8),
     "small-learned": Case(SMALL, 1024, SMALL_LEARNED, 256, 8),
     "small-full": Case(SMALL, 1024, [[1024.0] * 4] * 8, 256, 8),
+    "default-learned": Case(TINY, 1024, TINY_LEARNED, 64, 12),
     "base-zero": Case(BASE, 8192, [[0.0] * 8] * 12, 512, 1),
     "base-learned": Case(BASE, 8192, BASE_LEARNED, 512, 1),
     "base-full": Case(BASE, 8192, [[8192.0] * 8] * 12, 512, 1),

@@ -15,7 +15,7 @@ from tests.conftest import ROOT, environment
     ("benchmark", "case", "contenders"),
     [
         ("attention", "limit 512", ["banded", "reference"]),
-        ("model", "small-zero", ["banded", "reference"]),
+        ("model", "default-learned", ["banded", "reference"]),
     ],
 )
 def test_a_benchmark_measures_every_contender_with_both_mallocs(

@@ -14,6 +14,7 @@ import pytest
 
 from adaspan.run_folder import RunFolder
 from tests.conftest import Launch, environment
+from tests.runs import train_here
 
 Adaspan = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -83,13 +84,13 @@ def test_what_is_known_of_local_runs_is_shown(
 
 
 def test_a_copy_of_runs_that_a_cluster_trains_is_shown_as_far_as_it_is_known(
-    adaspan: Adaspan, sweep: None, tmp_path: Path
+    adaspan: Adaspan, tiny: tuple[str, ...], tmp_path: Path
 ) -> None:
+    train_here(*tiny, "train.steps=20")
     run = run_at(tmp_path, "done")
     run.set_job("17_0", "sweep.0123ab")
     run.set_status("running", 12)
-    shown = json.loads(adaspan("status", "--json").stdout)
-    (copied,) = (one for one in shown if one["run"] == run.path.name)
+    (copied,) = json.loads(adaspan("status", "--json").stdout)
     assert (copied["state"], copied["slurm"]) == ("running", "unknown here")
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Launch, environment
-from tests.runs import final_state, rows, status, step_so_far
+from tests.conftest import ROOT, environment
+from tests.runs import final_state, rows, status, step_so_far, train_here
 
 
 def torchrun(*overrides: str) -> list[str]:
@@ -35,7 +35,6 @@ def run_two(tmp_path: Path, *overrides: str) -> subprocess.CompletedProcess[str]
 @pytest.mark.parametrize("span", ["adaptive", "dynamic"])
 def test_two_processes_have_the_losses_of_one(
     tiny: tuple[str, ...],
-    launch: Launch,
     tmp_path: Path,
     run_folder: Callable[[], Path],
     span: str,
@@ -43,7 +42,7 @@ def test_two_processes_have_the_losses_of_one(
     plain = [o for o in tiny if not o.startswith(("span.", "model.dropout"))]
     # Not Adagrad: its first steps turn the rounding of a gradient near 0 into a whole step.
     overrides = [*plain, f"span={span}", "span.limit=24", "optimizer=sgd", "optimizer.lr=0.5"]
-    assert launch(*overrides, f"output_dir={tmp_path / 'one'}").returncode == 0
+    train_here(*overrides, f"output_dir={tmp_path / 'one'}")
     end = run_two(tmp_path, *overrides)
     assert end.returncode == 0, end.stderr
     (one,) = (tmp_path / "one").iterdir()
@@ -58,7 +57,7 @@ def test_two_processes_have_the_losses_of_one(
 def test_two_processes_leave_at_the_same_step_and_go_on_bit_equal(
     tiny: tuple[str, ...], tmp_path: Path, run_folder: Callable[[], Path]
 ) -> None:
-    overrides = [*tiny, "train.steps=200", "tracking=disabled"]
+    overrides = [*tiny, "train.steps=100", "tracking=disabled"]
     assert run_two(tmp_path, *overrides, f"output_dir={tmp_path / 'undisturbed'}").returncode == 0
     (undisturbed,) = (tmp_path / "undisturbed").iterdir()
 
@@ -77,7 +76,7 @@ def test_two_processes_leave_at_the_same_step_and_go_on_bit_equal(
     os.killpg(process.pid, signal.SIGTERM)
     process.wait(timeout=60)
     assert status(run_folder())["state"] == "resumable"
-    assert status(run_folder())["step"] < 200
+    assert status(run_folder())["step"] < 100
 
     end = run_two(tmp_path, *overrides)
     assert end.returncode == 0, end.stderr

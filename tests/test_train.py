@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from adaspan.errors import UserError
-from tests.conftest import Launch
+from tests.conftest import ROOT, Launch, environment
 from tests.runs import (
     FindFolder,
     kill,
@@ -43,7 +45,7 @@ def test_a_finished_run_says_so_and_restart_starts_over(
 def test_the_run_folder_repeats_the_run(
     tiny: tuple[str, ...], launch: Launch, tmp_path: Path, run_folder: FindFolder
 ) -> None:
-    assert launch(*tiny, "tracking=disabled").returncode == 0
+    train_here(*tiny)
     folder = run_folder()
     frozen = ("--config-path", str(folder), "--config-name", "config")
     assert launch(*frozen).stdout.startswith("done already: ")
@@ -73,16 +75,19 @@ def test_the_same_run_cannot_be_trained_twice_at_once(
     assert "being trained by another process" in second.stderr
 
 
-def test_a_multirun_trains_one_run_for_each_combination(
-    tiny: tuple[str, ...], launch: Launch, tmp_path: Path
-) -> None:
-    common = [o for o in tiny if not o.startswith(("span.ramp", "span.initial"))]
-    end = launch("-m", *common, "tracking=disabled", "span.limit=12,24", "span=adaptive,fixed")
+def test_a_run_starts_without_importing_what_it_does_not_use(tiny: tuple[str, ...]) -> None:
+    """Torch's compiler alone would be a third of the time until the first step."""
+    program = f"""
+import runpy, sys
+sys.argv[1:] = {[*tiny, "train.steps=20", "tracking=disabled"]}
+try:
+    runpy.run_path({str(ROOT / "launch.py")!r}, run_name="__main__")
+finally:
+    heavy = {{"torch._dynamo", "torch.distributed.tensor", "wandb", "optuna", "submitit"}}
+    print("imported", sorted(heavy & sys.modules.keys()))
+"""
+    end = subprocess.run(
+        [sys.executable, "-c", program], env=environment(), capture_output=True, text=True
+    )
     assert end.returncode == 0, end.stderr
-    names = sorted(p.name.rsplit("-", 1)[0] for p in (tmp_path / "runs").glob("sums-*"))
-    assert names == [
-        "sums-2x16-adaptive12",
-        "sums-2x16-adaptive24",
-        "sums-2x16-fixed12",
-        "sums-2x16-fixed24",
-    ]
+    assert end.stdout.endswith("imported []\n")

@@ -21,6 +21,7 @@ QUICK_SLURM = (
     "hydra.launcher.partition=main",
     "hydra.launcher.cpus_per_task=1",
     "hydra.launcher.timeout_min=30",
+    "tracking=disabled",
 )
 
 
@@ -68,14 +69,15 @@ class Cluster:
             timeout=600,
         )
 
-    def jobs(self) -> list[str]:
-        """Ids of the jobs in the queue that train runs of this test."""
+    def jobs(self, state: str = "all") -> list[str]:
+        """Ids of the jobs in the queue, or in one state, that train runs of this test."""
         known = {json.loads(path.read_text())["id"] for path in self.runs.glob("*/job.json")}
-        return [id for id in self.ask("squeue", "-rho", "%i").split() if id in known]
+        listed = ["-h", "-r", "-o", "%i", *([f"--states={state}"] if state != "all" else [])]
+        return [id for id in self.ask("squeue", *listed).split() if id in known]
 
     def try_to(self, *arguments: str) -> None:
-        """One of SLURM's commands, which may come too late."""
-        self.run(*arguments)
+        """One of SLURM's commands, which may come too late; scancel then tries for minutes."""
+        self.run("timeout", "3", *arguments)
 
     def preempt(self) -> None:
         """Take a node for a moment for something more important."""

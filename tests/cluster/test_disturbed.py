@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,15 +22,16 @@ SEEDS = [f"train.seed={seed}" for seed in range(1, 13)]
 
 def test_every_run_ends_once_and_as_if_undisturbed(sweeps: Cluster) -> None:
     longer = (
-        "train.steps=1500",
-        "train.eval_every=500",
-        "train.log_every=50",
-        "train.checkpoint_every=100",
+        "tracking=offline",
+        "train.steps=400",
+        "train.eval_every=200",
+        "train.log_every=20",
+        "train.checkpoint_every=20",
     )
     typed = ("train.seed=" + ",".join(str(seed) for seed in range(1, 13)), *longer)
     assert sweeps.launch(*typed).returncode == 0
-    done_to_them = disturb(sweeps, random.Random(1))
-    print(done_to_them)
+    done_to_them = disturb(sweeps, typed, random.Random(1))
+    assert min(done_to_them.values()) > 0, done_to_them
     for _ in range(10):
         sweeps.wait_until_empty(600)
         if all_done(sweeps):
@@ -42,38 +44,35 @@ def test_every_run_ends_once_and_as_if_undisturbed(sweeps: Cluster) -> None:
 
     for folder in folders(sweeps):
         logged = [row["step"] for row in rows(folder)][:-1]
-        assert logged == list(range(50, 1501, 50)), "each row once"
+        assert logged == list(range(20, 401, 20)), "each row once"
         assert tracked_steps(folder) == logged, "in one W&B run, each row once"
     few = SEEDS if SECONDS > 600 else SEEDS[::4]
     assert_undisturbed(sweeps, *(f"{seed} {' '.join(longer)}" for seed in few))
 
 
-def disturb(sweeps: Cluster, chance: random.Random) -> dict[str, int]:
-    """For a while: preempt, requeue, cancel and kill jobs; submit what is missing now and then."""
+def disturb(sweeps: Cluster, typed: Sequence[str], chance: random.Random) -> dict[str, int]:
+    """For a while, preempt, requeue, cancel and kill jobs, and submit what is missing; how often.
+
+    All of it again and again, each time in another order.
+    """
     ways = {
-        "preempt": lambda: sweeps.preempt(),
-        "requeue": lambda: sweeps.try_to("scontrol", "requeue", chance.choice(sweeps.jobs())),
-        "cancel": lambda: sweeps.try_to("scancel", chance.choice(sweeps.jobs())),
-        "signal": lambda: signal_one(sweeps, chance),
-        "kill": lambda: kill_one(processes(sweeps, "--config-path"), chance),
-        "kill the task": lambda: kill_one(processes(sweeps, "submitit.core._submit"), chance),
+        "preempt": lambda job: sweeps.preempt(),
+        "requeue": lambda job: sweeps.try_to("scontrol", "requeue", job),
+        "cancel": lambda job: sweeps.try_to("scancel", job),
+        "signal": lambda job: sweeps.try_to("scancel", "--signal=USR2", job),
+        "kill": lambda job: kill_one(processes(sweeps, "--config-path"), chance),
+        "kill the task": lambda job: kill_one(processes(sweeps, "submitit.core._submit"), chance),
+        "launch again": lambda job: sweeps.launch(*typed),
     }
     counts = dict.fromkeys(ways, 0)
     end = time.monotonic() + SECONDS
     while time.monotonic() < end and not all_done(sweeps):
-        time.sleep(chance.uniform(1, 5))
-        if sweeps.jobs():
-            way = chance.choice(list(ways))
-            ways[way]()
-            counts[way] += 1
+        for way in chance.sample(list(ways), len(ways)):
+            time.sleep(chance.uniform(1, 4))
+            if running := sweeps.jobs("RUNNING"):
+                ways[way](chance.choice(running))
+                counts[way] += 1
     return counts
-
-
-def signal_one(sweeps: Cluster, chance: random.Random) -> None:
-    """USR2 to a running job; to one that waits scancel would try it again and again."""
-    running = set(sweeps.ask("squeue", "-rht", "RUNNING", "-o", "%i").split())
-    if found := [job for job in sweeps.jobs() if job in running]:
-        sweeps.try_to("scancel", "--signal=USR2", chance.choice(found))
 
 
 def processes(sweeps: Cluster, word: str) -> list[int]:

@@ -150,7 +150,7 @@ def test_a_mistake_that_only_the_node_can_see_is_one_line(sweeps: Cluster) -> No
 @pytest.mark.parametrize("canary_fails", [False, True])
 def test_a_canary_goes_first(sweeps: Cluster, canary_fails: bool) -> None:
     values = "optimizer.lr=1e30,0.01" if canary_fails else "train.seed=1,2"
-    end = sweeps.launch(values, "hydra.launcher.canary=true", "train.steps=100")
+    end = sweeps.launch(values, "hydra.launcher.canary=true", "train.steps=40")
     assert "canary  job" in end.stdout, end.stderr
     sweeps.wait_until_empty()
     found = sorted(sweeps.states().values())
@@ -159,7 +159,7 @@ def test_a_canary_goes_first(sweeps: Cluster, canary_fails: bool) -> None:
 
 def test_where_requeueing_is_forbidden_a_stopped_run_is_resumable(sweeps: Cluster) -> None:
     forbidden = "hydra.launcher.sbatch.no_requeue=true"
-    assert sweeps.launch("train.seed=1", "train.steps=3000", forbidden).returncode == 0
+    assert sweeps.launch("train.seed=1", "train.steps=800", forbidden).returncode == 0
     (folder,) = folders(sweeps)
     sweeps.wait_until(lambda: status_or_none(folder) == "running" and len(rows(folder)) > 5)
     (job,) = sweeps.jobs()
@@ -191,7 +191,7 @@ def test_a_sweep_can_be_waited_for_and_searched(sweeps: Cluster) -> None:
     assert "hydra.launcher.wait=true" in refused.stderr
     end = sweeps.launch(
         "hydra/sweeper=optuna",
-        "hydra.sweeper.n_trials=4",
+        "hydra.sweeper.n_trials=3",
         "hydra.sweeper.n_jobs=2",
         "hydra.sweeper.direction=[minimize,minimize]",
         "hydra.launcher.wait=true",
@@ -207,7 +207,7 @@ def test_a_sweep_can_be_waited_for_and_searched(sweeps: Cluster) -> None:
 
 
 def test_two_nodes_train_one_run_and_are_preempted(sweeps: Cluster, tmp_path: Path) -> None:
-    two = ("hydra.launcher.nodes=2", "train.steps=600", "train.seed=1")
+    two = ("hydra.launcher.nodes=2", "train.steps=300", "train.seed=1")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     alone = [o for o in sweeps.tiny if o != "-m" and not o.startswith(("hydra", "output_dir"))]
     undisturbed = sweeps.run(

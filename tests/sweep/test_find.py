@@ -10,7 +10,7 @@ from adaspan.errors import UserError
 from adaspan.files import write_json
 from adaspan.sweep.find import find_run, find_runs, find_sweep, sweeps_of
 
-SWEEPS = {
+SWEEPS: dict[str, dict[str, dict[str, str]]] = {
     "ramp-111111": {"text-ramp8-aaaaaaaaaa": {"span.ramp": "8"}},
     "seeds-222222": {"text-seed1-bbbbbbbbbb": {}, "text-ramp8-aaaaaaaaaa": {}},
     "seeds-333333": {"text-seed2-cccccccccc": {}},
