@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+# What a person can mend by looking at a folder.
+_REFUSED_BY_THE_SYSTEM = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 
 
 class UserError(Exception):
@@ -42,5 +46,14 @@ def reported_in_one_line() -> Iterator[None]:
             for line in str(error).splitlines():
                 print(f"adaspan: error: {line}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+    except OSError as error:
+        if error.errno not in _REFUSED_BY_THE_SYSTEM:
+            raise
+        print(
+            f"adaspan: error: {error.filename}: {error.strerror}; mend this, or choose another "
+            "output_dir or data_dir, and type the same command again",
+            file=sys.stderr,
+        )
+        raise SystemExit(RunError.exit_code) from None
     except KeyboardInterrupt:
         raise SystemExit(128 + signal.SIGINT) from None

@@ -20,7 +20,8 @@ COMMANDS = [
     for line in (line.split("#")[0].strip() for line in block.splitlines())
     if line
 ]
-LAUNCHES = [line for line in COMMANDS if "launch.py" in line]
+ON_A_CLUSTER = [line for line in COMMANDS if "=slurm" in line or line.startswith("adaspan")]
+LAUNCHES = [line for line in COMMANDS if "launch.py" in line and line not in ON_A_CLUSTER]
 
 # Enough to see a command through to its end, in seconds.
 SHORT = ("train.steps=2", "train.eval_fraction=0.01", "tracking=disabled")

@@ -69,7 +69,9 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         full_key = f"{prefix}{key}"
         if isinstance(value, Mapping):
             found |= _flat(value, f"{full_key}.")
-        elif full_key not in _INCIDENTAL and key != "kind":
+        elif key == "kind":
+            found[prefix.removesuffix(".")] = value  # span: fixed
+        elif full_key not in _INCIDENTAL:
             found[full_key] = value
     return found
 

@@ -43,8 +43,8 @@ def train_all(sweep: Sweep, program: Path, processes: int | None, fail_fast: boo
         SystemExit: a signal stopped the sweep; 128 + the signal's number.
     """
     console = Console(highlight=False, soft_wrap=True)
-    gpus = torch.cuda.device_count()
-    slots = deque(range(processes or max(1, gpus)))
+    gpus = _gpus()
+    slots = deque(range(processes or max(1, len(gpus))))
     waiting = deque(job for job in sweep.jobs if job.wants_training())
     console.print(
         f"sweep   {sweep.name} · {len(sweep.jobs)} runs, "
@@ -65,7 +65,7 @@ def train_all(sweep: Sweep, program: Path, processes: int | None, fail_fast: boo
                     one.pass_on(stop.signal)
             while slots and goes_on():
                 slot = slots.popleft()
-                own_gpu = {"CUDA_VISIBLE_DEVICES": str(slot % gpus)} if gpus else {}
+                own_gpu = {"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if gpus else {}
                 job = waiting.popleft()
                 running.append(_start(job, program, slot, {**environment, **own_gpu}))
                 console.print(f"start   {job} · {job.folder.path}", markup=False)
@@ -127,6 +127,13 @@ def _none_left_behind(running: list[_Running]) -> Iterator[None]:
             one.pass_on(Signals.SIGTERM)
         for one in running:
             one.process.wait()
+
+
+def _gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    count = torch.cuda.device_count()
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return allowed.split(",")[:count] if allowed else [str(index) for index in range(count)]
 
 
 def _share_of_cores(processes: int) -> dict[str, str]:

@@ -105,6 +105,17 @@ def test_a_device_that_is_not_there_is_refused_before_data_is_read(
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize("sweep", [[], ["-m"]])
+def test_a_folder_that_may_not_be_written_is_told_in_one_line(
+    launch: Launch, tiny: tuple[str, ...], sweep: list[str]
+) -> None:
+    end = launch(*sweep, *tiny, "output_dir=/sys/adaspan")  # where not even root may write
+    assert end.returncode == 1
+    (line,) = end.stderr.splitlines()
+    assert line.startswith("adaspan: error: /sys/adaspan")
+    assert "mend this" in line
+
+
 def test_a_text_that_is_too_short_is_refused_with_its_sizes(launch: Launch, tmp_path: Path) -> None:
     (tmp_path / "short.txt").write_text("far too short\n" * 10)
     end = launch("data=text", "data.path=short.txt", f"data_dir={tmp_path / 'data'}")

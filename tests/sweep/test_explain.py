@@ -53,7 +53,10 @@ def test_the_default_run_is_the_bare_command(tmp_path: Path) -> None:
 
 
 def test_differences_from_the_default_and_from_siblings(tmp_path: Path) -> None:
-    run = frozen(tmp_path / "a", "span.limit=64", "train.seed=1")
-    siblings = [run, frozen(tmp_path / "b", "span.limit=128", "train.seed=1")]
-    assert against_default(run, CONF) == ["span.limit: 64, not 1024"]
-    assert against_siblings(run, siblings) == ["span.limit: 64, others 128"]
+    run = frozen(tmp_path / "a", "span=fixed", "span.limit=64")
+    siblings = [run, frozen(tmp_path / "b", "span=fixed"), frozen(tmp_path / "c", "span.limit=64")]
+    assert against_default(run, CONF) == ["span: fixed, not adaptive", "span.limit: 64, not 1024"]
+    assert against_siblings(run, siblings) == [
+        "span: fixed, others adaptive",
+        "span.limit: 64, others 1024",
+    ]

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Launch
+from adaspan.errors import RunError
+from adaspan.sweep.jobs import plan
+from adaspan.sweep.local import train_all
+from tests.conftest import Launch, compose_run
 from tests.runs import assert_same, final_state, rows, start, status, train_here, wait_until
 
 Tiny = tuple[str, ...]
@@ -89,6 +92,21 @@ def test_a_failure_is_told_and_does_not_end_the_others(
     fast = launch(*quick, "optimizer.lr=1e30,0.03", "hydra.launcher.fail_fast=true")
     assert fast.returncode == 1
     assert fast.stdout.count("start ") == 1
+
+
+@pytest.mark.parametrize(("allowed", "given"), [("", {"0", "1"}), ("3,5", {"3", "5"})])
+def test_of_several_runs_at_once_each_has_a_gpu_of_those_that_are_allowed(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, allowed: str, given: set[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)  # a machine that CI has not
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
+    program = tmp_path / "launch.py"
+    program.write_text("import os, sys; sys.exit(os.environ['CUDA_VISIBLE_DEVICES'])")
+    seeds = [["train.seed=1"], ["train.seed=2"]]
+    sweep = plan(seeds, lambda overrides: compose_run(*tiny, *overrides), "seeds")
+    with pytest.raises(RunError, match="2 of 2 runs failed"):
+        train_all(sweep, program, processes=None, fail_fast=False)
+    assert {job.folder.last_words() for job in sweep.jobs} == given
 
 
 def test_a_stopped_sweep_saves_and_goes_on(quick: Tiny, tmp_path: Path, launch: Launch) -> None:
