@@ -14,8 +14,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed, nn
 
-from adaspan.errors import UserError
-
 # Answers of `first_decides` lie between these.
 _LOWEST, _FAILED = -(2**62), 2**62
 
@@ -35,15 +33,7 @@ class Processes:
         return self.rank == 0
 
     def rows(self, batch_size: int) -> slice:
-        """The streams of the batch that this process reads.
-
-        Raises:
-            UserError: they cannot be shared out evenly.
-        """
-        if batch_size % self.count:
-            raise UserError(
-                f"train.batch_size={batch_size}: must be divisible by the {self.count} processes"
-            )
+        """The streams of the batch that this process reads: its share, `validate_shares`."""
         share = batch_size // self.count
         return slice(self.rank * share, (self.rank + 1) * share)
 

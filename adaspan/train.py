@@ -10,6 +10,7 @@ from pathlib import Path
 
 from adaspan.config.identity import run_name
 from adaspan.config.schema import RunConfig
+from adaspan.config.validate import validate_shares
 from adaspan.data import Corpus, open_source, prepare
 from adaspan.device import choose_device
 from adaspan.distributed import Processes, joined, local_rank
@@ -39,7 +40,7 @@ def train(run: RunConfig) -> None:
 def _train(run: RunConfig) -> None:
     device = choose_device(run.train.device, local_rank())
     with joined(device) as processes, ExitStack() as held:
-        _check_batch(run, processes)
+        validate_shares(run, processes.count)
         corpus = _load_corpus(run, processes)
         folder = RunFolder(Path(run.output_dir) / run_name(run))
 
@@ -52,15 +53,6 @@ def _train(run: RunConfig) -> None:
         if not processes.first_decides(begin):
             with stop_request() as stop:
                 Session(run, corpus, device, processes, stop, folder).train()
-
-
-def _check_batch(run: RunConfig, processes: Processes) -> None:
-    rows = processes.rows(run.train.batch_size)
-    if (rows.stop - rows.start) % run.train.micro_batches:
-        raise UserError(
-            f"train.micro_batches={run.train.micro_batches}: must divide each process's share, "
-            f"{rows.stop - rows.start} of train.batch_size={run.train.batch_size}"
-        )
 
 
 def _load_corpus(run: RunConfig, processes: Processes) -> Corpus:

@@ -70,12 +70,14 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def wait_until(happened: Callable[[], bool], process: subprocess.Popen[bytes]) -> bool:
-    """Watch closely; False if the process ended first."""
+def wait_until(
+    happened: Callable[[], bool], process: subprocess.Popen[bytes], seconds_between: float = 0.01
+) -> bool:
+    """Look again and again; False if the process ended first."""
     while process.poll() is None:
         if happened():
             return True
-        time.sleep(0.0005)
+        time.sleep(seconds_between)
     return False
 
 

@@ -73,7 +73,7 @@ def test_a_run_killed_while_it_writes_a_checkpoint_ends_as_if_undisturbed(
     for _ in range(10):
         process = start(tmp_path, *overrides)
         wait_for_step(tmp_path, 10, process)
-        wait_until(writing, process)
+        wait_until(writing, process, seconds_between=0.0005)
         kill(process)
         caught += writing()
         if caught == 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from adaspan.config.schema import (
     DataConfig,
     DynamicSpanConfig,
     Enwik8DataConfig,
+    LocalLauncherConfig,
     ModelConfig,
     OptimizerConfig,
     RunConfig,
     SgdConfig,
+    SlurmLauncherConfig,
     SpanConfig,
     Text8DataConfig,
     TextDataConfig,
@@ -26,6 +29,18 @@ from adaspan.config.schema import (
 from adaspan.errors import UserError
 
 _SEEDS = 2**32
+_LAUNCHER_MINIMA = {
+    "processes": 1,
+    "timeout_min": 1,
+    "nodes": 1,
+    "tasks_per_node": 1,
+    "gpus_per_node": 0,
+    "cpus_per_task": 1,
+    "signal_delay_s": 0,
+    "array_parallelism": 1,
+    "max_gpu_hours": 0,
+    "gpu_tflops": 1e-3,
+}
 
 
 def validate(run: RunConfig) -> None:
@@ -52,6 +67,38 @@ def validate(run: RunConfig) -> None:
             f"optimizer.cooldown_steps={run.optimizer.cooldown_steps}: "
             f"must be at most train.steps={run.train.steps}"
         )
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+
+
+def validate_shares(run: RunConfig, processes: int) -> None:
+    """Check that processes which train a run together get equal shares of every batch.
+
+    Raises:
+        UserError: they cannot.
+    """
+    batch, parts = run.train.batch_size, run.train.micro_batches
+    if batch % processes:
+        raise UserError(f"train.batch_size={batch}: must be divisible by the {processes} processes")
+    share = batch // processes
+    if share % parts:
+        raise UserError(
+            f"train.micro_batches={parts}: must divide each process's share, "
+            f"{share} of train.batch_size={batch}"
+        )
+
+
+def validate_launcher(settings: LocalLauncherConfig | SlurmLauncherConfig) -> None:
+    """Check how a sweep is to be run.
+
+    Raises:
+        UserError: one line a mistake, all of them at once.
+    """
+    mistakes: list[str] = []
+    for key, least in _LAUNCHER_MINIMA.items():
+        value = getattr(settings, key, None)
+        if value is not None:
+            mistakes += _at_least(f"hydra.launcher.{key}", value, least)
     if mistakes:
         raise UserError("\n".join(mistakes))
 
@@ -124,6 +171,8 @@ def _train(train: TrainConfig) -> Iterator[str]:
         yield f"train.eval_fraction={train.eval_fraction}: must be above 0 and at most 1"
     if not 0 <= train.seed < _SEEDS:
         yield f"train.seed={train.seed}: must be at least 0 and below {_SEEDS}"
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", train.device):
+        yield f"train.device={train.device}: must be auto, cpu, cuda or cuda:N"
     yield from _one_of("train.precision", train.precision, ("auto", "float32", "bfloat16"))
     yield from _one_of("train.attention", train.attention, ("auto", "banded", "reference"))
 

@@ -105,6 +105,22 @@ def test_a_device_that_is_not_there_is_refused_before_data_is_read(
     assert not (tmp_path / "data").exists()
 
 
+def test_what_a_cluster_could_only_refuse_later_is_refused_at_once(launch: Launch) -> None:
+    on_a_cluster = ("-m", "hydra/launcher=slurm", "hydra.launcher.dry_run=true")
+    settings = ("hydra.launcher.nodes=0", "hydra.launcher.array_parallelism=-1")
+    assert launch(*on_a_cluster, *settings).stderr.splitlines() == [
+        "adaspan: error: hydra.launcher.nodes=0: must be at least 1",
+        "adaspan: error: hydra.launcher.array_parallelism=-1: must be at least 1",
+    ]
+    end = launch(*on_a_cluster, "hydra.launcher.nodes=2", "train.batch_size=12,13")
+    assert end.returncode == 2
+    assert end.stderr.splitlines() == [
+        "adaspan: error: train.batch_size=13: must be divisible by the 2 processes "
+        "(train.batch_size=13)"
+    ]
+    assert launch("-m", "hydra.launcher.processes=0").returncode == 2
+
+
 @pytest.mark.parametrize("sweep", [[], ["-m"]])
 def test_a_folder_that_may_not_be_written_is_told_in_one_line(
     launch: Launch, tiny: tuple[str, ...], sweep: list[str]

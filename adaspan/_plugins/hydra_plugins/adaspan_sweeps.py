@@ -84,9 +84,16 @@ class _SweepLauncher(Launcher):
         self._context = hydra_context
         self._config = config
 
-    def _plan(self, job_overrides: Sequence[Sequence[str]], *, dry_run: bool) -> Sweep:
-        """The runs. Raises `UserError` with all mistakes of all runs."""
+    def _plan(
+        self, job_overrides: Sequence[Sequence[str]], *, processes: int, dry_run: bool
+    ) -> Sweep:
+        """The runs, each trained by so many processes.
+
+        Raises:
+            UserError: all mistakes of all runs.
+        """
         from adaspan.config.compose import explained_errors, to_run_config
+        from adaspan.config.validate import validate_shares
         from adaspan.errors import UserError
         from adaspan.sweep.jobs import plan
 
@@ -100,7 +107,9 @@ class _SweepLauncher(Launcher):
                 )
                 with open_dict(composed):
                     del composed["hydra"]
-                return to_run_config(composed)
+                run = to_run_config(composed)
+                validate_shares(run, processes)
+                return run
 
         settings = self._config.hydra
         kind = settings.runtime.choices.get("sweeps") or "multirun"
@@ -144,6 +153,7 @@ class LocalLauncher(_SweepLauncher):
     ) -> Sequence[JobReturn]:
         """Check every run, then train what is not done."""
         from adaspan.config.schema import LocalLauncherConfig
+        from adaspan.config.validate import validate_launcher
         from adaspan.errors import RunError
         from adaspan.sweep.cost import preview
         from adaspan.sweep.jobs import prepare_data, write_manifest
@@ -151,7 +161,8 @@ class LocalLauncher(_SweepLauncher):
         from adaspan.terminal import show
 
         settings = LocalLauncherConfig(**_plain(self._settings))
-        sweep = self._plan(job_overrides, dry_run=settings.dry_run)
+        validate_launcher(settings)
+        sweep = self._plan(job_overrides, processes=1, dry_run=settings.dry_run)
         if settings.dry_run:
             show(preview(sweep))
             return []
@@ -184,6 +195,7 @@ class SlurmLauncher(_SweepLauncher):
             UserError: a search, which needs results, but is not to wait for them.
         """
         from adaspan.config.schema import SlurmLauncherConfig
+        from adaspan.config.validate import validate_launcher
         from adaspan.errors import UserError
         from adaspan.slurm import cluster
         from adaspan.slurm.submit import sbatch_text
@@ -193,6 +205,7 @@ class SlurmLauncher(_SweepLauncher):
         from adaspan.terminal import show
 
         settings = SlurmLauncherConfig(**_plain(self._settings))
+        validate_launcher(settings)
         if not settings.dry_run and not cluster.available():
             raise UserError(
                 "hydra/launcher=slurm: no SLURM here (no sbatch); submit from a login node of the "
@@ -203,7 +216,8 @@ class SlurmLauncher(_SweepLauncher):
                 f"hydra.sweeper={self._config.hydra.sweeper._target_}: needs the results of runs; "
                 "add hydra.launcher.wait=true"
             )
-        sweep = self._plan(job_overrides, dry_run=settings.dry_run)
+        processes = settings.nodes * settings.tasks_per_node
+        sweep = self._plan(job_overrides, processes=processes, dry_run=settings.dry_run)
         if settings.dry_run:
             show(preview(sweep, settings.gpu_tflops))
             print(sbatch_text(len(sweep.jobs), sweep.folder, settings, Path("CODE")))
