@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import subprocess
@@ -40,6 +41,34 @@ def queue() -> dict[str, Queued]:
     answer = _ask("squeue", "--array", "--noheader", "--format=%i|%j|%T|%r|%L")
     jobs = [Queued(*line.split("|", 4)) for line in answer.splitlines()]
     return {job.id: job for job in jobs}
+
+
+def can_ever_run(sbatch_text: str) -> bool:
+    """Whether some nodes of the cluster, be they free or not, are as a job wants them.
+
+    SLURM accepts many a job that has to wait for ever.
+    """
+    try:
+        _ask("sbatch", "--test-only", given=sbatch_text)
+    except RunError as error:
+        return "configuration is not available" not in str(error)
+    return True
+
+
+def longest_minutes(partition: str | None) -> float:
+    """How long a job of the partition (or of the default one) may take."""
+    limits = dict(line.split("|") for line in _ask("sinfo", "-h", "-o", "%P|%l").splitlines())
+    default = next((name for name in limits if name.endswith("*")), "")
+    return minutes(limits.get(f"{partition}*", limits.get(partition or default, "infinite")))
+
+
+def minutes(limit: str) -> float:
+    """A time as SLURM writes it: 30:00, 12:00:00, 1-12:00:00 or infinite."""
+    if limit == "infinite":
+        return math.inf
+    days, _, clock = limit.rpartition("-")
+    hours, whole, seconds = [0, *(int(part) for part in clock.split(":"))][-3:]
+    return int(days or 0) * 1440 + hours * 60 + whole + seconds / 60
 
 
 def last_states(ids: Sequence[str]) -> dict[str, str]:
@@ -120,10 +149,15 @@ def gpus_a_node(partition: str | None) -> int:
     return max(counts, default=0)
 
 
-def _ask(*command: str) -> str:
+def _ask(*command: str, given: str = "") -> str:
     try:
         answer = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
+            command,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_SECONDS,
+            check=False,
         )
     except FileNotFoundError:
         raise RunError(f"{command[0]}: not found; is this a machine of a SLURM cluster?") from None

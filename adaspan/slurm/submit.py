@@ -10,12 +10,13 @@ runs/<run>/job.json                      the last job of a run
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import secrets
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,15 @@ from adaspan.slurm import cluster
 from adaspan.slurm.job import train_on_node
 
 _SETTINGS = "launcher.json"
+# What decides whether any node will do.
+_SIZE = (
+    "partition",
+    "nodes",
+    "tasks_per_node",
+    "cpus_per_task",
+    "gpus_per_node",
+    "mem",
+)
 # A task that was itself killed without warning cannot put its job back into the queue. One job of
 # an array bears the array's own id, which means all of them.
 _TEARDOWN = [
@@ -127,6 +137,24 @@ def sbatch_text(count: int, sweep: Path, settings: SlurmSettings, snapshot: Path
     return executor._make_submission_file_text(executor._submitit_command_str, "")
 
 
+def check_settings(sweep: Path, settings: SlurmSettings, snapshot: Path) -> None:
+    """Raise `UserError` if such a job could only wait for ever."""
+    longest = cluster.longest_minutes(settings.partition)
+    if settings.timeout_min > longest:
+        raise UserError(
+            f"hydra.launcher.timeout_min={settings.timeout_min}: jobs of this partition may take "
+            f"{longest:.0f}; a run goes on in as many jobs as it takes"
+        )
+    if not cluster.can_ever_run(sbatch_text(1, sweep, settings, snapshot)):
+        asked = " ".join(
+            f"{key}={getattr(settings, key)}" for key in _SIZE if getattr(settings, key) is not None
+        )
+        raise UserError(
+            f"hydra.launcher: no nodes of this cluster can run such a job ({asked}); sinfo shows "
+            "what there is"
+        )
+
+
 def _submit_array(
     runs: Sequence[RunFolder],
     sweep: Path,
@@ -142,7 +170,8 @@ def _submit_array(
     executor = _executor(sweep, name, settings, snapshot, dependency)
     program = str(snapshot / "launch.py")
     try:
-        with _outside_of_jobs():
+        # Submitit prints what sbatch says, which we tell ourselves.
+        with _outside_of_jobs(), redirect_stderr(io.StringIO()):
             jobs = executor.map_array(
                 train_on_node,
                 folders,
@@ -151,8 +180,9 @@ def _submit_array(
             )
     except FailedJobError as error:
         record.unlink()
-        said = [line for line in str(error).splitlines() if "error:" in line]
-        raise UserError((said or str(error).splitlines())[-1].strip()) from error
+        lines = [line for line in str(error).splitlines() if "--help" not in line]
+        said = "; ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in lines)
+        raise UserError(f"sbatch refuses the jobs: {said}; see hydra.launcher.*") from error
     ids = [job.job_id for job in jobs]
     for run, id in zip(runs, ids, strict=True):
         run.set_job(id, name)

@@ -61,6 +61,26 @@ def test_a_sweep_is_submitted_once_and_only_what_is_missing_later(sweeps: Cluste
     assert table.stdout.count("done") == 4  # three lines and the count below
 
 
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("hydra.launcher.cpus_per_task=64", "no nodes of this cluster can run such a job"),
+        ("hydra.launcher.timeout_min=9000", "jobs of this partition may take 1440"),
+        ("hydra.launcher.sbatch.acount=me", "unrecognized option '--acount=me'"),
+        ("hydra.launcher.partition=none", "invalid partition specified: none"),
+    ],
+)
+def test_what_the_cluster_refuses_is_one_line_and_leaves_nothing(
+    sweeps: Cluster, setting: str, told: str
+) -> None:
+    end = sweeps.launch("train.seed=1,2", setting)
+    assert end.returncode == 2
+    (line,) = end.stderr.splitlines()
+    assert told in line
+    assert not sweeps.ask("squeue", "-ho", "%i")
+    assert not list(sweeps.runs.glob("sweeps/*/slurm/*.json"))
+
+
 def test_the_same_command_typed_twice_at_once_submits_each_run_once(sweeps: Cluster) -> None:
     typed = command(*sweeps.tiny, "train.seed=1,2,3", "hydra.launcher.sbatch.hold=true")
     both = [

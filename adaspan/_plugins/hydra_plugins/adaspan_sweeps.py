@@ -198,7 +198,7 @@ class SlurmLauncher(_SweepLauncher):
         from adaspan.config.validate import validate_launcher
         from adaspan.errors import UserError
         from adaspan.slurm import cluster
-        from adaspan.slurm.submit import sbatch_text
+        from adaspan.slurm.submit import check_settings, sbatch_text
         from adaspan.sweep.cost import check_cost, preview
         from adaspan.sweep.jobs import prepare_data, write_manifest
         from adaspan.sweep.slurm import check_all_done, submit_missing, wait_for
@@ -224,6 +224,7 @@ class SlurmLauncher(_SweepLauncher):
         check_cost(sweep, settings.gpu_tflops, settings.max_gpu_hours)
         if settings.dry_run:
             return []
+        check_settings(sweep.folder, settings, _ROOT)
         prepare_data(sweep)
         write_manifest(sweep)
         submit_missing(sweep, _ROOT, settings, settings.canary)
