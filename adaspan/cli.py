@@ -28,7 +28,7 @@ from adaspan.terminal import show
 
 _CONF = Path(__file__).parents[1] / "conf"
 _WATCH_SECONDS = 5.0
-_ENDED_BADLY = {"failed", "lost", "resumable"}
+_ENDED_BADLY = {"failed", "lost", "resumable", "cancelled"}
 _GOES_ON = {"waiting", "queued", "running"}
 
 runs_option = click.option(

@@ -124,6 +124,10 @@ class RunFolder:
         write_json(self._starts, {**here, "in_vain": in_vain})
         return in_vain
 
+    def job_has_started(self) -> bool:
+        """Whether the run's last job got as far as a node."""
+        return _read_json(self._starts).get("job") == self.job().get("name")
+
     def last_words(self) -> str:
         """The last line that the run printed: errors are one line, and a trace ends on its own."""
         if not self.output.exists():

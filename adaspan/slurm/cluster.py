@@ -78,7 +78,7 @@ def last_states(ids: Sequence[str]) -> dict[str, str]:
     """
     if not ids:
         return {}
-    listed = ",".join(ids)
+    listed = ",".join(sorted({id.partition("_")[0] for id in ids}))
     for command in (
         ["squeue", "--array", "--noheader", "--states=all", "--format=%i|%T", f"--jobs={listed}"],
         ["sacct", "--noheader", "--parsable2", "--allocations", "-o", "JobID,State", "-j", listed],
@@ -87,9 +87,14 @@ def last_states(ids: Sequence[str]) -> dict[str, str]:
             lines = _ask(*command).splitlines()
         except RunError:  # unknown by now, or a site without accounting
             continue
-        found = dict(line.split("|")[:2] for line in lines)
+        # What never left an array bears the array's id: 17, or 17_[3-5]. "CANCELLED by 0".
+        found = {
+            id.partition("_[")[0]: state.split()[0]
+            for id, state in (line.split("|")[:2] for line in lines)
+        }
         if found:
-            return {id: state.split()[0] for id, state in found.items()}  # "CANCELLED by 0"
+            states = {id: found.get(id, found.get(id.partition("_")[0])) for id in ids}
+            return {id: state for id, state in states.items() if state}
     return {}
 
 

@@ -32,7 +32,7 @@ class RunState:
 
     run: str
     varies: dict[str, str]
-    state: str  # waiting, queued, running, done, failed, resumable or lost
+    state: str  # waiting, queued, running, done, failed, resumable, cancelled or lost
     slurm: str = ""  # what SLURM says of its job; "unknown here" on a machine without SLURM
     step: int = 0
     steps: int = 0
@@ -144,6 +144,8 @@ def _state(
     if written == "running" or (written == "waiting" and id):
         if folder.is_held():
             return "running", ""
+        if id and written == "waiting" and not folder.job_has_started():
+            return "cancelled", "taken out of the queue before it started"
         end = _SLURM_ENDS.get(ended.get(id or "", ""), "node")
         return "lost", f"{end}: ended without a word" if id else "killed without warning"
     return written, _error_of(status)
