@@ -175,7 +175,6 @@ def test_a_canary_goes_first(sweeps: Cluster, canary_fails: bool) -> None:
     sweeps.wait_until_empty()
     found = sorted(sweeps.states().values())
     assert found == ["cancelled" if canary_fails else "done"] * 2, sweeps.explain()
-    )
 
 
 def test_where_requeueing_is_forbidden_a_stopped_run_is_resumable(sweeps: Cluster) -> None:
