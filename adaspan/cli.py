@@ -19,7 +19,8 @@ from adaspan.errors import UserError, reported_in_one_line
 from adaspan.run_folder import RunFolder
 from adaspan.slurm import cluster
 from adaspan.slurm.doctor import examine
-from adaspan.slurm.submit import earlier, live_jobs, submit, submitting
+from adaspan.slurm.submit import live_jobs, settled_jobs, submitting
+from adaspan.slurm.submit import resubmit as submit_again
 from adaspan.sweep import explain as explanation
 from adaspan.sweep.find import Runs, find_run, find_runs, find_sweep, sweeps_of
 from adaspan.sweep.state import RunState, read_states
@@ -28,8 +29,7 @@ from adaspan.terminal import show
 
 _CONF = Path(__file__).parents[1] / "conf"
 _WATCH_SECONDS = 5.0
-_ENDED_BADLY = {"failed", "lost", "resumable", "cancelled"}
-_GOES_ON = {"waiting", "queued", "running"}
+_GOES_ON = {"queued", "running"}
 
 runs_option = click.option(
     "--runs",
@@ -64,7 +64,7 @@ def main() -> None:
 def status(sweep: str | None, output_dir: Path, watch: bool, as_json: bool) -> None:
     """Show a table of the runs of SWEEP, or of all runs.
 
-    Exit code: 0 all are done, 1 some ended without being done, 3 some are still under way.
+    Exit code: 0 all are done, 3 some are under way, 1 none is and some are not done.
     """
     title, runs = _chosen(output_dir, sweep)
     states = read_states(runs)
@@ -91,7 +91,8 @@ def logs(run: str, output_dir: Path, follow: bool) -> None:
     folder = RunFolder(find_run(output_dir, run))
     path = folder.output if folder.output.exists() else folder.log
     if not path.exists():
-        raise UserError(f"{folder.path}: has printed nothing yet")
+        (state,) = read_states({folder.path: {}})
+        raise UserError(f"{folder.path}: has printed nothing yet; {state.state} {state.error}")
     os.execvp("tail", ["tail", "--lines=+1", *(["--follow=name"] if follow else []), str(path)])
 
 
@@ -100,10 +101,13 @@ def logs(run: str, output_dir: Path, follow: bool) -> None:
 @runs_option
 def cancel(names: Sequence[str], output_dir: Path) -> None:
     """Take runs out of the queue; those under way save and leave."""
-    runs = find_runs(output_dir, names)
+    runs = [RunFolder(path) for path in find_runs(output_dir, names)]
+    canaries = {canary for run in runs if (canary := run.job().get("canary"))}
     with submitting(output_dir):
-        live = live_jobs([RunFolder(path) for path in runs], cluster.queue())
-        cluster.cancel(job.id for job in live.values())
+        queue = cluster.queue()
+        live = live_jobs(runs, queue)
+        of_canaries = live_jobs([RunFolder(Path(path)) for path in canaries], queue)
+        cluster.cancel(job.id for job in (*live.values(), *of_canaries.values()))
     click.echo(f"cancelled {len(live)} of {len(runs)} runs; adaspan resubmit sends them again")
 
 
@@ -111,28 +115,17 @@ def cancel(names: Sequence[str], output_dir: Path) -> None:
 @click.argument("names", metavar="SWEEP|RUN...", nargs=-1, required=True)
 @runs_option
 def resubmit(names: Sequence[str], output_dir: Path) -> None:
-    """Submit what is not done and not under way again: same settings, same code as before."""
-    wanted = find_runs(output_dir, names)
-    by_sweep: dict[str, list[RunFolder]] = {}
-    for path in wanted:
-        of_run = list(sweeps_of(output_dir, path))
-        if not of_run:
-            raise UserError(f"{path.name}: is part of no sweep; python launch.py goes on with it")
-        by_sweep.setdefault(of_run[-1], []).append(RunFolder(path))
-    for sweep, runs in by_sweep.items():
-        settings, code = earlier(output_dir / "sweeps" / sweep)
-        with submitting(output_dir):
-            live = live_jobs(runs, cluster.queue())
-            missing = [
-                run
-                for run in runs
-                if run.path not in live
-                and not run.is_held()
-                and run.status().get("state") != "done"
-            ]
-            if missing:
-                submit(missing, output_dir / "sweeps" / sweep, settings, code)
-        click.echo(f"{sweep}: {len(missing)} of {len(runs)} runs submitted, {len(live)} under way")
+    """Submit what is not done and not under way again: each run's settings and code as before."""
+    runs = [RunFolder(path) for path in find_runs(output_dir, names)]
+    with submitting(output_dir):
+        live = settled_jobs(runs)
+        missing = [
+            run
+            for run in runs
+            if run.path not in live and not run.is_held() and run.status().get("state") != "done"
+        ]
+        submit_again(missing)
+    click.echo(f"{len(missing)} of {len(runs)} runs submitted, {len(live)} under way")
 
 
 @main.command()
@@ -185,7 +178,7 @@ def _exit_code(states: Sequence[RunState]) -> int:
     found = {state.state for state in states}
     if found & _GOES_ON:
         return 3
-    return 1 if found & _ENDED_BADLY else 0
+    return 0 if found == {"done"} else 1
 
 
 def _show_counts(states: Sequence[RunState]) -> None:

@@ -8,14 +8,14 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from adaspan.errors import UserError
+from adaspan.errors import ProcessError
 
 
 def choose_device(name: str, local_rank: int) -> torch.device:
     """The device that `train.device` names; `auto` is this process's GPU, or the CPU.
 
     Raises:
-        UserError: it is not there.
+        ProcessError: it is not there.
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     have = ", ".join(["cpu", *(f"cuda:{i}" for i in range(gpus))])
@@ -25,7 +25,7 @@ def choose_device(name: str, local_rank: int) -> torch.device:
     if device.type == "cuda":
         index = local_rank if device.index is None else device.index
         if index >= gpus:
-            raise UserError(f"train.device={name}: not there (cuda:{index}); here are {have}")
+            raise ProcessError(f"train.device={name}: not there (cuda:{index}); here are {have}")
         device = torch.device("cuda", index)
         torch.cuda.set_device(device)
     return device

@@ -19,6 +19,10 @@ class UserError(Exception):
     exit_code = 2
 
 
+class ProcessError(UserError):
+    """A mistake that one of several processes sees, perhaps not the first."""
+
+
 class RunError(Exception):
     """A run that cannot go on (non-finite loss, full disk, damaged checkpoints): one clear line."""
 
@@ -42,7 +46,8 @@ def reported_in_one_line() -> Iterator[None]:
     try:
         yield
     except (UserError, RunError) as error:
-        if os.environ.get("RANK", "0") == "0":
+        rank = os.environ.get("RANK", "0")
+        if rank == "0" or isinstance(error, ProcessError):
             for line in str(error).splitlines():
                 print(f"adaspan: error: {line}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None

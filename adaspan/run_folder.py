@@ -32,7 +32,7 @@ from adaspan.errors import UserError
 from adaspan.files import TEMPORARY_SUFFIX, replacing, write_json
 
 Row = dict[str, Any]  # flat; "step" first
-
+_LOCK_SECONDS = 2.0
 
 # In a copy of the code: what `code_version` said of the original.
 SOURCE_OF_SNAPSHOT = "source.json"
@@ -60,7 +60,8 @@ class RunFolder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(self.path / ".lock", timeout=0):
+            # `is_held` holds it for a moment, too.
+            with FileLock(self.path / ".lock", timeout=_LOCK_SECONDS):
                 for leftover in self.path.glob(f"*{TEMPORARY_SUFFIX}"):  # of a killed process
                     leftover.unlink()
                 yield
@@ -77,19 +78,26 @@ class RunFolder:
         try:
             with FileLock(self.path / ".lock", timeout=0):
                 return False
+        except PermissionError:  # somebody else's run, which may be looked at only
+            return False
         except Timeout:
             return True
 
-    def freeze(self, config_yaml: str) -> None:
-        """Write the configuration before a process is started on it."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with replacing(self.path / "config.yaml") as file:
-            file.write(config_yaml.encode())
+    def freeze(self, config_yaml: str, data_fingerprint: str) -> None:
+        """Fix what a process that starts later trains, and on which data."""
+        self._write_config(config_yaml)
+        if not self.data_fingerprint():
+            write_json(self.path / "source.json", {"data_sha256": data_fingerprint})
 
     def begin(self, config_yaml: str, data_fingerprint: str) -> None:
         """Write what describes the run."""
-        self.freeze(config_yaml)
+        self._write_config(config_yaml)
         write_json(self.path / "source.json", _source(data_fingerprint))
+
+    def _write_config(self, config_yaml: str) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        with replacing(self.path / "config.yaml") as file:
+            file.write(config_yaml.encode())
 
     def clear(self) -> None:
         """Delete all that the run has produced so far."""
@@ -111,18 +119,24 @@ class RunFolder:
         """The run's last job on a cluster; empty if it had none."""
         return _read_json(self._job)
 
-    def set_job(self, id: str, name: str) -> None:
-        """Note that the run was submitted as this job."""
-        write_json(self._job, {"id": id, "name": name})
+    def set_job(self, id: str, name: str, canary: str | None) -> None:
+        """Note that the run was submitted as this job, and the canary's folder if it has one."""
+        write_json(self._job, {"id": id, "name": name, "canary": canary})
 
     def count_start(self, job_name: str) -> int:
-        """Note that a job of the run starts; how often it did so without getting further."""
-        here = {"job": job_name, "step": self.status().get("step", 0)}
+        """Note that a job of the run starts; how often it did since the last new checkpoint."""
         before = _read_json(self._starts)
-        same = here.items() <= before.items()
-        in_vain: int = before["in_vain"] + 1 if same else 0
-        write_json(self._starts, {**here, "in_vain": in_vain})
+        steps = [int(path.stem.partition("_")[2]) for path in self.checkpoints.glob("step_*.pt")]
+        newest, furthest = max(steps, default=0), before.get("furthest", 0)
+        goes_on = before.get("job") == job_name and newest <= furthest
+        in_vain: int = before["in_vain"] + 1 if goes_on else 0
+        starts = {"job": job_name, "furthest": max(newest, furthest), "in_vain": in_vain}
+        write_json(self._starts, starts)
         return in_vain
+
+    def excuse_start(self) -> None:
+        """The last start was not in vain: the run was asked to leave."""
+        write_json(self._starts, {**_read_json(self._starts), "in_vain": 0})
 
     def job_has_started(self) -> bool:
         """Whether the run's last job got as far as a node."""

@@ -42,6 +42,8 @@ _HYDRA_CHOICES = {
     "hydra_logging": "none",
 }
 
+_PLAIN = re.compile(r"[\w./:~+-]+")  # what Hydra reads without quotes
+
 _HELP = """Trains one run of the adaptive-span transformer; W&B and checkpoints in its run folder.
 
   python launch.py key=value ...        one run; the same command again goes on with it
@@ -230,3 +232,15 @@ def _added_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
             yield _unknown_key(full_key, OmegaConf.get_type(node))
         elif not OmegaConf.is_missing(node, key) and isinstance(node[key], DictConfig):
             yield from _added_keys(node[key], f"{full_key}.")
+
+
+def written(value: object) -> str:
+    """A value as Hydra reads it on a command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str) and not _PLAIN.fullmatch(value):
+        quoted = value.replace("'", "\\'")
+        return f"'{quoted}'"
+    return str(value)

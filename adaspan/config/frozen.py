@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ def to_yaml(run: RunConfig) -> str:
     """
     values = dataclasses.asdict(run)
     values["train"]["restart"] = False
+    # Whatever folder the file is read from, and wherever a job starts.
+    values["output_dir"] = str(Path(run.output_dir).absolute())
+    values["data_dir"] = str(Path(run.data_dir).absolute())
+    if values["data"].get("archive"):
+        values["data"]["archive"] = str(Path(values["data"]["archive"]).expanduser().absolute())
     kinds = [f"/_schema/{group}_{values[group]['kind']}@{group}" for group in KINDS]
     quiet: list[Any] = [{f"override hydra/{log}_logging": "none"} for log in ("job", "hydra")]
     defaults = ["/_schema/run", "/_schema/hydra_settings", *kinds, "_self_", *quiet]
@@ -33,3 +39,16 @@ def read_values(folder: Path) -> dict[str, Any]:
     loaded = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(loaded, dict)
     return {str(key): value for key, value in loaded.items() if key != "defaults"}
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values under dotted keys; the kind of a group under the group's own name."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        elif key == "kind":
+            found[prefix.removesuffix(".")] = value  # span: fixed
+        else:
+            found[f"{prefix}{key}"] = value
+    return found

@@ -123,9 +123,10 @@ def cancel(ids: Iterable[str]) -> None:
         _ask("scancel", *listed)
 
 
-def cancel_waiting(name: str) -> None:
-    """End the waiting jobs of this name; those that run go on. Raises `RunError`."""
-    _ask("scancel", "--state=PENDING", f"--name={name}")
+def cancel_waiting(names: Iterable[str]) -> None:
+    """End the waiting jobs of these names; those that run go on. Raises `RunError`."""
+    for name in names:
+        _ask("scancel", "--state=PENDING", f"--name={name}")
 
 
 def settings() -> dict[str, str]:

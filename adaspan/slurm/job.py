@@ -15,10 +15,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from submitit import JobEnvironment
 from submitit.helpers import TorchDistributedEnvironment
@@ -29,6 +30,7 @@ from adaspan.slurm import cluster
 
 # A run that is killed so often before it has saved anything new will not do better the next time.
 MOST_KILLS_IN_VAIN = 5
+_TRY_AGAIN = 75  # EX_TEMPFAIL
 # Between repetitions of a signal, which a process that is still starting may miss.
 _REPEAT_SECONDS = 1.0
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
@@ -49,14 +51,19 @@ def train_on_node(folder: str, program: str, fail_fast: bool) -> None:
     run = RunFolder(Path(folder))
     if task.num_tasks > 1:
         TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
-    is_first = task.global_rank == 0
-    in_vain = run.count_start(os.environ["SLURM_JOB_NAME"]) if is_first else 0
+    if task.global_rank > 0:
+        code, _ = _train(run, Path(program))
+        raise SystemExit(code if code >= 0 else 1)
+    if run.count_start(os.environ["SLURM_JOB_NAME"]) >= MOST_KILLS_IN_VAIN:
+        message = f"killed {MOST_KILLS_IN_VAIN} times since the last checkpoint"
+        raise SystemExit(_fail(run, 1, "node", message, fail_fast))
+    before = run.status()
     code, told = _train(run, Path(program))
-    if code == 0:
-        return
-    if not is_first:
-        raise SystemExit(code if code > 0 else 1)
-    raise SystemExit(_settle(run, task.job_id, code, told, in_vain, fail_fast))
+    if code:
+        after = run.status()
+        raise SystemExit(
+            _settle(run, task.job_id, code, told, after if after != before else {}, fail_fast)
+        )
 
 
 def _train(run: RunFolder, program: Path) -> tuple[int, bool]:
@@ -94,57 +101,78 @@ def _threads() -> dict[str, str]:
 
 
 def _settle(
-    run: RunFolder, job_id: str, code: int, told: bool, in_vain: int, fail_fast: bool
+    run: RunFolder, job_id: str, code: int, told: bool, said: Mapping[str, Any], fail_fast: bool
 ) -> int:
-    """Decide what becomes of a run that is not done; the exit code."""
-    status = run.status()
-    if told or status.get("state") == "resumable":
+    """Decide what becomes of a run that is not done; the exit code.
+
+    `said` is the status that launch.py wrote, empty if it wrote none this time.
+    """
+    if told or said.get("state") == "resumable":
+        run.excuse_start()
         return _try_again(run, job_id)
-    kind, message = _explain(run, code)
-    if kind == "node" and in_vain < MOST_KILLS_IN_VAIN:
-        return _try_again(run, job_id)
+    kind, message = _explain(run, code, said)
     if kind == "node":
-        message += f", {in_vain} times without getting further"
-    try:
-        with run.held():  # or another process trains it, and knows better
-            run.set_status("failed", status.get("step", 0), error=kind, message=message)
-    except UserError:
-        return code
-    if fail_fast:
-        cluster.cancel_waiting(os.environ["SLURM_JOB_NAME"])
-    return code if code > 0 else 1
+        return _try_again(run, job_id)
+    return _fail(run, code, kind, message, fail_fast)
 
 
 def _try_again(run: RunFolder, job_id: str) -> int:
-    if cluster.may_requeue(job_id):
-        cluster.requeue(job_id)
-    # If not, the run stays as it is until it is submitted again.
-    return 75  # EX_TEMPFAIL
+    """Back into the queue; where that is forbidden, until it is submitted again."""
+    if not (cluster.may_requeue(job_id) and cluster.requeue(job_id)):
+        with suppress(UserError), run.held():  # or another process trains it
+            status = run.status()
+            if status.get("state") == "running":
+                run.set_status("resumable", status["step"])
+    return _TRY_AGAIN
 
 
-def _explain(run: RunFolder, code: int) -> tuple[str, str]:
+def _fail(run: RunFolder, code: int, kind: str, message: str, fail_fast: bool) -> int:
+    try:
+        with run.held():
+            run.set_status("failed", run.status().get("step", 0), error=kind, message=message)
+    except UserError:  # another process trains it, and knows better
+        return _TRY_AGAIN
+    if fail_fast:
+        cluster.cancel_waiting(_submissions_of_this_sweep(run))
+    return code if code > 0 else 1
+
+
+def _submissions_of_this_sweep(run: RunFolder) -> set[str]:
+    """Names of jobs, as `submit.py` writes them down."""
+    sweep = os.environ["SLURM_JOB_NAME"].rpartition(".")[0]
+    records = (run.path.parent / "sweeps" / sweep / "slurm").glob("*.json")
+    return {os.environ["SLURM_JOB_NAME"], *(record.stem for record in records)}
+
+
+def _explain(run: RunFolder, code: int, said: Mapping[str, Any]) -> tuple[str, str]:
     """Class and last line of a failure."""
     if code < 0:
         name = signal.Signals(-code).name
         if _ran_out_of_memory():
             return "out of memory", f"the node's memory was used up ({name})"
         return "node", f"killed without warning ({name})"
-    status = run.status()
-    if status.get("state") == "failed":
-        return status["error"], status["message"]
+    if said.get("state") == "failed":
+        return said["error"], said["message"]
     message = run.last_words()
     if code == UserError.exit_code:
+        if run.is_held():
+            return "node", message  # the job before this one is still leaving
         return ("data" if message.startswith("data") else "configuration"), message
     return "code", message
 
 
 def _ran_out_of_memory() -> bool:
     """Whether the kernel killed a process of this job's control group for its memory."""
-    try:
-        own = Path("/proc/self/cgroup").read_text().splitlines()[-1].partition("::")[2]
-        events = (CONTROL_GROUPS / own.strip("/") / "memory.events").read_text()
-    except OSError:
-        return False
-    return any(
-        line.startswith("oom_kill ") and line != "oom_kill 0" for line in events.splitlines()
-    )
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:  # version 2
+            events = CONTROL_GROUPS / path.strip("/") / "memory.events"
+        elif "memory" in controllers.split(","):
+            events = CONTROL_GROUPS / "memory" / path.strip("/") / "memory.oom_control"
+        else:
+            continue
+        with suppress(OSError):
+            counts = dict(line.split() for line in events.read_text().splitlines())
+            if int(counts.get("oom_kill", 0)):
+                return True
+    return False

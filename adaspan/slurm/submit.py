@@ -4,8 +4,8 @@ Before SLURM is asked, the name under which it will be asked is written down; af
 a launcher that is killed in between leaves a record without ids, and whatever was submitted under
 its name is taken out of the queue by the next one.
 
-runs/sweeps/<sweep>/slurm/<name>.json    runs and job ids of one submission
-runs/<run>/job.json                      the last job of a run
+runs/sweeps/<sweep>/slurm/<name>.json    runs, job ids, settings and code of one submission
+runs/<run>/job.json                      the last job of a run, by the name of its submission
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import os
 import secrets
 import shlex
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import fields
@@ -27,13 +28,15 @@ from submitit.core.utils import FailedJobError
 from submitit.helpers import clean_env
 
 from adaspan.config.schema import SlurmSettings
-from adaspan.errors import UserError
+from adaspan.errors import RunError, UserError
 from adaspan.files import write_json
 from adaspan.run_folder import RunFolder
 from adaspan.slurm import cluster
 from adaspan.slurm.job import train_on_node
 
-_SETTINGS = "launcher.json"
+_POLL_SECONDS = 1.0
+# A run that is told to leave finishes a step and writes a checkpoint.
+_ENDING_SECONDS = 180.0
 # What decides whether any node will do.
 _SIZE = (
     "partition",
@@ -65,6 +68,21 @@ def submitting(output_dir: Path) -> Iterator[None]:
         yield
 
 
+def settled_jobs(runs: Sequence[RunFolder]) -> dict[Path, cluster.Queued]:
+    """`live_jobs`, once those that are just ending have ended (or a while has passed).
+
+    Raises:
+        RunError: SLURM does not answer.
+    """
+    deadline = time.monotonic() + _ENDING_SECONDS
+    while True:
+        live = live_jobs(runs, cluster.queue())
+        ending = any(job.state == "COMPLETING" for job in live.values())
+        if not ending or time.monotonic() > deadline:
+            return live
+        time.sleep(_POLL_SECONDS)
+
+
 def live_jobs(
     runs: Sequence[RunFolder], queue: Mapping[str, cluster.Queued]
 ) -> dict[Path, cluster.Queued]:
@@ -78,14 +96,26 @@ def live_jobs(
     return found
 
 
+def printed(run: RunFolder) -> str:
+    """The last line that the run's last job printed before the run itself could; empty if the job
+    never got to a node.
+    """
+    job = run.job()
+    folder = run.path.parent / "sweeps" / job["name"].rpartition(".")[0] / "slurm"
+    logs = sorted(folder.glob(f"{job['id']}_*_log.*"))
+    lines = [line for log in logs for line in log.read_text(errors="replace").splitlines()]
+    told = [line for line in lines if line.strip()] or (["no word"] if logs else [])
+    return told[-1] if told else ""
+
+
 def submit(
     runs: Sequence[RunFolder],
     sweep: Path,
     settings: SlurmSettings,
     snapshot: Path,
-    after: str | None = None,
+    canary: RunFolder | None = None,
 ) -> list[str]:
-    """Submit runs, whose configuration is frozen, as job arrays. Only inside `submitting`.
+    """Submit runs, whose configurations are frozen, as job arrays. Only inside `submitting`.
 
     Arrays are no longer than the site allows. With several, each waits for the one before it, or
     the throttle would hold for each alone.
@@ -95,7 +125,7 @@ def submit(
         sweep: folder of the sweep.
         settings: of the jobs.
         snapshot: the code.
-        after: id of a job that must succeed first.
+        canary: a run, submitted already, that must succeed first.
 
     Returns:
         The ids of the jobs, in the order of the runs.
@@ -103,35 +133,42 @@ def submit(
     Raises:
         UserError: SLURM refuses them.
     """
-    sweep.mkdir(parents=True, exist_ok=True)
-    values = {field.name: getattr(settings, field.name) for field in fields(SlurmSettings)}
-    write_json(sweep / _SETTINGS, {"settings": values, "snapshot": str(snapshot)})
-    dependency = f"afterok:{after}" if after else None
     ids: list[str] = []
     size = cluster.array_size()
     for first in range(0, len(runs), size):
-        of_chunk = _submit_array(runs[first : first + size], sweep, settings, snapshot, dependency)
-        dependency = f"afterany:{of_chunk[0].split('_')[0]}"
-        ids += of_chunk
+        conditions = [f"afterok:{canary.job()['id']}"] if canary else []
+        if ids:
+            conditions.append(f"afterany:{ids[-1].partition('_')[0]}")
+        chunk = runs[first : first + size]
+        ids += _submit_array(chunk, sweep, settings, snapshot, canary, ",".join(conditions))
     return ids
 
 
-def earlier(sweep: Path) -> tuple[SlurmSettings, Path]:
-    """Settings and code of a sweep's last submission.
+def resubmit(runs: Sequence[RunFolder]) -> list[str]:
+    """Submit runs again, each with the settings and the code of its last submission. Only inside
+    `submitting`.
 
     Raises:
-        UserError: there was none.
+        UserError: some were never submitted, or SLURM refuses them.
     """
-    try:
-        record = json.loads((sweep / _SETTINGS).read_text())
-    except FileNotFoundError:
-        raise UserError(f"{sweep.name}: was never submitted to SLURM") from None
-    return SlurmSettings(**record["settings"]), Path(record["snapshot"])
+    by_record: dict[Path, list[RunFolder]] = {}
+    for run in runs:
+        name = run.job().get("name", "")
+        record = run.path.parent / "sweeps" / name.rpartition(".")[0] / "slurm" / f"{name}.json"
+        if not record.exists():
+            raise UserError(f"{run.path}: was never submitted to SLURM; python launch.py does that")
+        by_record.setdefault(record, []).append(run)
+    ids: list[str] = []
+    for record, of_record in by_record.items():
+        earlier = json.loads(record.read_text())
+        settings = SlurmSettings(**earlier["settings"])
+        ids += submit(of_record, record.parents[1], settings, Path(earlier["snapshot"]))
+    return ids
 
 
 def sbatch_text(count: int, sweep: Path, settings: SlurmSettings, snapshot: Path) -> str:
     """What sbatch would be given for so many runs."""
-    executor = _executor(sweep, sweep.name, settings, snapshot, None)
+    executor = _executor(sweep, sweep.name, settings, snapshot, "")
     if count > 1:
         executor.parameters["map_count"] = min(count, cluster.array_size())
     return executor._make_submission_file_text(executor._submitit_command_str, "")
@@ -160,13 +197,20 @@ def _submit_array(
     sweep: Path,
     settings: SlurmSettings,
     snapshot: Path,
-    dependency: str | None,
+    canary: RunFolder | None,
+    dependency: str,
 ) -> list[str]:
     name = f"{sweep.name}.{secrets.token_hex(3)}"
     record = sweep / "slurm" / f"{name}.json"
-    record.parent.mkdir(exist_ok=True)
+    record.parent.mkdir(parents=True, exist_ok=True)
     folders = [str(run.path.resolve()) for run in runs]
-    write_json(record, {"runs": folders, "ids": None})
+    written = {
+        "runs": folders,
+        "ids": None,
+        "settings": {field.name: getattr(settings, field.name) for field in fields(SlurmSettings)},
+        "snapshot": str(snapshot),
+    }
+    write_json(record, written)
     executor = _executor(sweep, name, settings, snapshot, dependency)
     program = str(snapshot / "launch.py")
     try:
@@ -179,19 +223,20 @@ def _submit_array(
                 [settings.fail_fast] * len(folders),
             )
     except FailedJobError as error:
-        record.unlink()
+        if all(job.name != name for job in cluster.queue().values()):  # what was refused, whole
+            record.unlink()
         lines = [line for line in str(error).splitlines() if "--help" not in line]
         said = "; ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in lines)
         raise UserError(f"sbatch refuses the jobs: {said}; see hydra.launcher.*") from error
     ids = [job.job_id for job in jobs]
     for run, id in zip(runs, ids, strict=True):
-        run.set_job(id, name)
-    write_json(record, {"runs": folders, "ids": ids})
+        run.set_job(id, name, str(canary.path.resolve()) if canary else None)
+    write_json(record, {**written, "ids": ids})
     return ids
 
 
 def _executor(
-    sweep: Path, name: str, settings: SlurmSettings, snapshot: Path, dependency: str | None
+    sweep: Path, name: str, settings: SlurmSettings, snapshot: Path, dependency: str
 ) -> SlurmExecutor:
     executor = _Executor((sweep / "slurm").resolve(), max_num_timeout=0)
     gpus = settings.gpus_per_node
@@ -207,9 +252,13 @@ def _executor(
         "gpus_per_node": gpus or None,
         "signal_delay_s": settings.signal_delay_s,
         "array_parallelism": settings.array_parallelism,
-        "dependency": dependency,
+        "dependency": dependency or None,
         "wckey": None,
-        "setup": [f"export PYTHONPATH={shlex.quote(str(snapshot))}", *settings.setup],
+        # The snapshot's code, and not what is in the folder that the job starts in.
+        "setup": [
+            f"export PYTHONPATH={shlex.quote(str(snapshot))} PYTHONSAFEPATH=1",
+            *settings.setup,
+        ],
         "teardown": _TEARDOWN,
         # srun does not take over --cpus-per-task; one task that leaves must not end the others.
         "srun_args": [
@@ -223,7 +272,7 @@ def _executor(
     return executor
 
 
-def _more_fields(settings: SlurmSettings, dependency: str | None) -> dict[str, Any]:
+def _more_fields(settings: SlurmSettings, dependency: str) -> dict[str, Any]:
     """Fields of sbatch that submitit does not know; what is null or false is left out."""
     fields = {
         "requeue": True,
@@ -261,6 +310,11 @@ def _cancel_orphans(sweeps: Path) -> None:
     if not records:
         return
     names = {record.stem for record in records}
-    cluster.cancel(job.id for job in cluster.queue().values() if job.name in names)
+    deadline = time.monotonic() + _ENDING_SECONDS
+    while orphans := [job for job in cluster.queue().values() if job.name in names]:
+        if time.monotonic() > deadline:
+            raise RunError(f"job {orphans[0].id} of a killed launcher does not end; try again")
+        cluster.cancel(job.id for job in orphans if job.state != "COMPLETING")
+        time.sleep(_POLL_SECONDS)
     for record in records:
         record.unlink()

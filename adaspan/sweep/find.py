@@ -26,13 +26,14 @@ def sweeps(output_dir: Path) -> dict[str, Runs]:
 
 
 def find_sweep(output_dir: Path, wanted: str) -> tuple[str, Runs]:
-    """The one sweep whose name begins like that.
+    """The one sweep of this name, less its hash, or whose name begins like that.
 
     Raises:
         UserError: there is none, or there are several.
     """
     found = sweeps(output_dir)
-    fitting = [name for name in found if name.startswith(wanted)]
+    named = [name for name in found if name.rpartition("-")[0] == wanted]
+    fitting = named or [name for name in found if name.startswith(wanted)]
     name = _only(f"{output_dir}/sweeps", wanted, fitting, [*found])
     return name, found[name]
 

@@ -73,8 +73,10 @@ def plan(
         identity: the rest of its name, if the runs to come are not known yet.
 
     Raises:
-        UserError: all mistakes of all jobs, a line each.
+        UserError: all mistakes of all jobs, a line each; or there are no jobs.
     """
+    if not overrides:
+        raise UserError("-m: these values make no run")
     values = [dict(override.split("=", 1) for override in job) for job in overrides]
     varying = [
         key
@@ -96,21 +98,27 @@ def plan(
     return Sweep(name, list(reversed(jobs.values())), asked)
 
 
-def prepare_data(sweep: Sweep) -> None:
+def prepare_data(sweep: Sweep) -> dict[str, str]:
     """Prepare every text of the sweep, once, and check that it suffices.
+
+    Returns:
+        The fingerprint of the data of each run, by the run's name.
 
     Raises:
         UserError: all texts that cannot be had or are too short, a line each.
     """
     mistakes: dict[str, list[str]] = {}
+    fingerprints = {}
     for job in sweep.jobs:
         data_dir, train = Path(job.run.data_dir), job.run.train
         try:
             corpus = prepare(open_source(job.run.data, data_dir), data_dir)
             corpus.require_blocks(train.batch_size, train.block_size)
+            fingerprints[job.name] = corpus.fingerprint
         except UserError as error:
             mistakes.setdefault(str(error), []).append(_words(job.varies))
     _refuse(mistakes, len(sweep.jobs))
+    return fingerprints
 
 
 def write_manifest(sweep: Sweep) -> None:

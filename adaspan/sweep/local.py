@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +26,20 @@ from adaspan.terminal import show
 _POLL_SECONDS = 0.2
 
 
-def train_all(sweep: Sweep, program: Path, processes: int | None, fail_fast: bool) -> None:
+def train_all(
+    sweep: Sweep,
+    fingerprints: Mapping[str, str],
+    program: Path,
+    processes: int | None,
+    fail_fast: bool,
+) -> None:
     """Train what is not done, and show what came of every run.
 
     One failure does not end the others. A signal is passed on: every run saves and leaves.
 
     Args:
         sweep: the runs.
+        fingerprints: of their data, by the runs' names.
         program: launch.py.
         processes: runs at once; None: one a GPU, or one at a time. Of several at once each gets a
             GPU in turn, and its share of the cores.
@@ -67,7 +74,8 @@ def train_all(sweep: Sweep, program: Path, processes: int | None, fail_fast: boo
                 slot = slots.popleft()
                 own_gpu = {"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if gpus else {}
                 job = waiting.popleft()
-                running.append(_start(job, program, slot, {**environment, **own_gpu}))
+                data = fingerprints[job.name]
+                running.append(_start(job, data, program, slot, {**environment, **own_gpu}))
                 console.print(f"start   {job} · {job.folder.path}", markup=False)
             for one in [one for one in running if one.process.poll() is not None]:
                 running.remove(one)
@@ -98,12 +106,14 @@ class _Running:
             self.told = signal
 
 
-def _start(job: Job, program: Path, slot: int, environment: dict[str, str]) -> _Running:
+def _start(
+    job: Job, fingerprint: str, program: Path, slot: int, environment: dict[str, str]
+) -> _Running:
     folder = job.folder
     if job.run.train.restart:
         with folder.held():
             folder.clear()
-    folder.freeze(to_yaml(job.run))
+    folder.freeze(to_yaml(job.run), fingerprint)
     configuration = ["--config-path", str(folder.path.resolve()), "--config-name", "config"]
     with folder.output.open("ab") as output:
         process = subprocess.Popen(

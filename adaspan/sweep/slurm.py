@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from adaspan.config.frozen import to_yaml
 from adaspan.config.schema import RunConfig, SlurmSettings
 from adaspan.errors import RunError
 from adaspan.run_folder import RunFolder
 from adaspan.slurm import cluster, snapshot
-from adaspan.slurm.submit import live_jobs, submit, submitting
+from adaspan.slurm.submit import live_jobs, settled_jobs, submit, submitting
 from adaspan.sweep.jobs import Job, Sweep
 from adaspan.sweep.state import read_states
 
 _POLL_SECONDS = 5.0
+# A controller that restarts does not answer for minutes.
+_PATIENCE_SECONDS = 1800.0
 # Steps of the short run that goes first.
 _CANARY_STEPS = 20
 
 
-def submit_missing(sweep: Sweep, root: Path, settings: SlurmSettings, canary: bool) -> None:
+def submit_missing(
+    sweep: Sweep,
+    fingerprints: Mapping[str, str],
+    root: Path,
+    settings: SlurmSettings,
+    canary: bool,
+) -> None:
     """Submit every run that is neither done nor under way, and say what happens next.
 
     Args:
-        sweep: the runs, checked, their data prepared.
+        sweep: the runs, checked.
+        fingerprints: of their data, which are prepared, by the runs' names.
         root: where launch.py is.
         settings: of the jobs.
         canary: a short form of the first run goes first; the others start when it has succeeded.
@@ -37,7 +48,7 @@ def submit_missing(sweep: Sweep, root: Path, settings: SlurmSettings, canary: bo
     """
     console = Console(highlight=False, soft_wrap=True, markup=False)
     with submitting(sweep.output_dir):
-        live = live_jobs([job.folder for job in sweep.jobs], cluster.queue())
+        live = settled_jobs([job.folder for job in sweep.jobs])
         waiting = [
             job for job in sweep.jobs if job.folder.path not in live and not job.folder.is_held()
         ]
@@ -55,13 +66,19 @@ def submit_missing(sweep: Sweep, root: Path, settings: SlurmSettings, canary: bo
             if job.run.train.restart:
                 with job.folder.held():
                     job.folder.clear()
-            job.folder.freeze(to_yaml(job.run))
-        first = _submit_canary(missing[0], sweep.folder, settings, code) if canary else None
-        ids = submit([job.folder for job in missing], sweep.folder, settings, code, after=first)
+            job.folder.freeze(to_yaml(job.run), fingerprints[job.name])
+        first = None
+        if canary:
+            first = _canary(missing[0], sweep.folder, fingerprints[missing[0].name])
+            submit([first], sweep.folder, settings, code)
+        ids = submit([job.folder for job in missing], sweep.folder, settings, code, first)
     for job, id in zip(missing, ids, strict=True):
         console.print(f"submit  {job} · job {id} · {job.folder.path}")
     if first:
-        console.print(f"canary  job {first}: the others start when it has succeeded")
+        console.print(
+            f"canary  job {first.job()['id']} · {first.path}: the others start when it has "
+            "succeeded"
+        )
     console.print(f"code    {code}: what is edited now changes no job")
     console.print(f"next    adaspan status {sweep.name} --runs {sweep.output_dir}")
 
@@ -70,10 +87,16 @@ def wait_for(sweep: Sweep) -> None:
     """Wait until no run of the sweep has a job any more.
 
     Raises:
-        RunError: SLURM does not answer.
+        RunError: SLURM does not answer for long.
     """
     folders = [job.folder for job in sweep.jobs]
-    while live_jobs(folders, cluster.queue()):
+    patient = Retrying(
+        retry=retry_if_exception_type(RunError),
+        wait=wait_exponential(max=60),
+        stop=stop_after_delay(_PATIENCE_SECONDS),
+        reraise=True,
+    )
+    while live_jobs(folders, patient(cluster.queue)):
         time.sleep(_POLL_SECONDS)
 
 
@@ -86,14 +109,14 @@ def check_all_done(sweep: Sweep) -> None:
         raise RunError(f"{len(missing)} of {len(states)} runs are not done: {lines}")
 
 
-def _submit_canary(job: Job, sweep: Path, settings: SlurmSettings, code: Path) -> str:
+def _canary(job: Job, sweep: Path, fingerprint: str) -> RunFolder:
+    """A folder with a short form of the run, ready to be submitted."""
     run = _shortened(job.run, sweep / "canary")
     folder = Job(run, {}).folder
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.clear()
-    folder.freeze(to_yaml(run))
-    (id,) = submit([RunFolder(folder.path)], sweep, settings, code)
-    return id
+    folder.freeze(to_yaml(run), fingerprint)
+    return folder
 
 
 def _shortened(run: RunConfig, output_dir: Path) -> RunConfig:
@@ -102,5 +125,11 @@ def _shortened(run: RunConfig, output_dir: Path) -> RunConfig:
     train = dataclasses.replace(
         run.train, steps=steps, eval_every=steps, checkpoint_every=steps, log_every=steps
     )
-    tracking = dataclasses.replace(run.tracking, mode="disabled")
-    return dataclasses.replace(run, train=train, tracking=tracking, output_dir=str(output_dir))
+    cooldown = min(run.optimizer.cooldown_steps, steps)
+    return dataclasses.replace(
+        run,
+        train=train,
+        optimizer=dataclasses.replace(run.optimizer, cooldown_steps=cooldown),
+        tracking=dataclasses.replace(run.tracking, mode="disabled"),
+        output_dir=str(output_dir),
+    )

@@ -10,9 +10,10 @@ from typing import Any
 from rich.table import Table
 
 from adaspan.config.frozen import read_values
+from adaspan.errors import RunError
 from adaspan.run_folder import RunFolder, is_final
 from adaspan.slurm import cluster
-from adaspan.slurm.submit import live_jobs
+from adaspan.slurm.submit import live_jobs, printed
 from adaspan.units import duration, si
 
 # How SLURM calls the ends that a run itself can say nothing of.
@@ -33,7 +34,7 @@ class RunState:
     run: str
     varies: dict[str, str]
     state: str  # waiting, queued, running, done, failed, resumable, cancelled or lost
-    slurm: str = ""  # what SLURM says of its job; "unknown here" on a machine without SLURM
+    slurm: str = ""  # what SLURM says of its job; "no answer" where there is none, or none answers
     step: int = 0
     steps: int = 0
     bpc: float | None = None  # on all of valid if the run is done, else the last quick look
@@ -50,15 +51,13 @@ def read_states(runs: Mapping[Path, Mapping[str, str]]) -> list[RunState]:
 
     Args:
         runs: their folders, and the values in which each differs from the others.
-
-    Raises:
-        RunError: runs were submitted to SLURM, which does not answer.
     """
     folders = [RunFolder(path) for path in runs]
     submitted = [folder.job()["id"] for folder in folders if folder.job()]
-    if submitted and not cluster.available():  # a copy, on somebody's laptop
+    try:
+        queue = cluster.queue() if submitted else {}
+    except RunError:  # a copy on somebody's laptop, or SLURM is restarting
         return [_read_copy(folder, dict(runs[folder.path])) for folder in folders]
-    queue = cluster.queue() if submitted else {}
     live = live_jobs(folders, queue)
     ended = cluster.last_states([id for id in submitted if id not in queue])
     return [
@@ -100,7 +99,7 @@ def _read_copy(folder: RunFolder, varies: dict[str, str]) -> RunState:
     written: str = folder.status().get("state", "waiting")
     known = written not in ("waiting", "running") or not folder.job()
     return _describe(
-        folder, varies, written, "" if known else "unknown here", _error_of(folder.status())
+        folder, varies, written, "" if known else "no answer", _error_of(folder.status())
     )
 
 
@@ -140,15 +139,26 @@ def _state(
         return written, ""
     if job:
         return ("running" if job.state == "RUNNING" and status else "queued"), ""
-    id = folder.job().get("id")
-    if written == "running" or (written == "waiting" and id):
-        if folder.is_held():
-            return "running", ""
-        if id and written == "waiting" and not folder.job_has_started():
-            return "cancelled", "taken out of the queue before it started"
-        end = _SLURM_ENDS.get(ended.get(id or "", ""), "node")
-        return "lost", f"{end}: ended without a word" if id else "killed without warning"
-    return written, _error_of(status)
+    if written not in ("waiting", "running"):
+        return written, _error_of(status)
+    if folder.is_held():
+        return "running", ""
+    job_id = folder.job().get("id")
+    if job_id is None:
+        return (written, "") if written == "waiting" else ("lost", "killed without warning")
+    end = _SLURM_ENDS.get(ended.get(job_id, ""), "")
+    if folder.job_has_started():
+        return "lost", f"{end or 'node'}: ended without a word"
+    if last_line := printed(folder):
+        return "lost", f"{end or 'code'}: {last_line}"
+    return "cancelled", _canary_failed(folder) or "taken out of the queue before it started"
+
+
+def _canary_failed(folder: RunFolder) -> str:
+    """Why the run that went first failed; empty if none did."""
+    canary = folder.job().get("canary")
+    error = _error_of(RunFolder(Path(canary)).status()) if canary else ""
+    return f"the canary failed: {error}" if error else ""
 
 
 def _error_of(status: Mapping[str, Any]) -> str:

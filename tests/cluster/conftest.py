@@ -53,16 +53,18 @@ class Cluster:
 
     def launch(self, *overrides: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """`python launch.py -m hydra/launcher=slurm ...` with a tiny run."""
-        return self.run(*command(*self.tiny, *overrides), **variables)
+        return self.run(*command(*self.tiny, *overrides), cwd=None, **variables)
 
     def adaspan(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`adaspan ARGUMENTS`."""
         return self.run(str(Path(sys.executable).parent / "adaspan"), *arguments)
 
-    def run(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str, cwd: Path | None = None, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             words,
-            cwd=self._folder,
+            cwd=cwd or self._folder,
             env=self.environment(**variables),
             capture_output=True,
             text=True,

@@ -47,7 +47,7 @@ SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=1
 MpiDefault=none
 ReturnToService=2
 KillWait=5
-MaxArraySize=1001
+MaxArraySize=8
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SlurmctldParameters=preempt_send_user_signal

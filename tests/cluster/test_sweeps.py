@@ -125,7 +125,8 @@ def test_edits_after_submission_change_no_queued_job(sweeps: Cluster, tmp_path: 
         shutil.copytree(ROOT / part, mine / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "launch.py", mine)
     typed = [*sweeps.tiny, "train.seed=1,2", "hydra.launcher.sbatch.hold=true"]
-    end = sweeps.run(sys.executable, str(mine / "launch.py"), *typed, PYTHONPATH=str(mine))
+    launcher = [sys.executable, str(mine / "launch.py")]
+    end = sweeps.run(*launcher, *typed, cwd=mine, PYTHONPATH=str(mine))
     assert end.returncode == 0, end.stderr
     for edited in ("launch.py", "adaspan/trainer.py", "adaspan/slurm/job.py"):
         (mine / edited).write_text("raise SystemExit('edited')\n")
@@ -252,5 +253,10 @@ def test_two_nodes_train_one_run_and_are_preempted(sweeps: Cluster, tmp_path: Pa
 def test_the_doctor_looks_at_the_cluster(sweeps: Cluster) -> None:
     end = sweeps.adaspan("doctor")
     assert end.returncode == 0, end.stdout + end.stderr
-    for said in ("REQUEUE, with a signal in advance", "1001", "nodes see it", "scontrol on nodes"):
+    for said in (
+        "REQUEUE, with a signal in advance",
+        "array limit",
+        "nodes see it",
+        "scontrol on nodes",
+    ):
         assert said in end.stdout

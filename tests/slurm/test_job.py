@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -45,6 +46,7 @@ def train(
     """Trains the run with a program in place of launch.py, inside a job; its exit code."""
     for key, value in JOB.items():
         monkeypatch.setenv(key, value)
+    monkeypatch.setattr(job, "_REPEAT_SECONDS", 0.1)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGUSR2, signal.SIGTERM)}
 
     def train(source: str) -> int:
@@ -69,10 +71,24 @@ def test_a_run_that_is_done_is_left_alone(train: Train, run: RunFolder) -> None:
     assert run.last_words() == str(["--config-path", str(run.path), "--config-name", "config"])
 
 
+def writes_status(run: RunFolder, status: dict[str, object]) -> str:
+    """Part of a program: the run's last word."""
+    return f"open({str(run.path / 'status.json')!r}, 'w').write({json.dumps(status)!r})\n"
+
+
 def test_a_stopped_run_is_to_be_tried_again(train: Train, run: RunFolder) -> None:
-    run.set_status("resumable", 9)
-    assert train("sys.exit(140)") == 75
+    stopped = writes_status(run, {"state": "resumable", "step": 9})
+    assert train(f"{stopped}sys.exit(140)") == 75
     assert run.status()["state"] == "resumable"
+
+
+def test_what_an_earlier_job_of_the_run_said_does_not_count(train: Train, run: RunFolder) -> None:
+    run.set_status("resumable", 9)
+    assert train("sys.exit('ImportError: no module named spam')") == 1
+    assert run.status()["error"] == "code"
+    assert run.status()["message"] == "ImportError: no module named spam"
+    assert train("sys.exit('KeyError: 7')") == 1
+    assert run.status()["message"] == "KeyError: 7"
 
 
 def test_a_signal_is_passed_on_until_the_run_has_left(train: Train, run: RunFolder) -> None:
@@ -108,22 +124,33 @@ def test_a_failure_has_a_class_and_a_last_line(
 
 
 def test_what_the_run_itself_said_of_its_failure_is_kept(train: Train, run: RunFolder) -> None:
-    run.set_status("failed", 7, error="non-finite", message="step 7: the loss is nan")
-    assert train("sys.exit(1)") == 1
+    failed = {"state": "failed", "step": 7, "error": "non-finite", "message": "the loss is nan"}
+    assert train(f"{writes_status(run, failed)}sys.exit(1)") == 1
     assert run.status()["error"] == "non-finite"
 
 
 def test_a_kill_is_tried_again_until_it_is_in_vain(train: Train, run: RunFolder) -> None:
+    killed = "os.kill(os.getpid(), signal.SIGKILL)"
     for _ in range(MOST_KILLS_IN_VAIN):
-        assert train("os.kill(os.getpid(), signal.SIGKILL)") == 75
-        assert run.status()["state"] == "running"
-    run.set_status("running", 8)
-    assert train("os.kill(os.getpid(), signal.SIGKILL)") == 75, "it got further"
-    for _ in range(MOST_KILLS_IN_VAIN - 1):
-        assert train("os.kill(os.getpid(), signal.SIGKILL)") == 75
-    assert train("os.kill(os.getpid(), signal.SIGKILL)") == 1
+        assert train(killed) == 75
+        assert run.status()["state"] == "resumable", "nobody could put it back into the queue"
+    run.checkpoints.mkdir()
+    (run.checkpoints / "step_00000008.pt").touch()
+    for _ in range(MOST_KILLS_IN_VAIN):
+        assert train(killed) == 75, "it got further"
+    run.set_status("running", 9)  # a step that was logged, but is in no checkpoint
+    assert train("print('not even started')") == 1
     assert run.status()["error"] == "node"
-    assert "5 times without getting further" in run.status()["message"]
+    assert run.status()["message"] == "killed 5 times since the last checkpoint"
+    assert run.last_words() != "not even started"
+
+
+def test_a_run_that_is_asked_to_leave_again_and_again_does_not_fail(
+    train: Train, run: RunFolder
+) -> None:
+    told = f"os.kill({os.getpid()}, signal.SIGTERM); import time; time.sleep(60)"
+    for _ in range(MOST_KILLS_IN_VAIN + 2):
+        assert train(told) == 75
 
 
 def test_a_kill_for_memory_is_named(

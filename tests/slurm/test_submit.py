@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from pathlib import Path
 
@@ -11,7 +10,8 @@ import pytest
 
 from adaspan.config.schema import SlurmSettings
 from adaspan.errors import UserError
-from adaspan.slurm.submit import earlier, sbatch_text
+from adaspan.run_folder import RunFolder
+from adaspan.slurm.submit import resubmit, sbatch_text
 
 GOLDEN = Path(__file__).with_name("sbatch.txt")
 SETTINGS = SlurmSettings(
@@ -50,12 +50,6 @@ def test_without_gpus_none_is_asked_for() -> None:
     assert "gpu" not in text(gpus_per_node=0)
 
 
-def test_a_sweep_that_was_never_submitted_cannot_be_sent_again(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="never submitted"):
-        earlier(tmp_path)
-
-
-def test_settings_of_a_submission_are_found_again(tmp_path: Path) -> None:
-    record = {"settings": dataclasses.asdict(SETTINGS), "snapshot": "/runs/code/1f"}
-    (tmp_path / "launcher.json").write_text(json.dumps(record))
-    assert earlier(tmp_path) == (SETTINGS, Path("/runs/code/1f"))
+def test_a_run_that_was_never_submitted_cannot_be_sent_again(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="was never submitted"):
+        resubmit([RunFolder(tmp_path)])

@@ -18,7 +18,7 @@ CONF = ROOT / "conf"
 
 def frozen(folder: Path, *overrides: str) -> Path:
     """The folder of a run that was never started."""
-    RunFolder(folder).freeze(to_yaml(compose_run(*overrides)))
+    RunFolder(folder).freeze(to_yaml(compose_run(*overrides)), "0123")
     return folder
 
 

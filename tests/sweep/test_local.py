@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adaspan.errors import RunError
-from adaspan.sweep.jobs import plan
+from adaspan.sweep.jobs import plan, prepare_data
 from adaspan.sweep.local import train_all
 from tests.conftest import Launch, compose_run
 from tests.runs import assert_same, final_state, rows, start, status, train_here, wait_until
@@ -105,7 +105,7 @@ def test_of_several_runs_at_once_each_has_a_gpu_of_those_that_are_allowed(
     seeds = [["train.seed=1"], ["train.seed=2"]]
     sweep = plan(seeds, lambda overrides: compose_run(*tiny, *overrides), "seeds")
     with pytest.raises(RunError, match="2 of 2 runs failed"):
-        train_all(sweep, program, processes=None, fail_fast=False)
+        train_all(sweep, prepare_data(sweep), program, processes=None, fail_fast=False)
     assert {job.folder.last_words() for job in sweep.jobs} == given
 
 

@@ -56,6 +56,7 @@ class GridSweeper(Sweeper):
         Raises:
             UserError: what was given cannot be swept over.
         """
+        from adaspan.config.compose import written
         from adaspan.errors import UserError
 
         parser = OverridesParser.create(config_loader=self._context.config_loader)
@@ -69,7 +70,7 @@ class GridSweeper(Sweeper):
                 raise UserError(f"{override.input_line}: cannot be swept over; name one at a time")
             else:
                 choices[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
-        points = [[f"{key}={value}" for key, value in point.items()] for point in self._paired]
+        points = [[f"{key}={written(v)}" for key, v in point.items()] for point in self._paired]
         return self._launcher.launch(
             [[*point, *chosen] for point in points for chosen in product(*choices.values())], 0
         )
@@ -166,10 +167,10 @@ class LocalLauncher(_SweepLauncher):
         if settings.dry_run:
             show(preview(sweep))
             return []
-        prepare_data(sweep)
+        data = prepare_data(sweep)
         write_manifest(sweep)
         try:
-            train_all(sweep, _ROOT / "launch.py", settings.processes, settings.fail_fast)
+            train_all(sweep, data, _ROOT / "launch.py", settings.processes, settings.fail_fast)
         except RunError:
             if self._sees_all_runs():
                 raise  # a search decides for itself how many failures are too many
@@ -220,14 +221,15 @@ class SlurmLauncher(_SweepLauncher):
         sweep = self._plan(job_overrides, processes=processes, dry_run=settings.dry_run)
         if settings.dry_run:
             show(preview(sweep, settings.gpu_tflops))
-            print(sbatch_text(len(sweep.jobs), sweep.folder, settings, Path("CODE")))
+            if missing := [job for job in sweep.jobs if job.wants_training()]:
+                print(sbatch_text(len(missing), sweep.folder, settings, Path("CODE")))
         check_cost(sweep, settings.gpu_tflops, settings.max_gpu_hours)
         if settings.dry_run:
             return []
         check_settings(sweep.folder, settings, _ROOT)
-        prepare_data(sweep)
+        data = prepare_data(sweep)
         write_manifest(sweep)
-        submit_missing(sweep, _ROOT, settings, settings.canary)
+        submit_missing(sweep, data, _ROOT, settings, settings.canary)
         if not settings.wait:
             return []
         wait_for(sweep)
