@@ -25,7 +25,7 @@ def test_every_run_ends_once_and_as_if_undisturbed(sweeps: Cluster) -> None:
     longer = (
         "tracking=offline",
         "train.steps=300",
-        "train.eval_every=150",
+        "train.eval_every=100",
         "train.log_every=20",
         "train.checkpoint_every=20",
     )
