@@ -78,6 +78,7 @@ def status(sweep: str | None, output_dir: Path, watch: bool, as_json: bool) -> N
                 live.update(table_of(title, states), refresh=True)
     else:
         show(table_of(title, states))
+        _show_logs(states)
         _show_counts(states)
     raise SystemExit(_exit_code(states))
 
@@ -179,6 +180,13 @@ def _exit_code(states: Sequence[RunState]) -> int:
     if found & _GOES_ON:
         return 3
     return 0 if found == {"done"} else 1
+
+
+def _show_logs(states: Sequence[RunState]) -> None:
+    """Where there is more to read of what ended badly."""
+    for state in states:
+        if state.error and Path(state.log).exists():
+            click.echo(f"{state.state} {state.run}: {state.log}")
 
 
 def _show_counts(states: Sequence[RunState]) -> None:

@@ -72,7 +72,7 @@ def _is_done(folder: RunFolder, corpus: Corpus) -> bool:
     before = folder.data_fingerprint()
     if before not in (None, corpus.fingerprint):
         raise UserError(
-            f"{folder.path}: this run was begun on other data (sha256 {before}, now "
+            f"data: {folder.path} was begun on other data (sha256 {before}, now "
             f"{corpus.fingerprint}); train.restart=true starts over"
         )
     status = folder.status()

@@ -214,7 +214,8 @@ class LocalLauncherConfig:
     fail_fast: bool = False  # start no more after the first failure
     wait: bool = True  # as it always does
     dry_run: bool = False  # only show the runs
-    objectives: list[str] = field(default_factory=list)  # what a search gets to know of a run
+    # What a search gets to know of a run: figures of its last row.
+    objectives: list[str] = field(default_factory=lambda: ["final/valid_bpc"])
 
 
 @dataclass
@@ -246,4 +247,5 @@ class SlurmLauncherConfig(SlurmSettings):
     dry_run: bool = False  # only show the runs and what sbatch would be given
     max_gpu_hours: float | None = None  # refuse a sweep that may take more
     gpu_tflops: float = MISSING  # what one GPU sustains, for that estimate
-    objectives: list[str] = field(default_factory=list)
+    # What a search gets to know of a run: figures of its last row.
+    objectives: list[str] = field(default_factory=lambda: ["final/valid_bpc"])

@@ -88,19 +88,14 @@ def validate_shares(run: RunConfig, processes: int) -> None:
         )
 
 
-def validate_launcher(settings: LocalLauncherConfig | SlurmLauncherConfig) -> None:
-    """Check how a sweep is to be run.
-
-    Raises:
-        UserError: one line a mistake, all of them at once.
-    """
+def launcher_mistakes(settings: LocalLauncherConfig | SlurmLauncherConfig) -> list[str]:
+    """What is wrong with how a sweep is to be run, a line each."""
     mistakes: list[str] = []
     for key, least in _LAUNCHER_MINIMA.items():
         value = getattr(settings, key, None)
         if value is not None:
             mistakes += _at_least(f"hydra.launcher.{key}", value, least)
-    if mistakes:
-        raise UserError("\n".join(mistakes))
+    return mistakes
 
 
 def _model(model: ModelConfig) -> Iterator[str]:

@@ -21,13 +21,13 @@ def training_flops(run: RunConfig) -> float:
 
 
 def gpu_hours(sweep: Sweep, tflops: float) -> float:
-    """Hours that the sweep's training FLOPs take at most.
+    """Hours that the training FLOPs of what is not done take at most.
 
     Args:
         sweep: the runs.
         tflops: what one GPU sustains, in 10^12 FLOPs a second.
     """
-    return sum(_hours(job.run, tflops) for job in sweep.jobs)
+    return sum(_hours(job.run, tflops) for job in sweep.jobs if job.wants_training())
 
 
 def check_cost(sweep: Sweep, tflops: float, most_hours: float | None) -> None:

@@ -44,6 +44,7 @@ class RunState:
     macs_per_token: float | None = None  # as the paper counts
     seconds_left: float | None = None  # at the present speed
     error: str = ""  # class and last line
+    log: str = ""  # where there is more of it
 
 
 def read_states(runs: Mapping[Path, Mapping[str, str]]) -> list[RunState]:
@@ -126,6 +127,7 @@ def _describe(
         macs_per_token=last.get("flops/paper_macs_per_token"),
         seconds_left=_seconds_left(rows, steps) if state == "running" else None,
         error=error,
+        log=str(folder.output if folder.output.exists() else folder.log),
     )
 
 

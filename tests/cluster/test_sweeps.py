@@ -138,6 +138,19 @@ def test_edits_after_submission_change_no_queued_job(sweeps: Cluster, tmp_path: 
     assert_undisturbed(sweeps, "train.seed=2")
 
 
+def test_a_text_that_is_edited_after_submission_is_not_trained_on(
+    sweeps: Cluster, text: Path
+) -> None:
+    sweeps.launch("train.seed=1", "hydra.launcher.sbatch.hold=true")
+    text.write_text("quite another text, " * 200)
+    sweeps.ask("scontrol", "release", *sweeps.jobs())
+    sweeps.wait_until_empty()
+    (run,) = json.loads(sweeps.adaspan("status", "--json").stdout)
+    assert run["state"] == "failed"
+    assert run["error"].startswith("data: ")
+    assert "begun on other data" in run["error"]
+
+
 def test_a_failure_stays_alone_and_is_explained(sweeps: Cluster) -> None:
     assert sweeps.launch("optimizer.lr=0.01,1e30,0.02").returncode == 0
     sweeps.wait_until_empty()

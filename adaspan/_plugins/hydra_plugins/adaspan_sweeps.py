@@ -20,7 +20,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 if TYPE_CHECKING:
-    from adaspan.config.schema import RunConfig
+    from adaspan.config.schema import LocalLauncherConfig, RunConfig, SlurmLauncherConfig
     from adaspan.sweep.jobs import Sweep
 
 _ROOT = Path(__file__).parents[3]
@@ -86,19 +86,22 @@ class _SweepLauncher(Launcher):
         self._config = config
 
     def _plan(
-        self, job_overrides: Sequence[Sequence[str]], *, processes: int, dry_run: bool
+        self,
+        job_overrides: Sequence[Sequence[str]],
+        settings: LocalLauncherConfig | SlurmLauncherConfig,
+        processes: int,
     ) -> Sweep:
         """The runs, each trained by so many processes.
 
         Raises:
-            UserError: all mistakes of all runs.
+            UserError: all mistakes of the launcher and of all runs.
         """
         from adaspan.config.compose import explained_errors, to_run_config
-        from adaspan.config.validate import validate_shares
+        from adaspan.config.validate import launcher_mistakes, validate_shares
         from adaspan.errors import UserError
         from adaspan.sweep.jobs import plan
 
-        if dry_run and not self._sees_all_runs():
+        if settings.dry_run and not self._sees_all_runs():
             raise UserError("hydra.launcher.dry_run=true: a search chooses its runs as it goes")
 
         def compose(overrides: Sequence[str]) -> RunConfig:
@@ -109,13 +112,20 @@ class _SweepLauncher(Launcher):
                 with open_dict(composed):
                     del composed["hydra"]
                 run = to_run_config(composed)
-                validate_shares(run, processes)
+                validate_shares(run, max(1, processes))
                 return run
 
-        settings = self._config.hydra
-        kind = settings.runtime.choices.get("sweeps") or "multirun"
-        identity = None if self._sees_all_runs() else _digest(settings.overrides.task)
-        return plan(job_overrides, compose, kind, identity)
+        mistakes = launcher_mistakes(settings)
+        hydra = self._config.hydra
+        kind = hydra.runtime.choices.get("sweeps") or "multirun"
+        identity = None if self._sees_all_runs() else _digest(hydra.overrides.task)
+        try:
+            sweep = plan(job_overrides, compose, kind, identity)
+        except UserError as error:
+            raise UserError("\n".join([*mistakes, str(error)])) from error
+        if mistakes:
+            raise UserError("\n".join(mistakes))
+        return sweep
 
     def _sees_all_runs(self) -> bool:
         """Whether the sweeper asks once, for all runs, and wants no results."""
@@ -154,7 +164,6 @@ class LocalLauncher(_SweepLauncher):
     ) -> Sequence[JobReturn]:
         """Check every run, then train what is not done."""
         from adaspan.config.schema import LocalLauncherConfig
-        from adaspan.config.validate import validate_launcher
         from adaspan.errors import RunError
         from adaspan.sweep.cost import preview
         from adaspan.sweep.jobs import prepare_data, write_manifest
@@ -162,8 +171,7 @@ class LocalLauncher(_SweepLauncher):
         from adaspan.terminal import show
 
         settings = LocalLauncherConfig(**_plain(self._settings))
-        validate_launcher(settings)
-        sweep = self._plan(job_overrides, processes=1, dry_run=settings.dry_run)
+        sweep = self._plan(job_overrides, settings, processes=1)
         if settings.dry_run:
             show(preview(sweep))
             return []
@@ -196,7 +204,6 @@ class SlurmLauncher(_SweepLauncher):
             UserError: a search, which needs results, but is not to wait for them.
         """
         from adaspan.config.schema import SlurmLauncherConfig
-        from adaspan.config.validate import validate_launcher
         from adaspan.errors import UserError
         from adaspan.slurm import cluster
         from adaspan.slurm.submit import check_settings, sbatch_text
@@ -206,7 +213,6 @@ class SlurmLauncher(_SweepLauncher):
         from adaspan.terminal import show
 
         settings = SlurmLauncherConfig(**_plain(self._settings))
-        validate_launcher(settings)
         if not settings.dry_run and not cluster.available():
             raise UserError(
                 "hydra/launcher=slurm: no SLURM here (no sbatch); submit from a login node of the "
@@ -217,8 +223,7 @@ class SlurmLauncher(_SweepLauncher):
                 f"hydra.sweeper={self._config.hydra.sweeper._target_}: needs the results of runs; "
                 "add hydra.launcher.wait=true"
             )
-        processes = settings.nodes * settings.tasks_per_node
-        sweep = self._plan(job_overrides, processes=processes, dry_run=settings.dry_run)
+        sweep = self._plan(job_overrides, settings, settings.nodes * settings.tasks_per_node)
         if settings.dry_run:
             show(preview(sweep, settings.gpu_tflops))
             if missing := [job for job in sweep.jobs if job.wants_training()]:
