@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
@@ -193,4 +192,7 @@ def _show_counts(states: Sequence[RunState]) -> None:
     counts: dict[str, int] = {}
     for state in states:
         counts[state.state] = counts.get(state.state, 0) + 1
-    Console(highlight=False).print(" · ".join(f"{n} {state}" for state, n in counts.items()))
+    told = [f"{count} {state}" for state, count in counts.items()]
+    if reasons := sorted({state.slurm for state in states if "(" in state.slurm}):
+        told.append(", ".join(reasons))  # why they wait
+    click.echo(" · ".join(told))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 def si(count: float) -> str:
     """A count with three digits and the letter of its magnitude."""
@@ -14,7 +16,8 @@ def si(count: float) -> str:
         (1e3, "k"),
     ):
         if count >= factor:
-            return f"{count / factor:.2f}{letter}"
+            digits = 2 - int(math.log10(count / factor))
+            return f"{count / factor:.{max(0, digits)}f}{letter}"
     return f"{count:.0f}"
 
 

@@ -67,14 +67,14 @@ def read_states(runs: Mapping[Path, Mapping[str, str]]) -> list[RunState]:
 
 
 def table(title: str, states: Sequence[RunState]) -> Table:
-    """A run a line; columns that say nothing yet are left out."""
+    """A run a line; columns that say nothing yet are left out. `mean` and `max` are spans."""
     lines = [{**(state.varies or {"run": state.run}), **_cells(state)} for state in states]
     columns = [
         key
         for key in dict.fromkeys(key for line in lines for key in line)
         if any(line.get(key) for line in lines)
     ]
-    found = Table(title=title)
+    found = Table(title=title, box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for column in columns:
         found.add_column(column, overflow="fold")
     for line in lines:
@@ -186,11 +186,11 @@ def _seconds_left(rows: Sequence[Mapping[str, Any]], steps: int) -> float | None
 def _cells(state: RunState) -> dict[str, str]:
     return {
         "state": state.state,
-        "SLURM": state.slurm,
+        "SLURM": state.slurm.partition(" (")[0],
         "step": f"{state.step}/{state.steps}" if state.steps and state.state != "done" else "",
         "valid": _decimals(state.bpc, 3),
         "test": _decimals(state.test_bpc, 3),
-        "span mean": _decimals(state.span_mean, 1),
+        "mean": _decimals(state.span_mean, 1),
         "max": _decimals(state.span_max, 1),
         "MACs": "" if state.macs_per_token is None else si(state.macs_per_token),
         "left": "" if state.seconds_left is None else duration(state.seconds_left),
