@@ -4,7 +4,7 @@
 
 `--reference DIR` names a checkout of facebookresearch/adaptive-span to run beside ours. The layer
 is that of the paper's 12-layer models: dim 512, 8 heads, blocks of 512 tokens, batch 2; all its
-projections are part of the work.
+projections are part of the work, dropout is not.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@
 `base` is the paper's 12-layer model (dim 512, 8 heads, span limit 8192, blocks of 512, batch 1),
 `small` that of experiment=enwik8_small (8 layers of 256, 4 heads, limit 1024, blocks of 256, batch
 8), `default` that of the default run (4 layers of 128, 4 heads, limit 1024, blocks of 64, batch
-12). With --bf16 there is also `banded bf16`, whose linear layers compute in bfloat16: faster where
-the processor has instructions for it (avx512_bf16, amx), thirty times slower where it has not.
+12), all without dropout. With --bf16 there is also `banded bf16`, whose linear layers compute in
+bfloat16: faster where the processor has instructions for it (avx512_bf16, amx), thirty times slower
+where it has not.
 """
 
 from __future__ import annotations
