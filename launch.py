@@ -8,13 +8,14 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from adaspan.config.compose import register, to_run_config, user_errors
+from adaspan.config.compose import register, require_multirun, to_run_config, user_errors
 from adaspan.errors import reported_in_one_line
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 @reported_in_one_line()
 def main(composed: DictConfig) -> None:
+    require_multirun()
     run = to_run_config(composed)
     from adaspan.train import train  # imports torch: not needed for --help or to find a mistake
 

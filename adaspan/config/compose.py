@@ -14,7 +14,9 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
@@ -123,6 +125,16 @@ def to_run_config(composed: DictConfig) -> schema.RunConfig:
         run.data.path = str(Path(run.data.path).expanduser().resolve())
     validate(run)
     return run
+
+
+def require_multirun() -> None:
+    """Raise `UserError` if a launcher was chosen that a single run would pass over."""
+    hydra = HydraConfig.get()
+    launcher = hydra.runtime.choices.get("hydra/launcher")
+    if hydra.mode is RunMode.RUN and launcher not in (_HYDRA_CHOICES["launcher"], "basic"):
+        raise UserError(
+            f"hydra/launcher={launcher}: takes runs with -m only; add -m, for one run, too"
+        )
 
 
 def default_values(conf: Path, overrides: Sequence[str]) -> dict[str, Any]:

@@ -105,6 +105,15 @@ def test_a_device_that_is_not_there_is_refused_before_data_is_read(
     assert not (tmp_path / "data").exists()
 
 
+def test_a_cluster_does_not_silently_pass_over_a_single_run(launch: Launch, tmp_path: Path) -> None:
+    end = launch("hydra/launcher=slurm")
+    assert end.returncode == 2
+    (line,) = end.stderr.splitlines()
+    assert line.startswith("adaspan: error: hydra/launcher=slurm: ")
+    assert "add -m" in line
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_a_cluster_could_only_refuse_later_is_refused_at_once(launch: Launch) -> None:
     on_a_cluster = ("-m", "hydra/launcher=slurm", "hydra.launcher.dry_run=true")
     settings = ("hydra.launcher.nodes=0", "hydra.launcher.array_parallelism=-1")
