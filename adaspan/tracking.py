@@ -12,12 +12,15 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from adaspan.run_folder import Row
+
+_GIVE_UP_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -82,6 +85,9 @@ class Tracker:
                 reason = "no key (`wandb login` or WANDB_API_KEY)"
             except Exception as error:  # the network, the server, a wrong key: all alike here
                 reason = _first_line(error)
+                # Its server may still be answering what was just given up; to break the connection
+                # then can make the client wait for minutes.
+                time.sleep(_GIVE_UP_SECONDS)
                 wandb.teardown()  # or the id counts as in use
             _log.warning("W&B: %s; tracking offline instead", reason)
         self._written = max((_last_step(file) for file in _offline_files(folder)), default=-1)

@@ -11,7 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.cluster.conftest import Cluster
-from tests.cluster.slurm import NODES
 from tests.cluster.test_sweeps import all_done, assert_undisturbed, folders
 from tests.runs import rows
 from tests.test_tracking import steps as tracked_steps
@@ -63,7 +62,6 @@ def disturb(sweeps: Cluster, typed: Sequence[str], chance: random.Random) -> dic
         "signal": lambda job: sweeps.try_to("scancel", "--signal=USR2", job),
         "kill": lambda job: kill_one(processes(sweeps, "--config-path"), chance),
         "kill the task": lambda job: kill_one(processes(sweeps, "submitit.core._submit"), chance),
-        "node fails": lambda job: fail_node(sweeps, chance.choice(NODES)),
         "launch again": lambda job: sweeps.launch(*typed),
     }
     counts = dict.fromkeys(ways, 0)
@@ -74,13 +72,6 @@ def disturb(sweeps: Cluster, typed: Sequence[str], chance: random.Random) -> dic
             if running := sweeps.jobs("RUNNING"):
                 counts[way] += ways[way](chance.choice(running)) is not False
     return counts
-
-
-def fail_node(sweeps: Cluster, node: str) -> None:
-    """SLURM gives up on a node for a moment, kills its jobs and puts them back into the queue."""
-    sweeps.ask("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
-    time.sleep(1)
-    sweeps.try_to("scontrol", "update", f"nodename={node}", "state=resume")  # if it has not itself
 
 
 def processes(sweeps: Cluster, word: str) -> list[int]:
