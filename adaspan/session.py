@@ -25,7 +25,7 @@ from adaspan.run_folder import Row, RunFolder
 from adaspan.signals import StopRequest
 from adaspan.summary import closing_lines, evaluation_line, figures, opening_lines
 from adaspan.terminal import Terminal
-from adaspan.tracking import Tracker
+from adaspan.tracking.run import Tracker
 from adaspan.trainer import Trainer
 
 # Evaluation needs less memory than training and reads at least so many streams side by side.

@@ -31,7 +31,7 @@ from tests.runs import (
     wait_for_step,
     wait_until,
 )
-from tests.test_tracking import steps as tracked_steps
+from tests.tracking.test_run import steps as tracked_steps
 
 
 def test_a_run_killed_at_random_ends_as_if_undisturbed(

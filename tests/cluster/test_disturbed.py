@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.cluster.conftest import Cluster
 from tests.cluster.test_sweeps import all_done, assert_undisturbed, folders
 from tests.runs import rows
-from tests.test_tracking import steps as tracked_steps
+from tests.tracking.test_run import steps as tracked_steps
 
 # ADASPAN_DISTURB_SECONDS=3600 for the long form.
 SECONDS = float(os.environ.get("ADASPAN_DISTURB_SECONDS", "120"))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import wandb
 
-from adaspan.tracking import Tracker
+from adaspan.tracking.run import Tracker
 from tests.conftest import Launch
 
 

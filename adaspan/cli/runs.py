@@ -1,4 +1,4 @@
-"""`adaspan`: watch, stop and send again what launch.py has started."""
+"""Watch runs, stop them, send them again."""
 
 from __future__ import annotations
 
@@ -11,51 +11,26 @@ from pathlib import Path
 
 import click
 from rich.live import Live
-from rich.table import Table
 
+from adaspan.cli.choose import chosen_runs, runs_option
 from adaspan.config.compose import register
-from adaspan.errors import UserError, reported_in_one_line
+from adaspan.errors import UserError
 from adaspan.run_folder import RunFolder
 from adaspan.slurm import cluster
-from adaspan.slurm.doctor import examine
 from adaspan.slurm.submit import live_jobs, settled_jobs, submitting
 from adaspan.slurm.submit import resubmit as submit_again
 from adaspan.sweep import explain as explanation
-from adaspan.sweep.find import Runs, find_run, find_runs, find_sweep, sweeps_of
+from adaspan.sweep.find import find_run, find_runs, sweeps_of
 from adaspan.sweep.state import RunState, read_states
 from adaspan.sweep.state import table as table_of
 from adaspan.terminal import show
 
-_CONF = Path(__file__).parents[1] / "conf"
+_CONF = Path(__file__).parents[2] / "conf"
 _WATCH_SECONDS = 5.0
 _GOES_ON = {"queued", "running"}
 
-runs_option = click.option(
-    "--runs",
-    "output_dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default="runs",
-    show_default=True,
-    help="Folder of the runs.",
-)
 
-
-class _InOneLine(click.Group):
-    def invoke(self, context: click.Context) -> object:
-        with reported_in_one_line():
-            return super().invoke(context)
-
-
-@click.group(cls=_InOneLine, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="adaspan")
-def main() -> None:
-    """Watch, stop and send again what launch.py has started.
-
-    SWEEP is the name of a sweep or its beginning; RUN a part of a run folder's name.
-    """
-
-
-@main.command()
+@click.command()
 @click.argument("sweep", required=False)
 @runs_option
 @click.option("--watch", is_flag=True, help="Again and again, until all has ended.")
@@ -65,7 +40,7 @@ def status(sweep: str | None, output_dir: Path, watch: bool, as_json: bool) -> N
 
     Exit code: 0 all are done, 3 some are under way, 1 none is and some are not done.
     """
-    title, runs = _chosen(output_dir, sweep)
+    title, runs = chosen_runs(output_dir, sweep)
     states = read_states(runs)
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(state) for state in states], indent=2))
@@ -82,7 +57,7 @@ def status(sweep: str | None, output_dir: Path, watch: bool, as_json: bool) -> N
     raise SystemExit(_exit_code(states))
 
 
-@main.command()
+@click.command()
 @click.argument("run")
 @runs_option
 @click.option("-f", "--follow", is_flag=True, help="Go on as it grows.")
@@ -96,7 +71,7 @@ def logs(run: str, output_dir: Path, follow: bool) -> None:
     os.execvp("tail", ["tail", "--lines=+1", *(["--follow=name"] if follow else []), str(path)])
 
 
-@main.command()
+@click.command()
 @click.argument("names", metavar="SWEEP|RUN...", nargs=-1, required=True)
 @runs_option
 def cancel(names: Sequence[str], output_dir: Path) -> None:
@@ -111,7 +86,7 @@ def cancel(names: Sequence[str], output_dir: Path) -> None:
     click.echo(f"cancelled {len(live)} of {len(runs)} runs; adaspan resubmit sends them again")
 
 
-@main.command()
+@click.command()
 @click.argument("names", metavar="SWEEP|RUN...", nargs=-1, required=True)
 @runs_option
 def resubmit(names: Sequence[str], output_dir: Path) -> None:
@@ -128,7 +103,7 @@ def resubmit(names: Sequence[str], output_dir: Path) -> None:
     click.echo(f"{len(missing)} of {len(runs)} runs submitted, {len(live)} under way")
 
 
-@main.command()
+@click.command()
 @click.argument("run")
 @runs_option
 def explain(run: str, output_dir: Path) -> None:
@@ -147,86 +122,6 @@ def explain(run: str, output_dir: Path) -> None:
         click.echo(f"sweep    {name}, {len(runs)} runs")
         for line in explanation.against_siblings(path, list(runs)):
             click.echo(f"         {line}")
-
-
-@main.command()
-@click.argument("sweep", required=False)
-@runs_option
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["html", "text", "md", "csv", "json"]),
-    default="html",
-    show_default=True,
-    help="A page, or the table to the terminal.",
-)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it.")
-@click.option(
-    "--margin",
-    type=click.FloatRange(min=0),
-    default=0.02,
-    show_default=True,
-    help="bpc by which the cheaper run that is named may be worse than the best.",
-)
-@click.option("--open", "open_it", is_flag=True, help="Open the page in the browser.")
-def report(
-    sweep: str | None, output_dir: Path, form: str, out: Path | None, margin: float, open_it: bool
-) -> None:
-    """Compare the runs of SWEEP, or all runs: as a page that needs no network, or as a table."""
-    from adaspan.report import export
-    from adaspan.report.comparison import compare
-    from adaspan.report.page import write_page
-    from adaspan.report.table import finding
-
-    title, runs = _chosen(output_dir, sweep)
-    comparison = compare(title, runs)
-    if form == "html":
-        folder = output_dir / "sweeps" / title if sweep else output_dir
-        path = out or folder / "report.html"
-        write_page(comparison, path, margin)
-        click.echo(f"{finding(comparison, margin)}\npage    {path}")
-        if open_it:
-            click.launch(str(path))
-        return
-    if form == "text" and out is None:
-        click.echo(finding(comparison, margin))
-        show(export.to_table(comparison))
-        return
-    text = {
-        "text": lambda: export.to_markdown(comparison, margin),
-        "md": lambda: export.to_markdown(comparison, margin),
-        "csv": lambda: export.to_csv(comparison),
-        "json": lambda: export.to_json(comparison, margin),
-    }[form]()
-    if out:
-        out.write_text(text)
-    else:
-        click.echo(text, nl=False)
-
-
-@main.command()
-@runs_option
-@click.option("--partition", help="Whose nodes to look at; default: the site's.")
-def doctor(output_dir: Path, partition: str | None) -> None:
-    """Look at what this cluster offers."""
-    table = Table(title="This cluster")
-    for column in ("what", "found", "which means"):
-        table.add_column(column, overflow="fold")
-    findings = list(examine(output_dir, partition))
-    for finding in findings:
-        table.add_row(finding.what, finding.found, finding.meaning)
-    show(table)
-    if not all(finding.good for finding in findings):
-        raise SystemExit(1)
-
-
-def _chosen(output_dir: Path, sweep: str | None) -> tuple[str, Runs]:
-    if sweep:
-        return find_sweep(output_dir, sweep)
-    runs = find_runs(output_dir, [])
-    if not runs:
-        raise UserError(f"{output_dir}: no runs here; --runs names another folder")
-    return str(output_dir), runs
 
 
 def _exit_code(states: Sequence[RunState]) -> int:

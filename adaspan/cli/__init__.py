@@ -1,0 +1,29 @@
+"""`adaspan`: watch, stop, send again and compare what launch.py has started."""
+
+from __future__ import annotations
+
+import click
+
+from adaspan.cli.cluster import doctor
+from adaspan.cli.compare import report
+from adaspan.cli.runs import cancel, explain, logs, resubmit, status
+from adaspan.errors import reported_in_one_line
+
+
+class _InOneLine(click.Group):
+    def invoke(self, context: click.Context) -> object:
+        with reported_in_one_line():
+            return super().invoke(context)
+
+
+@click.group(cls=_InOneLine, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="adaspan")
+def main() -> None:
+    """Watch, stop, send again and compare what launch.py has started.
+
+    SWEEP is the name of a sweep or its beginning; RUN a part of a run folder's name.
+    """
+
+
+for _command in (status, logs, cancel, resubmit, explain, report, doctor):
+    main.add_command(_command)
