@@ -70,6 +70,12 @@ def sample(length: int, fraction: float, history: int) -> list[Piece]:
     ]
 
 
+def blocks(pieces: Sequence[Piece], batch_size: int, block_size: int) -> int:
+    """How many blocks `evaluate` reads."""
+    groups = (pieces[i : i + batch_size] for i in range(0, len(pieces), batch_size))
+    return sum(len(_offsets(group, block_size)) for group in groups)
+
+
 def evaluate(
     model: Transformer,
     tokens: Tokens,
@@ -92,7 +98,7 @@ def evaluate(
         batch_size: pieces that are read side by side.
         block_size: tokens a piece and step; changes nothing but speed.
         device: of the model.
-        after_block: called now and then, to show progress or to break off by raising.
+        after_block: called after each of the `blocks`, to break off by raising.
     """
     was_training = model.training
     model.eval()
@@ -124,7 +130,7 @@ def _cost(
         total += math.log(model.embedding.num_embeddings)
     plan = model.plan()
     caches = model.empty_caches(len(pieces))
-    for offset in range(0, int((end - start).max()) - 1, block_size):
+    for offset in _offsets(pieces, block_size):
         where = start + offset + np.arange(block_size + 1)
         # A piece that has ended reads on, uncounted, until the longest ends.
         block = torch.from_numpy(tokens[where.clip(max=len(tokens) - 1)].astype(np.int64))
@@ -136,6 +142,11 @@ def _cost(
         total -= _sum(log_probs, counted)
         after_block()
     return float(total)
+
+
+def _offsets(pieces: Sequence[Piece], block_size: int) -> range:
+    """Where the blocks begin, counted from the start of each piece."""
+    return range(0, max(piece.end - piece.start for piece in pieces) - 1, block_size)
 
 
 def _sum(log_probs: Tensor, counted: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from adaspan.data import Corpus, Tokens
 from adaspan.device import autocast, peak_memory_gb
 from adaspan.distributed import Processes
 from adaspan.errors import DiskError, NonFiniteError, RunError, UserError
-from adaspan.evaluate import Piece, Score, bits, evaluate, sample, whole_text
+from adaspan.evaluate import Piece, Score, bits, blocks, evaluate, sample, whole_text
 from adaspan.flops import paper_macs_per_token
 from adaspan.run_folder import Row, RunFolder
 from adaspan.signals import StopRequest
@@ -183,19 +183,30 @@ class Session:
     def _score(
         self, tokens: Tokens, pieces: list[Piece], after_block: Callable[[], None] = lambda: None
     ) -> Score:
-        """The cost of `pieces`, shared among the processes."""
+        """The cost of `pieces`, shared among the processes, which all call `after_block` equally
+        often.
+        """
+        own = pieces[self._processes.rank :: self._processes.count]
+        reading = {
+            "batch_size": self._evaluation_batch,
+            "block_size": self._run.train.block_size,
+        }
+        count = blocks(own, **reading)
+        others_have_more = self._processes.largest(count) - count
         with autocast(self._device, self._trainer.precision):
-            own = evaluate(
+            score = evaluate(
                 self._trainer.model,
                 tokens,
-                pieces[self._processes.rank :: self._processes.count],
-                batch_size=self._evaluation_batch,
-                block_size=self._run.train.block_size,
+                own,
                 device=self._device,
                 after_block=after_block,
+                **reading,
             )
-        nats, count = self._processes.sum(torch.tensor([own.nats, own.tokens], dtype=torch.float64))
-        return Score(nats.item(), int(count))
+        for _ in range(others_have_more):
+            after_block()
+        summed = torch.tensor([score.nats, score.tokens], dtype=torch.float64)
+        nats, read = self._processes.sum(summed)
+        return Score(nats.item(), int(read))
 
     def _leave_if_asked(self) -> None:
         if stop := self._processes.largest(self._stop.signal):
@@ -224,10 +235,7 @@ class Session:
         scores = {}
         for split, tokens in (("valid", corpus.valid), ("test", corpus.test)):
             pieces = whole_text(len(tokens), history, self._evaluation_batch)
-            # Of several processes none may leave while another waits for its part of the score.
-            alone = self._processes.count == 1
-            score = self._score(tokens, pieces, self._leave_if_asked if alone else lambda: None)
-            self._leave_if_asked()
+            score = self._score(tokens, pieces, self._leave_if_asked)
             scores[split] = score.bits_per_token
         if not self._tracker:
             return

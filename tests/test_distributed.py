@@ -32,6 +32,19 @@ def run_two(tmp_path: Path, *overrides: str) -> subprocess.CompletedProcess[str]
     )
 
 
+def start_two(tmp_path: Path, *overrides: str) -> subprocess.Popen[bytes]:
+    """Two processes that are not waited for; what they print goes to `output`."""
+    with (tmp_path / "output").open("w") as output:
+        return subprocess.Popen(
+            torchrun(*overrides),
+            cwd=tmp_path,
+            env=environment(),
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
 @pytest.mark.parametrize("span", ["adaptive", "dynamic"])
 def test_two_processes_have_the_losses_of_one(
     tiny: tuple[str, ...],
@@ -61,15 +74,7 @@ def test_two_processes_leave_at_the_same_step_and_go_on_bit_equal(
     assert run_two(tmp_path, *overrides, f"output_dir={tmp_path / 'undisturbed'}").returncode == 0
     (undisturbed,) = (tmp_path / "undisturbed").iterdir()
 
-    with (tmp_path / "output").open("w") as output:
-        process = subprocess.Popen(
-            torchrun(*overrides),
-            cwd=tmp_path,
-            env=environment(),
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+    process = start_two(tmp_path, *overrides)
     while step_so_far(tmp_path) < 30:
         assert process.poll() is None, (tmp_path / "output").read_text()
         time.sleep(0.01)
@@ -85,6 +90,25 @@ def test_two_processes_leave_at_the_same_step_and_go_on_bit_equal(
     ours, theirs = final_state(run_folder()), final_state(undisturbed)
     for name, weight in theirs["model"].items():
         assert ours["model"][name].equal(weight), name
+
+
+def test_two_processes_leave_in_the_middle_of_the_final_evaluation(
+    tiny: tuple[str, ...], tmp_path: Path, run_folder: Callable[[], Path], text: Path
+) -> None:
+    text.write_text(text.read_text() * 500)
+    short = ("train.steps=5", "train.eval_fraction=0.01", "tracking=disabled")
+    process = start_two(tmp_path, *tiny, *short)
+    while "scoring the weights" not in (output := (tmp_path / "output").read_text()):
+        assert process.poll() is None, output
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGTERM)
+    process.wait(timeout=60)
+    assert status(run_folder())["state"] == "resumable"
+    assert "stopped at step 5, all saved" in (tmp_path / "output").read_text()
+
+    end = run_two(tmp_path, *tiny, *short)
+    assert end.returncode == 0, end.stderr
+    assert status(run_folder())["state"] == "done"
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused_once(

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adaspan.config.schema import AdaptiveSpanConfig, FixedSpanConfig, ModelConfig, SpanConfig
-from adaspan.evaluate import Piece, Score, bits, evaluate, sample, whole_text
+from adaspan.evaluate import Piece, Score, bits, blocks, evaluate, sample, whole_text
 from adaspan.model import Transformer, make_model
 
 CPU = torch.device("cpu")
@@ -43,9 +43,17 @@ def test_score_does_not_depend_on_batch_or_block(
     model = small_model(span)
     pieces = whole_text(len(TOKENS), model.history(), batch_size)
     assert len(pieces) == batch_size
+    read: list[None] = []
     score = evaluate(
-        model, TOKENS, pieces, batch_size=batch_size, block_size=block_size, device=CPU
+        model,
+        TOKENS,
+        pieces,
+        batch_size=batch_size,
+        block_size=block_size,
+        device=CPU,
+        after_block=lambda: read.append(None),
     )
+    assert len(read) == blocks(pieces, batch_size, block_size)
     assert score.tokens == len(TOKENS)
     assert score.nats == pytest.approx(one_long_reading(model), rel=1e-12)
 

@@ -90,7 +90,10 @@ def cancel(names: Sequence[str], output_dir: Path) -> None:
 @click.argument("names", metavar="SWEEP|RUN...", nargs=-1, required=True)
 @runs_option
 def resubmit(names: Sequence[str], output_dir: Path) -> None:
-    """Submit what is not done and not under way again: each run's settings and code as before."""
+    """Submit what is not done and not under way again: each run's settings and code as before.
+
+    Jobs that SLURM holds back because a node failed as they started are released.
+    """
     runs = [RunFolder(path) for path in find_runs(output_dir, names)]
     with submitting(output_dir):
         live = settled_jobs(runs)
@@ -99,8 +102,12 @@ def resubmit(names: Sequence[str], output_dir: Path) -> None:
             for run in runs
             if run.path not in live and not run.is_held() and run.status().get("state") != "done"
         ]
+        released = cluster.release_held_back(live.values())
         submit_again(missing)
-    click.echo(f"{len(missing)} of {len(runs)} runs submitted, {len(live)} under way")
+    click.echo(
+        f"{len(missing)} of {len(runs)} runs submitted, {len(live)} under way"
+        + (f", {released} of them released: a node had failed as they started" if released else "")
+    )
 
 
 @click.command()

@@ -26,6 +26,11 @@ class Queued:
     reason: str  # why it waits
     time_left: str  # until its time limit
 
+    @property
+    def is_held_back(self) -> bool:
+        """Whether its node failed as it started: SLURM then lets it wait until it is released."""
+        return self.state == "PENDING" and self.reason == "launch failed requeued held"
+
 
 def available() -> bool:
     """Whether this machine can submit jobs at all."""
@@ -121,6 +126,18 @@ def cancel(ids: Iterable[str]) -> None:
     """End jobs, waiting or running. Raises `RunError` if SLURM refuses."""
     if listed := list(ids):
         _ask("scancel", *listed)
+
+
+def release_held_back(jobs: Iterable[Queued]) -> int:
+    """Let those jobs start that wait only because a node failed; how many these are.
+
+    Raises:
+        RunError: SLURM refuses.
+    """
+    held = [job.id for job in jobs if job.is_held_back]
+    if held:
+        _ask("scontrol", "release", ",".join(held))
+    return len(held)
 
 
 def cancel_waiting(names: Iterable[str]) -> None:

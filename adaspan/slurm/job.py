@@ -7,6 +7,9 @@ run:
 - stopped by a signal, or killed without warning: back into the queue, where the site allows that;
 - failed: the class of the failure and its last line, in status.json;
 - done: nothing more.
+
+Unless it has to leave at once, it also lets go of jobs of its sweep that SLURM holds back because a
+node failed as they started: whoever submitted them may be away.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from typing import Any
 from submitit import JobEnvironment
 from submitit.helpers import TorchDistributedEnvironment
 
-from adaspan.errors import UserError
+from adaspan.errors import RunError, UserError
 from adaspan.run_folder import RunFolder
 from adaspan.slurm import cluster
 
@@ -59,6 +62,8 @@ def train_on_node(folder: str, program: str, fail_fast: bool) -> None:
         raise SystemExit(_fail(run, 1, "node", message, fail_fast))
     before = run.status()
     code, told = _train(run, Path(program))
+    if not told:
+        _release_siblings(run)
     if code:
         after = run.status()
         raise SystemExit(
@@ -142,6 +147,12 @@ def _submissions_of_this_sweep(run: RunFolder) -> set[str]:
     sweep = os.environ["SLURM_JOB_NAME"].rpartition(".")[0]
     records = (run.path.parent / "sweeps" / sweep / "slurm").glob("*.json")
     return {os.environ["SLURM_JOB_NAME"], *(record.stem for record in records)}
+
+
+def _release_siblings(run: RunFolder) -> None:
+    names = _submissions_of_this_sweep(run)
+    with suppress(RunError):  # no squeue or no scontrol on this node: the next command does it
+        cluster.release_held_back(job for job in cluster.queue().values() if job.name in names)
 
 
 def _explain(run: RunFolder, code: int, said: Mapping[str, Any]) -> tuple[str, str]:

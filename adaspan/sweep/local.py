@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 
 from adaspan.config.frozen import to_yaml
-from adaspan.errors import RunError
+from adaspan.errors import RunError, UserError
 from adaspan.signals import stop_request
 from adaspan.sweep.jobs import Job, Sweep
 from adaspan.sweep.state import read_states, table
@@ -35,7 +35,8 @@ def train_all(
 ) -> None:
     """Train what is not done, and show what came of every run.
 
-    One failure does not end the others. A signal is passed on: every run saves and leaves.
+    One failure does not end the others. A signal is passed on: every run saves and leaves. What
+    another process trains already is left alone.
 
     Args:
         sweep: the runs.
@@ -71,9 +72,12 @@ def train_all(
                 for one in running:
                     one.pass_on(stop.signal)
             while slots and goes_on():
+                job = waiting.popleft()
+                if job.folder.is_held():
+                    console.print(_elsewhere(job), markup=False)
+                    continue
                 slot = slots.popleft()
                 own_gpu = {"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if gpus else {}
-                job = waiting.popleft()
                 data = fingerprints[job.name]
                 running.append(_start(job, data, program, slot, {**environment, **own_gpu}))
                 console.print(f"start   {job} · {job.folder.path}", markup=False)
@@ -81,7 +85,7 @@ def train_all(
                 running.remove(one)
                 slots.append(one.slot)
                 console.print(_end_of(one), markup=False)
-                if one.process.returncode and not stop.signal:
+                if one.process.returncode and not stop.signal and not one.is_elsewhere():
                     failed.append(one.job)
             time.sleep(_POLL_SECONDS)
     show(table(sweep.name, read_states({job.folder.path: job.varies for job in sweep.jobs})))
@@ -104,6 +108,10 @@ class _Running:
         if self.told != signal:
             self.process.send_signal(signal)
             self.told = signal
+
+    def is_elsewhere(self) -> bool:
+        """Whether it ended because another process was faster to begin."""
+        return self.process.returncode == UserError.exit_code and self.job.folder.is_held()
 
 
 def _start(
@@ -160,6 +168,12 @@ def _end_of(one: _Running) -> str:
     status = one.job.folder.status()
     if one.process.returncode == 0:
         return f"done    {one.job} · valid {status['valid_bpc']:.3f} bpc"
+    if one.is_elsewhere():
+        return _elsewhere(one.job)
     if status.get("state") == "resumable":
         return f"stopped {one.job} · step {status['step']}, all saved"
     return f"failed  {one.job} · {one.job.folder.last_words()} · {one.job.folder.output}"
+
+
+def _elsewhere(job: Job) -> str:
+    return f"leave   {job} · another process trains it · {job.folder.path}"

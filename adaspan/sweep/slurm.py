@@ -58,6 +58,8 @@ def submit_missing(
             f"sweep   {sweep.name} · {len(sweep.jobs)} runs: "
             f"{len(waiting) - len(missing)} done, {under_way} under way, {len(missing)} to submit"
         )
+        if released := cluster.release_held_back(live.values()):
+            console.print(f"release {released} jobs, held back since a node failed as they started")
         if not missing:
             console.print("        nothing to submit")
             return

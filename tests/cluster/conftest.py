@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,18 @@ class Cluster:
         """Take a node for a moment for something more important."""
         whole_node = ("--partition=high", "--nodes=1", "--exclusive", "--output=/dev/null")
         self.ask("sbatch", *whole_node, "--wrap=sleep 1")
+
+    @contextmanager
+    def nodes_that_fail(self) -> Iterator[None]:
+        """No job can start meanwhile; then the nodes are mended."""
+        self._started.prolog_fails.touch()
+        try:
+            yield
+        finally:
+            self._started.prolog_fails.unlink()
+            drained = self.ask("sinfo", "-h", "-N", "-p", "main", "-t", "drain", "-o", "%N").split()
+            for node in drained:
+                self.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
 
     def wait_until(self, happened: Callable[[], Any], seconds: float = 180) -> None:
         end = time.monotonic() + seconds

@@ -3,7 +3,8 @@
     python -m tests.cluster.slurm FOLDER    # starts one and shows how to use it; Ctrl-C ends it
 
 Jobs of the partition `main` are preempted by those of `high`: USR2 at once, TERM ten seconds later,
-KILL after five more, then back into the queue.
+KILL after five more, then back into the queue. While FOLDER/prolog-fails exists, no job can start:
+the node is drained, the job goes back into the queue and is held there.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ MaxArraySize=8
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SlurmctldParameters=preempt_send_user_signal
+Prolog={folder}/prolog
 {nodes}
 PartitionName=main Nodes=ALL Default=YES MaxTime=1440 PriorityTier=1 GraceTime=10
 PartitionName=high Nodes=ALL MaxTime=1440 PriorityTier=10 PreemptMode=OFF
@@ -62,6 +64,7 @@ class Cluster:
     """A running cluster."""
 
     environment: dict[str, str]  # with which SLURM's commands reach it
+    prolog_fails: Path  # while it exists
 
     def ask(self, *command: str) -> str:
         """What one of SLURM's commands prints."""
@@ -108,7 +111,10 @@ def running(folder: Path) -> Iterator[Cluster]:
     configuration.write_text(
         _CONFIGURATION.format(host=host, port=port, folder=folder, nodes=nodes)
     )
-    cluster = Cluster({"SLURM_CONF": str(configuration)})
+    prolog, prolog_fails = folder / "prolog", folder / "prolog-fails"
+    prolog.write_text(f"#!/bin/sh\n[ ! -e {prolog_fails} ]\n")
+    prolog.chmod(0o755)
+    cluster = Cluster({"SLURM_CONF": str(configuration)}, prolog_fails)
     daemons = [["slurmctld", "-D"], *(["slurmd", "-D", "-N", node] for node in NODES)]
     processes = [
         subprocess.Popen(

@@ -191,22 +191,49 @@ def test_a_canary_goes_first(sweeps: Cluster, canary_fails: bool) -> None:
     assert found == ["cancelled" if canary_fails else "done"] * 2, sweeps.explain()
 
 
-def test_where_requeueing_is_forbidden_a_stopped_run_is_resumable(sweeps: Cluster) -> None:
+def test_where_requeueing_is_forbidden_a_run_out_of_time_is_resumable(sweeps: Cluster) -> None:
+    never_done = ("train.seed=1", "train.steps=1000000", "train.eval_every=1000")
     forbidden = "hydra.launcher.sbatch.no_requeue=true"
-    assert sweeps.launch("train.seed=1", "train.steps=800", forbidden).returncode == 0
+    # SLURM looks at time limits twice a minute.
+    a_minute = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=58")
+    assert sweeps.launch(*never_done, forbidden, *a_minute).returncode == 0
     (folder,) = folders(sweeps)
-    sweeps.wait_until(lambda: status_or_none(folder) == "running" and len(rows(folder)) > 5)
-    (job,) = sweeps.jobs()
-    sweeps.ask("scancel", "--signal=USR2", job)
     sweeps.wait_until_empty()
     assert status(folder)["state"] == "resumable"
     assert sweeps.adaspan("status").returncode == 1
     step = status(folder)["step"]
     again = sweeps.adaspan("resubmit", folder.name)
     assert "1 of 1 runs submitted" in again.stdout, again.stderr
+    going_on = f"going on from step {step}"
+    sweeps.wait_until(lambda: going_on in (folder / "output.txt").read_text())
+
+
+def test_jobs_whose_nodes_failed_as_they_started_are_not_held_back_for_ever(
+    sweeps: Cluster,
+) -> None:
+    with sweeps.nodes_that_fail():
+        assert sweeps.launch("train.seed=1,2").returncode == 0
+        sweeps.wait_until(lambda: sweeps.ask("squeue", "-rho", "%r").count("held") == 2)
+        assert "launch failed requeued held" in sweeps.adaspan("status").stdout
+    again = sweeps.adaspan("resubmit", folders(sweeps)[0].name)
+    assert "1 under way, 1 of them released" in again.stdout, again.stderr
+    # The job of the first run lets go of the second.
     sweeps.wait_until_empty()
-    assert all_done(sweeps)
-    assert f"going on from step {step}" in (folder / "output.txt").read_text()
+    assert all_done(sweeps), sweeps.explain()
+
+
+def test_a_run_whose_node_fails_goes_on_elsewhere(sweeps: Cluster) -> None:
+    longer = "train.steps=800"
+    assert sweeps.launch("train.seed=1", longer).returncode == 0
+    (folder,) = folders(sweeps)
+    sweeps.wait_until(lambda: status_or_none(folder) == "running" and len(rows(folder)) > 5)
+    (node,) = sweeps.ask("squeue", "-ho", "%N").split()
+    sweeps.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+    sweeps.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    sweeps.wait_until_empty()
+    assert all_done(sweeps), sweeps.explain()
+    assert "going on from step" in (folder / "output.txt").read_text()
+    assert_undisturbed(sweeps, f"train.seed=1 {longer}")
 
 
 def test_a_cancelled_run_saves_and_stays_out_of_the_queue(sweeps: Cluster) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from adaspan.errors import RunError
 from adaspan.sweep.jobs import plan, prepare_data
 from adaspan.sweep.local import train_all
 from tests.conftest import Launch, compose_run
-from tests.runs import assert_same, final_state, rows, start, status, train_here, wait_until
+from tests.runs import assert_same, final_state, kill, rows, start, status, train_here, wait_until
 
 Tiny = tuple[str, ...]
 
@@ -127,6 +128,22 @@ def test_a_stopped_sweep_saves_and_goes_on(quick: Tiny, tmp_path: Path, launch: 
     for folder in folders(tmp_path):
         steps = [row["step"] for row in rows(folder) if "val/bpc" in row]
         assert steps == list(range(20, 201, 20))
+
+
+def test_what_a_killed_sweep_left_training_is_left_alone(
+    quick: Tiny, tmp_path: Path, launch: Launch
+) -> None:
+    killed = start(tmp_path, *quick, "train.steps=400", "train.seed=1")
+    assert wait_until(lambda: states(tmp_path) == ["running"], killed)
+    kill(killed)
+    end = launch(*quick, "train.steps=400", "train.seed=1")
+    assert end.returncode == 0, end.stderr
+    assert "another process trains it" in end.stdout
+    assert "start " not in end.stdout
+    deadline = time.monotonic() + 60
+    while states(tmp_path) != ["done"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_a_sweep_can_be_started_over(quick: Tiny, launch: Launch, tmp_path: Path) -> None:
