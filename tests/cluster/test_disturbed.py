@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import count
@@ -27,16 +28,20 @@ LONGER = (
     "train.log_every=20",
     "train.checkpoint_every=20",
 )
+WAYS = ("preempt", "requeue", "cancel", "signal", "kill", "kill the task", "launch again")
 A_MINUTE = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=30")
 
 
 def test_every_run_ends_once_and_as_if_undisturbed(sweeps: Cluster) -> None:
     end = time.monotonic() + SECONDS
+    disturbances: Counter[str] = Counter()
     for number in count():
         seeds = range(1 + RUNS * number, 1 + RUNS * (number + 1))
-        disturb_a_sweep(sweeps, seeds, random.Random(number + 1))
+        disturbances += disturb_a_sweep(sweeps, seeds, random.Random(number + 1))
         if time.monotonic() > end:
             break
+    print(dict(disturbances))
+    assert disturbances.keys() == set(WAYS), "each at least once"
     assert len(folders(sweeps)) == RUNS * (number + 1)
     assert not processes(sweeps, "--config-path"), "no orphan"
     for folder in folders(sweeps):
@@ -47,43 +52,53 @@ def test_every_run_ends_once_and_as_if_undisturbed(sweeps: Cluster) -> None:
     assert_undisturbed(sweeps, *(f"train.seed={seed} {' '.join(LONGER)}" for seed in every))
 
 
-def disturb_a_sweep(sweeps: Cluster, seeds: Iterable[int], chance: random.Random) -> None:
-    """Launch a sweep, disturb it, and launch it again until all runs are done."""
+def disturb_a_sweep(sweeps: Cluster, seeds: Iterable[int], chance: random.Random) -> Counter[str]:
+    """Launch a sweep, disturb it, and launch it again until all runs are done; what was done."""
     typed = ("train.seed=" + ",".join(str(seed) for seed in seeds), *LONGER, *A_MINUTE)
     assert sweeps.launch(*typed).returncode == 0
-    done_to_them = disturb(sweeps, typed, chance)
-    assert min(done_to_them.values()) > 0, done_to_them
+    disturbances = disturb(sweeps, typed, chance)
     for _ in range(10):
         sweeps.wait_until_empty(600)
         if all_done(sweeps):
-            return
+            return disturbances
         again = sweeps.launch(*typed)
         assert again.returncode == 0, again.stderr
     raise AssertionError(sweeps.explain())
 
 
-def disturb(sweeps: Cluster, typed: Sequence[str], chance: random.Random) -> dict[str, int]:
+def disturb(sweeps: Cluster, typed: Sequence[str], chance: random.Random) -> Counter[str]:
     """For a while, preempt, requeue, cancel and kill jobs, and submit what is missing; how often.
 
     All of it again and again, each time in another order.
     """
-    ways = {
-        "preempt": lambda job: sweeps.preempt(),
-        "requeue": lambda job: sweeps.try_to("scontrol", "requeue", job),
-        "cancel": lambda job: sweeps.try_to("scancel", job),
-        "signal": lambda job: sweeps.try_to("scancel", "--signal=USR2", job),
-        "kill": lambda job: kill_one(processes(sweeps, "--config-path"), chance),
-        "kill the task": lambda job: kill_one(processes(sweeps, "submitit.core._submit"), chance),
-        "launch again": lambda job: sweeps.launch(*typed),
-    }
-    counts = dict.fromkeys(ways, 0)
+    disturbances: Counter[str] = Counter()
     end = time.monotonic() + SECONDS_A_SWEEP
     while time.monotonic() < end and not all_done(sweeps):
-        for way in chance.sample(list(ways), len(ways)):
+        for way in chance.sample(WAYS, len(WAYS)):
             time.sleep(chance.uniform(1, 4))
             if running := sweeps.jobs("RUNNING"):
-                counts[way] += ways[way](chance.choice(running)) is not False
-    return counts
+                disturbances[way] += do(way, sweeps, chance.choice(running), typed, chance)
+    return +disturbances  # without those that did not happen
+
+
+def do(way: str, sweeps: Cluster, job: str, typed: Sequence[str], chance: random.Random) -> bool:
+    """Whether it could be done."""
+    match way:
+        case "preempt":
+            sweeps.preempt()
+        case "requeue":
+            sweeps.try_to("scontrol", "requeue", job)
+        case "cancel":
+            sweeps.try_to("scancel", job)
+        case "signal":
+            sweeps.try_to("scancel", "--signal=USR2", job)
+        case "kill":
+            return kill_one(processes(sweeps, "--config-path"), chance)
+        case "kill the task":
+            return kill_one(processes(sweeps, "submitit.core._submit"), chance)
+        case "launch again":
+            sweeps.launch(*typed)
+    return True
 
 
 def processes(sweeps: Cluster, word: str) -> list[int]:
