@@ -188,5 +188,6 @@ def _ask(*command: str, given: str = "") -> str:
         raise RunError(f"{command[0]}: no answer in {_TIMEOUT_SECONDS} s; try again") from None
     if answer.returncode:
         said = (answer.stderr.strip() or answer.stdout.strip()).splitlines()
-        raise RunError(f"{command[0]}: {said[-1] if said else answer.returncode}")
+        last = said[-1].removeprefix(f"{command[0]}: ") if said else answer.returncode
+        raise RunError(f"{command[0]}: {last}")
     return answer.stdout

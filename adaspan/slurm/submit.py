@@ -104,7 +104,9 @@ def printed(run: RunFolder) -> str:
     folder = run.path.parent / "sweeps" / job["name"].rpartition(".")[0] / "slurm"
     logs = sorted(folder.glob(f"{job['id']}_*_log.*"))
     lines = [line for log in logs for line in log.read_text(errors="replace").splitlines()]
-    told = [line for line in lines if line.strip()] or (["no word"] if logs else [])
+    # What srun adds says only that there was an error.
+    told = [line for line in lines if line.strip() and not line.startswith("srun: error:")]
+    told = told or (["no word"] if logs else [])
     return told[-1] if told else ""
 
 
@@ -256,7 +258,8 @@ def _executor(
         "wckey": None,
         # The snapshot's code, and not what is in the folder that the job starts in.
         "setup": [
-            f"export PYTHONPATH={shlex.quote(str(snapshot))} PYTHONSAFEPATH=1",
+            f"export PYTHONPATH={shlex.quote(str(snapshot))}${{PYTHONPATH:+:$PYTHONPATH}}",
+            "export PYTHONSAFEPATH=1",
             *settings.setup,
         ],
         "teardown": _TEARDOWN,
