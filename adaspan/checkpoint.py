@@ -29,7 +29,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._best = folder / "best.pt"
+        self.best = folder / "best.pt"
 
     def save(self, step: int, state: State) -> None:
         """Write the state after `step` updates, then drop all but the newest two.
@@ -43,7 +43,7 @@ class Checkpoints:
 
     def save_best(self, state: State) -> None:
         """Write the best weights so far. Raises as `save` does."""
-        self._write(self._best, state)
+        self._write(self.best, state)
 
     def load_newest(self) -> State | None:
         """The newest state that can be read; None for a run that has none yet.
@@ -67,7 +67,7 @@ class Checkpoints:
 
     def load_best(self) -> State:
         """The best weights. Raises `RunError` if they cannot be read."""
-        return _read(self._best)
+        return _read(self.best)
 
     def _newest_first(self) -> list[Path]:
         return sorted(self._folder.glob("step_*.pt"), reverse=True)
@@ -80,6 +80,8 @@ class Checkpoints:
             with replacing(path) as file:
                 torch.save(state, file)
         except (OSError, RuntimeError) as error:  # torch hides the cause in a RuntimeError
+            if "CUDA" in str(error):  # a copy from the GPU, not the disk
+                raise
             raise DiskError(
                 f"{path}: cannot be written ({_reason(error)}); earlier checkpoints are kept, "
                 "make room and type the same command again"

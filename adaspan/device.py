@@ -10,6 +10,23 @@ import torch
 
 from adaspan.errors import ProcessError
 
+# Peak rates of matrix products in 10^12 FLOPs a second, as the makers state them, without sparsity:
+# in bfloat16 and in float32 proper. The name's beginning, less the maker, longest first.
+_PEAK_TFLOPS = {
+    "B200": (2250.0, 75.0),
+    "H200": (989.4, 66.9),
+    "H100 PCIe": (756.0, 51.2),
+    "H100 NVL": (835.0, 60.0),
+    "H100": (989.4, 66.9),
+    "A100": (312.0, 19.5),
+    "L40S": (362.0, 91.6),
+    "A40": (149.7, 37.4),
+    "A10": (125.0, 31.2),
+    "L4": (121.0, 30.3),
+    "GeForce RTX 4090": (165.2, 82.6),
+    "GeForce RTX 3090": (71.0, 35.6),
+}
+
 
 def choose_device(name: str, local_rank: int) -> torch.device:
     """The device that `train.device` names; `auto` is this process's GPU, or the CPU.
@@ -19,9 +36,7 @@ def choose_device(name: str, local_rank: int) -> torch.device:
     """
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     have = ", ".join(["cpu", *(f"cuda:{i}" for i in range(gpus))])
-    if name == "auto":
-        name = "cuda" if gpus else "cpu"
-    device = torch.device(name)
+    device = torch.device(name if name != "auto" else "cuda" if gpus else "cpu")
     if device.type == "cuda":
         index = local_rank if device.index is None else device.index
         if index >= gpus:
@@ -34,7 +49,9 @@ def choose_device(name: str, local_rank: int) -> torch.device:
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """The dtype of matrix products; `auto` is bfloat16 where the GPU has it, else float32."""
     if name == "auto":
-        has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported(
+            including_emulation=False
+        )
         return torch.bfloat16 if has_bfloat16 else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
@@ -44,9 +61,27 @@ def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextMan
     return torch.autocast(device.type, precision, enabled=precision != torch.float32)
 
 
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A copy on the device that nothing waits for."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 def peak_memory_gb(device: torch.device) -> float:
     """Most memory held so far, in 10^9 bytes: the GPU's, or this process's on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
+def peak_flops(device: torch.device, precision: torch.dtype) -> float | None:
+    """FLOPs a second that the device reaches at most; None where that is not known."""
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device).removeprefix("NVIDIA ")
+    for beginning, (bfloat16, float32) in _PEAK_TFLOPS.items():
+        if name == beginning or name.startswith((f"{beginning} ", f"{beginning}-")):
+            return 1e12 * (bfloat16 if precision == torch.bfloat16 else float32)
+    return None

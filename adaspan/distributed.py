@@ -14,8 +14,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed, nn
 
+from adaspan.errors import LostPeerError
+
 # Answers of `first_decides` lie between these.
 _LOWEST, _FAILED = -(2**62), 2**62
+# What gloo says when another process is gone.
+_GONE = ("Connection closed by peer", "Connection reset by peer", "Timed out waiting")
 
 
 @dataclass(frozen=True)
@@ -108,12 +112,26 @@ def joined(device: torch.device) -> Iterator[Processes]:
     if count == 1:
         yield Processes()
         return
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
         control = distributed.new_group(backend="gloo")
         yield Processes(distributed.get_rank(), count, control)
-    finally:
+    except Exception as error:  # nothing is closed: nccl would wait there for the others
+        if is_lost_peer(error):
+            line = str(error).strip().splitlines()[0]
+            raise LostPeerError(f"the processes of this run lost one another: {line}") from error
+        raise
+    except SystemExit:
         distributed.destroy_process_group()
+        raise
+    distributed.destroy_process_group()
+
+
+def is_lost_peer(error: Exception) -> bool:
+    """Whether an error says that another process is gone."""
+    if isinstance(error, distributed.DistError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _GONE)
 
 
 def local_rank() -> int:

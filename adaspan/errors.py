@@ -33,6 +33,12 @@ class NonFiniteError(RunError):
     """A loss or a weight is no longer a number."""
 
 
+class LostPeerError(RunError):
+    """Processes that train together lost one another; another try may go well."""
+
+    exit_code = os.EX_TEMPFAIL
+
+
 class DiskError(RunError):
     """A file cannot be written."""
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from adaspan.data import Tokens
+from adaspan.device import to_device
 from adaspan.model import Transformer
 
 _QUICK_PIECES = 8
@@ -135,7 +136,7 @@ def _cost(
         # A piece that has ended reads on, uncounted, until the longest ends.
         block = torch.from_numpy(tokens[where.clip(max=len(tokens) - 1)].astype(np.int64))
         counted = torch.from_numpy((where[:, 1:] >= first) & (where[:, 1:] < end))
-        block, counted = block.to(device), counted.to(device)
+        block, counted = to_device(block, device), to_device(counted, device)
         output = model(block[:, :-1], caches, plan)
         caches = output.caches
         log_probs = output.log_probs_BMV.gather(-1, block[:, 1:, None]).squeeze(-1)

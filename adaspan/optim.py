@@ -56,8 +56,8 @@ class ClippedAdagrad(torch.optim.Optimizer):
             torch._foreach_mul_(steps, -group["lr"])
             if group["grad_clip"] > 0:
                 norms = torch._foreach_norm(gradients)
-                scales = [(group["grad_clip"] / (n + self._EPSILON)).clamp(max=1) for n in norms]
-                torch._foreach_mul_(steps, scales)
+                scales = group["grad_clip"] / (torch.stack(norms) + self._EPSILON)
+                torch._foreach_mul_(steps, scales.clamp_(max=1).unbind())
             torch._foreach_add_(parameters, steps)
 
 

@@ -14,7 +14,7 @@ from adaspan import flops
 from adaspan.checkpoint import State
 from adaspan.config.schema import DynamicSpanConfig, RunConfig
 from adaspan.data import Corpus, Position, Streams
-from adaspan.device import autocast, choose_precision
+from adaspan.device import autocast, choose_precision, to_device
 from adaspan.distributed import Processes
 from adaspan.errors import NonFiniteError, UserError
 from adaspan.model import Plan, Transformer, make_model
@@ -100,8 +100,8 @@ class Trainer:
         block = self._streams.next_block()
         if block.starts_anew:
             self._caches = self.model.empty_caches(len(block.inputs_BM))
-        inputs_BM = self._to_device(block.inputs_BM)
-        targets_BM = self._to_device(block.targets_BM)
+        inputs_BM = to_device(block.inputs_BM, self._device)
+        targets_BM = to_device(block.targets_BM, self._device)
         plan = self.model.plan()
         self._count_flops(plan)
 
@@ -210,13 +210,19 @@ class Trainer:
             torch.set_rng_state(state["random"][self._processes.rank])
         else:
             _log.warning("another number of processes than before: dropout draws other numbers")
-            torch.manual_seed(self._run.train.seed + 1_000_003 * self.step + self._processes.rank)
+            torch.manual_seed(self._seed_of(self.step))
         if len(state["random_gpu"]) == self._processes.count and self._device.type == "cuda":
             torch.cuda.set_rng_state(state["random_gpu"][self._processes.rank], self._device)
+        elif self._device.type == "cuda":  # begun on a CPU
+            torch.cuda.manual_seed(self._seed_of(self.step))
         self._shared = state["losses"]
         self.flops = state["flops"]
         self.best_bpc = state["best_bpc"]
         self.best_step = state["best_step"]
+
+    def _seed_of(self, step: int) -> int:
+        """For dropout after `step`, where its own random state is not known."""
+        return self._run.train.seed + 1_000_003 * step + self._processes.rank
 
     def best_state(self) -> State:
         """What the checkpoint of the best weights holds."""
@@ -263,8 +269,3 @@ class Trainer:
         times = train.micro_batches * self._processes.count
         self.flops_per_token = times * forward / (train.batch_size * train.block_size)
         self.flops += times * (forward + backward)
-
-    def _to_device(self, tokens: Tensor) -> Tensor:
-        if self._device.type == "cuda":  # pinned, the copy does not wait
-            return tokens.pin_memory().to(self._device, non_blocking=True)
-        return tokens

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, environment
+from tests.conftest import ROOT, command, environment
 from tests.runs import final_state, rows, status, step_so_far, train_here
 
 
@@ -109,6 +110,35 @@ def test_two_processes_leave_in_the_middle_of_the_final_evaluation(
     end = run_two(tmp_path, *tiny, *short)
     assert end.returncode == 0, end.stderr
     assert status(run_folder())["state"] == "done"
+
+
+def test_a_run_that_loses_one_of_its_processes_says_so_and_can_go_on(
+    tiny: tuple[str, ...], tmp_path: Path, run_folder: Callable[[], Path]
+) -> None:
+    overrides = [*tiny, "train.steps=3000", "tracking=disabled"]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    first, second = (
+        subprocess.Popen(
+            command(*overrides),
+            cwd=tmp_path,
+            env=environment(**together, RANK=str(rank)),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    )
+    while step_so_far(tmp_path) < 30:
+        assert first.poll() is None
+        time.sleep(0.01)
+    second.kill()
+    second.communicate()
+    (line,) = first.communicate(timeout=60)[1].splitlines()
+    assert "the processes of this run lost one another" in line
+    assert first.returncode == os.EX_TEMPFAIL
+    assert status(run_folder())["error"] == "node"
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused_once(

@@ -29,6 +29,9 @@ from adaspan.config.schema import (
 from adaspan.errors import UserError
 
 _SEEDS = 2**32
+# What W&B takes.
+NAME_LENGTH = 128
+TAG_LENGTH = 64
 _LAUNCHER_MINIMA = {
     "processes": 1,
     "timeout_min": 1,
@@ -80,6 +83,11 @@ def validate_shares(run: RunConfig, processes: int) -> None:
     batch, parts = run.train.batch_size, run.train.micro_batches
     if batch % processes:
         raise UserError(f"train.batch_size={batch}: must be divisible by the {processes} processes")
+    if processes > 1 and run.train.device.startswith("cuda:"):
+        raise UserError(
+            f"train.device={run.train.device}: the {processes} processes need a GPU each; "
+            "say train.device=cuda"
+        )
     share = batch // processes
     if share % parts:
         raise UserError(
@@ -176,6 +184,13 @@ def _tracking(tracking: TrackingConfig) -> Iterator[str]:
     yield from _one_of("tracking.mode", tracking.mode, ("offline", "online", "disabled"))
     if not tracking.project:
         yield "tracking.project='': must name a project"
+    for key in ("project", "group", "name"):
+        value = getattr(tracking, key)
+        if value is not None and len(value) > NAME_LENGTH:
+            yield f"tracking.{key}={value}: must be at most {NAME_LENGTH} characters long"
+    for tag in tracking.tags:
+        if not 1 <= len(tag) <= TAG_LENGTH:
+            yield f"tracking.tags={tag}: a tag has 1 to {TAG_LENGTH} characters"
 
 
 def _at_least(key: str, value: float, least: float) -> Iterator[str]:

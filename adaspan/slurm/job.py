@@ -27,13 +27,13 @@ from typing import Any
 from submitit import JobEnvironment
 from submitit.helpers import TorchDistributedEnvironment
 
-from adaspan.errors import RunError, UserError
+from adaspan.errors import LostPeerError, RunError, UserError
 from adaspan.run_folder import RunFolder
 from adaspan.slurm import cluster
 
 # A run that is killed so often before it has saved anything new will not do better the next time.
 MOST_KILLS_IN_VAIN = 5
-_TRY_AGAIN = 75  # EX_TEMPFAIL
+_TRY_AGAIN = os.EX_TEMPFAIL
 # Between repetitions of a signal, which a process that is still starting may miss.
 _REPEAT_SECONDS = 1.0
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
@@ -165,6 +165,8 @@ def _explain(run: RunFolder, code: int, said: Mapping[str, Any]) -> tuple[str, s
     if said.get("state") == "failed":
         return said["error"], said["message"]
     message = run.last_words()
+    if code == LostPeerError.exit_code:
+        return "node", message
     if code == UserError.exit_code:
         if run.is_held():
             return "node", message  # the job before this one is still leaving

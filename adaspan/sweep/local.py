@@ -43,7 +43,7 @@ def train_all(
         fingerprints: of their data, by the runs' names.
         program: launch.py.
         processes: runs at once; None: one a GPU, or one at a time. Of several at once each gets a
-            GPU in turn, and its share of the cores.
+            GPU in turn, unless some name their device, and its share of the cores.
         fail_fast: start no more after the first failure.
 
     Raises:
@@ -51,7 +51,8 @@ def train_all(
         SystemExit: a signal stopped the sweep; 128 + the signal's number.
     """
     console = Console(highlight=False, soft_wrap=True)
-    gpus = _gpus()
+    # Runs that name their device have it.
+    gpus = _gpus() if all(job.run.train.device in ("auto", "cuda") for job in sweep.jobs) else []
     slots = deque(range(processes or max(1, len(gpus))))
     waiting = deque(job for job in sweep.jobs if job.wants_training())
     console.print(

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from adaspan.config.validate import validate_shares
+from adaspan.errors import UserError
 from tests.conftest import Launch, compose_run
 
 MISTAKES = [
@@ -128,6 +130,13 @@ def test_what_a_cluster_could_only_refuse_later_is_refused_at_once(launch: Launc
         "(train.batch_size=13)"
     ]
     assert launch("-m", "hydra.launcher.processes=0").returncode == 2
+
+
+def test_processes_that_train_a_run_together_cannot_all_have_the_same_gpu() -> None:
+    run = compose_run("train.device=cuda:1")
+    validate_shares(run, processes=1)
+    with pytest.raises(UserError, match=r"train\.device=cuda:1: the 2 processes need a GPU each"):
+        validate_shares(run, processes=2)
 
 
 @pytest.mark.parametrize("sweep", [[], ["-m"]])

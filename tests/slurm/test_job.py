@@ -145,6 +145,13 @@ def test_a_kill_is_tried_again_until_it_is_in_vain(train: Train, run: RunFolder)
     assert run.last_words() != "not even started"
 
 
+def test_a_run_whose_processes_lost_one_another_is_tried_again(
+    train: Train, run: RunFolder
+) -> None:
+    assert train("print('lost'); sys.exit(os.EX_TEMPFAIL)") == 75
+    assert run.status()["state"] == "resumable"
+
+
 def test_a_run_that_is_asked_to_leave_again_and_again_does_not_fail(
     train: Train, run: RunFolder
 ) -> None:
