@@ -10,12 +10,17 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.rendezvous import rendezvous
 
 from adaspan.errors import LostPeerError
 
+_JOIN_SECONDS = 300.0
+# As long as torch waits unless told otherwise.
+_WAIT_SECONDS = 1800.0
 # Answers of `first_decides` lie between these.
 _LOWEST, _FAILED = -(2**62), 2**62
 # What gloo says when another process is gone.
@@ -113,7 +118,12 @@ def joined(device: torch.device) -> Iterator[Processes]:
         yield Processes()
         return
     try:
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # Waits for the others only so long; later, they may take their time.
+        joining = timedelta(seconds=_JOIN_SECONDS)
+        store, rank, _ = next(rendezvous("env://", timeout=joining))
+        store.set_timeout(timedelta(seconds=_WAIT_SECONDS))
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=count)
         control = distributed.new_group(backend="gloo")
         yield Processes(distributed.get_rank(), count, control)
     except Exception as error:  # nothing is closed: nccl would wait there for the others

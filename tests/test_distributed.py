@@ -12,7 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+from adaspan.distributed import joined
+from adaspan.errors import LostPeerError
 from tests.conftest import ROOT, command, environment
 from tests.runs import final_state, rows, status, step_so_far, train_here
 
@@ -139,6 +142,22 @@ def test_a_run_that_loses_one_of_its_processes_says_so_and_can_go_on(
     assert "the processes of this run lost one another" in line
     assert first.returncode == os.EX_TEMPFAIL
     assert status(run_folder())["error"] == "node"
+
+
+def test_a_process_does_not_wait_for_ever_for_others_that_never_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("adaspan.distributed._JOIN_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    alone = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    for key, value in alone.items():
+        monkeypatch.setenv(key, value)
+    with (
+        pytest.raises(LostPeerError, match="the processes of this run lost one another"),
+        joined(torch.device("cpu")),
+    ):
+        pass
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused_once(

@@ -17,7 +17,7 @@ from adaspan.config.compose import register
 from adaspan.errors import UserError
 from adaspan.run_folder import RunFolder
 from adaspan.slurm import cluster
-from adaspan.slurm.submit import live_jobs, settled_jobs, submitting
+from adaspan.slurm.submit import job_logs, live_jobs, settled_jobs, submitting
 from adaspan.slurm.submit import resubmit as submit_again
 from adaspan.sweep import explain as explanation
 from adaspan.sweep.find import find_run, find_runs, sweeps_of
@@ -64,11 +64,12 @@ def status(sweep: str | None, output_dir: Path, watch: bool, as_json: bool) -> N
 def logs(run: str, output_dir: Path, follow: bool) -> None:
     """Show what RUN has printed."""
     folder = RunFolder(find_run(output_dir, run))
-    path = folder.output if folder.output.exists() else folder.log
-    if not path.exists():
+    written = [path for path in (folder.output, folder.log) if path.exists()][:1]
+    paths = [str(path) for path in written or job_logs(folder)]
+    if not paths:
         (state,) = read_states({folder.path: {}})
         raise UserError(f"{folder.path}: has printed nothing yet; {state.state} {state.error}")
-    os.execvp("tail", ["tail", "--lines=+1", *(["--follow=name"] if follow else []), str(path)])
+    os.execvp("tail", ["tail", "--lines=+1", *(["--follow=name"] if follow else []), *paths])
 
 
 @click.command()
@@ -77,13 +78,18 @@ def logs(run: str, output_dir: Path, follow: bool) -> None:
 def cancel(names: Sequence[str], output_dir: Path) -> None:
     """Take runs out of the queue; those under way save and leave."""
     runs = [RunFolder(path) for path in find_runs(output_dir, names)]
-    canaries = {canary for run in runs if (canary := run.job().get("canary"))}
     with submitting(output_dir):
         queue = cluster.queue()
         live = live_jobs(runs, queue)
-        of_canaries = live_jobs([RunFolder(Path(path)) for path in canaries], queue)
-        cluster.cancel(job.id for job in (*live.values(), *of_canaries.values()))
+        others = [RunFolder(path) for path in find_runs(output_dir, []) if path not in live]
+        still_wanted = {RunFolder(path).job()["canary"] for path in live_jobs(others, queue)}
+        wanted = {RunFolder(path).job()["canary"] for path in live} - still_wanted - {None}
+        canaries = live_jobs([RunFolder(Path(path)) for path in wanted], queue)
+        cluster.cancel(job.id for job in (*live.values(), *canaries.values()))
     click.echo(f"cancelled {len(live)} of {len(runs)} runs; adaspan resubmit sends them again")
+    for run in runs:
+        if run.path not in live and run.is_held():
+            click.echo(f"{run.path}: trained without SLURM; stop it where it was started")
 
 
 @click.command()
@@ -103,9 +109,11 @@ def resubmit(names: Sequence[str], output_dir: Path) -> None:
             if run.path not in live and not run.is_held() and run.status().get("state") != "done"
         ]
         released = cluster.release_held_back(live.values())
-        submit_again(missing)
+        for run, id in submit_again(missing):
+            click.echo(f"job {id} · {run.path}")
+    under_way = sum(run.path in live or run.is_held() for run in runs if run not in missing)
     click.echo(
-        f"{len(missing)} of {len(runs)} runs submitted, {len(live)} under way"
+        f"{len(missing)} of {len(runs)} runs submitted, {under_way} under way"
         + (f", {released} of them released: a node had failed as they started" if released else "")
     )
 

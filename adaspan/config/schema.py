@@ -163,6 +163,10 @@ class TrackingConfig:
     mode: str = MISSING  # offline, online, disabled
     project: str = "adaspan"
     entity: str | None = None
+    group: str | None = None  # null: in a sweep, the sweep's name
+    name: str | None = None  # null: in a sweep, what varies; else that of the run folder
+    tags: list[str] = field(default_factory=list)  # added to the data's name and the kind of span
+    upload_checkpoint: bool = False  # the best weights, as an artifact, when the run is done
 
 
 @dataclass
@@ -230,7 +234,7 @@ class SlurmSettings:
     cpus_per_task: int = MISSING
     mem: str | None = None  # as sbatch takes it
     signal_delay_s: int = MISSING  # how long before its time limit a run is told to save
-    array_parallelism: int = MISSING  # jobs of a sweep that run at once
+    array_parallelism: int = MISSING  # jobs of one submission that run at once
     setup: list[str] = field(default_factory=list)  # lines of shell before the run
     srun_args: list[str] = field(default_factory=list)
     sbatch: dict[str, Any] = field(default_factory=dict)  # any other field of sbatch

@@ -29,7 +29,8 @@ class Queued:
     @property
     def is_held_back(self) -> bool:
         """Whether its node failed as it started: SLURM then lets it wait until it is released."""
-        return self.state == "PENDING" and self.reason == "launch failed requeued held"
+        reason = self.reason.replace("_", " ")  # as some versions write it
+        return self.state == "PENDING" and reason == "launch failed requeued held"
 
 
 def available() -> bool:
@@ -43,7 +44,7 @@ def queue() -> dict[str, Queued]:
     Raises:
         RunError: SLURM does not answer, so that nobody can know.
     """
-    answer = _ask("squeue", "--array", "--noheader", "--format=%i|%j|%T|%r|%L")
+    answer = _ask("squeue", "--all", "--array", "--noheader", "--format=%i|%j|%T|%r|%L")
     jobs = [Queued(*line.split("|", 4)) for line in answer.splitlines()]
     return {job.id: job for job in jobs}
 
@@ -85,7 +86,10 @@ def last_states(ids: Sequence[str]) -> dict[str, str]:
         return {}
     listed = ",".join(sorted({id.partition("_")[0] for id in ids}))
     for command in (
-        ["squeue", "--array", "--noheader", "--states=all", "--format=%i|%T", f"--jobs={listed}"],
+        [
+            *("squeue", "--all", "--array", "--noheader", "--states=all"),
+            *("--format=%i|%T", f"--jobs={listed}"),
+        ],
         ["sacct", "--noheader", "--parsable2", "--allocations", "-o", "JobID,State", "-j", listed],
     ):
         try:
@@ -108,7 +112,7 @@ def may_requeue(id: str) -> bool:
     back into the queue anyway.
     """
     try:
-        return "JobState=RUNNING" in _ask("scontrol", "--oneliner", "show", "job", id)
+        return "JobState=RUNNING" in _ask("scontrol", "--all", "--oneliner", "show", "job", id)
     except RunError:
         return False
 

@@ -31,8 +31,10 @@ from adaspan.errors import LostPeerError, RunError, UserError
 from adaspan.run_folder import RunFolder
 from adaspan.slurm import cluster
 
-# A run that is killed so often before it has saved anything new will not do better the next time.
-MOST_KILLS_IN_VAIN = 5
+# A job that ends so often before its run has saved anything new will not do better the next time.
+MOST_IN_VAIN = 5
+# Names a file, which says that a job got as far as this.
+STARTED = "ADASPAN_STARTED"
 _TRY_AGAIN = os.EX_TEMPFAIL
 # Between repetitions of a signal, which a process that is still starting may miss.
 _REPEAT_SECONDS = 1.0
@@ -57,8 +59,9 @@ def train_on_node(folder: str, program: str, fail_fast: bool) -> None:
     if task.global_rank > 0:
         code, _ = _train(run, Path(program))
         raise SystemExit(code if code >= 0 else 1)
-    if run.count_start(os.environ["SLURM_JOB_NAME"]) >= MOST_KILLS_IN_VAIN:
-        message = f"killed {MOST_KILLS_IN_VAIN} times since the last checkpoint"
+    Path(os.environ[STARTED]).touch()
+    if run.count_start(os.environ["SLURM_JOB_NAME"]) >= MOST_IN_VAIN:
+        message = f"ended {MOST_IN_VAIN} times without a word since the last checkpoint"
         raise SystemExit(_fail(run, 1, "node", message, fail_fast))
     before = run.status()
     code, told = _train(run, Path(program))

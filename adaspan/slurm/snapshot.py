@@ -52,9 +52,9 @@ def take(root: Path, store: Path) -> Path:
 
 
 def _files(path: Path) -> list[Path]:
-    """The files of one part; links to folders count as the folders."""
-    if path.is_file():
-        return [path]
+    """The files of one part; links to folders count as the folders, to nothing as nothing."""
+    if not path.is_dir():
+        return [path] if path.exists() else []
     return [
         file for child in path.iterdir() if child.name not in _LEFT_OUT for file in _files(child)
     ]

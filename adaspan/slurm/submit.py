@@ -32,7 +32,7 @@ from adaspan.errors import RunError, UserError
 from adaspan.files import write_json
 from adaspan.run_folder import RunFolder
 from adaspan.slurm import cluster
-from adaspan.slurm.job import train_on_node
+from adaspan.slurm.job import MOST_IN_VAIN, STARTED, train_on_node
 
 _POLL_SECONDS = 1.0
 # A run that is told to leave finishes a step and writes a checkpoint.
@@ -46,16 +46,21 @@ _SIZE = (
     "gpus_per_node",
     "mem",
 )
-# A task that was itself killed without warning cannot put its job back into the queue. One job of
-# an array bears the array's own id, which means all of them.
-_TEARDOWN = [
-    "code=$?",
-    "job=${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}",
-    'if [ $code -gt 128 ] && [ "$(squeue -h -j $job -o %T)" = RUNNING ]; then',
-    "  scontrol requeue $job",
-    "fi",
-    "exit $code",
-]
+# A task that was itself killed without warning cannot put its job back into the queue; one that did
+# not get as far as our code, which counts in vain, does not do so for ever. One job of an array
+# bears the array's own id, which means all of them.
+_TEARDOWN = f"""\
+code=$?
+job=${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}}${{SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}}
+if [ -e "${STARTED}" ] || [ ${{SLURM_RESTART_COUNT:-0}} -lt {MOST_IN_VAIN} ]; then
+  if [ $code -gt 128 ] && [ "$(squeue --all -h -j $job -o %T)" = RUNNING ]; then
+    scontrol requeue $job
+  fi
+fi
+exit $code
+"""
+# What SLURM is told for every job of ours.
+_OWN_FIELDS = ("array", "error", "job-name", "output", "wrap")
 
 
 @contextmanager
@@ -96,13 +101,18 @@ def live_jobs(
     return found
 
 
-def printed(run: RunFolder) -> str:
-    """The last line that the run's last job printed before the run itself could; empty if the job
-    never got to a node.
-    """
+def job_logs(run: RunFolder) -> list[Path]:
+    """What the run's last job printed before the run itself could."""
     job = run.job()
+    if not job:
+        return []
     folder = run.path.parent / "sweeps" / job["name"].rpartition(".")[0] / "slurm"
-    logs = sorted(folder.glob(f"{job['id']}_*_log.*"))
+    return sorted(folder.glob(f"{job['id']}_*_log.*"))
+
+
+def printed(run: RunFolder) -> str:
+    """The last line of `job_logs`; empty if the job never got to a node."""
+    logs = job_logs(run)
     lines = [line for log in logs for line in log.read_text(errors="replace").splitlines()]
     # What srun adds says only that there was an error.
     told = [line for line in lines if line.strip() and not line.startswith("srun: error:")]
@@ -116,7 +126,7 @@ def submit(
     settings: SlurmSettings,
     snapshot: Path,
     canary: RunFolder | None = None,
-) -> list[str]:
+) -> Iterator[tuple[RunFolder, str]]:
     """Submit runs, whose configurations are frozen, as job arrays. Only inside `submitting`.
 
     Arrays are no longer than the site allows. With several, each waits for the one before it, or
@@ -129,26 +139,27 @@ def submit(
         snapshot: the code.
         canary: a run, submitted already, that must succeed first.
 
-    Returns:
-        The ids of the jobs, in the order of the runs.
+    Yields:
+        Each run and the id of its job, once SLURM has taken it.
 
     Raises:
-        UserError: SLURM refuses them.
+        UserError: SLURM refuses those that have not been yielded.
     """
-    ids: list[str] = []
+    before = ""
     size = cluster.array_size()
     for first in range(0, len(runs), size):
         conditions = [f"afterok:{canary.job()['id']}"] if canary else []
-        if ids:
-            conditions.append(f"afterany:{ids[-1].partition('_')[0]}")
+        if before:
+            conditions.append(f"afterany:{before}")
         chunk = runs[first : first + size]
-        ids += _submit_array(chunk, sweep, settings, snapshot, canary, ",".join(conditions))
-    return ids
+        ids = _submit_array(chunk, sweep, settings, snapshot, canary, ",".join(conditions))
+        before = ids[0].partition("_")[0]
+        yield from zip(chunk, ids, strict=True)
 
 
-def resubmit(runs: Sequence[RunFolder]) -> list[str]:
+def resubmit(runs: Sequence[RunFolder]) -> Iterator[tuple[RunFolder, str]]:
     """Submit runs again, each with the settings and the code of its last submission. Only inside
-    `submitting`.
+    `submitting`; yields as `submit` does.
 
     Raises:
         UserError: some were never submitted, or SLURM refuses them.
@@ -160,12 +171,10 @@ def resubmit(runs: Sequence[RunFolder]) -> list[str]:
         if not record.exists():
             raise UserError(f"{run.path}: was never submitted to SLURM; python launch.py does that")
         by_record.setdefault(record, []).append(run)
-    ids: list[str] = []
     for record, of_record in by_record.items():
         earlier = json.loads(record.read_text())
         settings = SlurmSettings(**earlier["settings"])
-        ids += submit(of_record, record.parents[1], settings, Path(earlier["snapshot"]))
-    return ids
+        yield from submit(of_record, record.parents[1], settings, Path(earlier["snapshot"]))
 
 
 def sbatch_text(count: int, sweep: Path, settings: SlurmSettings, snapshot: Path) -> str:
@@ -177,7 +186,12 @@ def sbatch_text(count: int, sweep: Path, settings: SlurmSettings, snapshot: Path
 
 
 def check_settings(sweep: Path, settings: SlurmSettings, snapshot: Path) -> None:
-    """Raise `UserError` if such a job could only wait for ever."""
+    """Raise `UserError` if such a job could only wait for ever, or would not be found again."""
+    for key in settings.sbatch:
+        if key.replace("_", "-") in _OWN_FIELDS:
+            raise UserError(f"hydra.launcher.sbatch.{key}: every job has its own; leave it out")
+    if "%" in str(sweep):
+        raise UserError(f"output_dir={sweep.parents[1]}: SLURM does not take % in a path")
     longest = cluster.longest_minutes(settings.partition)
     if settings.timeout_min > longest:
         raise UserError(
@@ -244,6 +258,7 @@ def _executor(
     gpus = settings.gpus_per_node
     if gpus is None:
         gpus = min(settings.tasks_per_node, cluster.gpus_a_node(settings.partition))
+    conditions = [text for text in (dependency, settings.sbatch.get("dependency")) if text]
     parameters: dict[str, Any] = {
         "job_name": name,
         "partition": settings.partition,
@@ -254,15 +269,17 @@ def _executor(
         "gpus_per_node": gpus or None,
         "signal_delay_s": settings.signal_delay_s,
         "array_parallelism": settings.array_parallelism,
-        "dependency": dependency or None,
+        "dependency": ",".join(conditions) or None,
         "wckey": None,
         # The snapshot's code, and not what is in the folder that the job starts in.
         "setup": [
             f"export PYTHONPATH={shlex.quote(str(snapshot))}${{PYTHONPATH:+:$PYTHONPATH}}",
             "export PYTHONSAFEPATH=1",
+            f"export {STARTED}={shlex.quote(str(executor.folder))}/$SLURM_JOB_ID.started",
+            f'rm -f "${STARTED}"',
             *settings.setup,
         ],
-        "teardown": _TEARDOWN,
+        "teardown": _TEARDOWN.splitlines(),
         # srun does not take over --cpus-per-task; one task that leaves must not end the others.
         "srun_args": [
             f"--cpus-per-task={settings.cpus_per_task}",
@@ -282,10 +299,11 @@ def _more_fields(settings: SlurmSettings, dependency: str) -> dict[str, Any]:
         "mem": settings.mem,
         "kill-on-invalid-dep": "yes" if dependency else None,
         **{key.replace("_", "-"): value for key, value in settings.sbatch.items()},
+        "dependency": None,  # is among those that submitit knows
     }
     if fields.get("no-requeue"):
         del fields["requeue"]
-    return {key: value for key, value in fields.items() if value not in (None, False)}
+    return {key: value for key, value in fields.items() if value is not None and value is not False}
 
 
 @contextmanager

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.table import Table
 
 from adaspan.config.schema import RunConfig
 from adaspan.errors import UserError
 from adaspan.flops import Shape, paper_macs_per_token
-from adaspan.sweep.jobs import Sweep
+from adaspan.sweep.jobs import Job, Sweep
+from adaspan.sweep.state import read_states
 from adaspan.units import si
 
 
@@ -20,19 +23,19 @@ def training_flops(run: RunConfig) -> float:
     return 6 * paper_macs_per_token(shape, run.span.limit, position=True) * tokens
 
 
-def gpu_hours(sweep: Sweep, tflops: float) -> float:
-    """Hours that the training FLOPs of what is not done take at most.
+def gpu_hours(jobs: Sequence[Job], tflops: float) -> float:
+    """Hours that the training FLOPs of runs take at most.
 
     Args:
-        sweep: the runs.
+        jobs: the runs.
         tflops: what one GPU sustains, in 10^12 FLOPs a second.
     """
-    return sum(_hours(job.run, tflops) for job in sweep.jobs if job.wants_training())
+    return sum(_hours(job.run, tflops) for job in jobs)
 
 
-def check_cost(sweep: Sweep, tflops: float, most_hours: float | None) -> None:
-    """Raise `UserError` if the sweep may take more GPU-hours than it is allowed."""
-    hours = gpu_hours(sweep, tflops)
+def check_cost(jobs: Sequence[Job], tflops: float, most_hours: float | None) -> None:
+    """Raise `UserError` if runs may take more GPU-hours than they are allowed."""
+    hours = gpu_hours(jobs, tflops)
     if most_hours is not None and hours > most_hours:
         raise UserError(
             f"hydra.launcher.max_gpu_hours={most_hours:g}: the sweep may take {hours:.3g} "
@@ -52,9 +55,10 @@ def preview(sweep: Sweep, tflops: float | None = None) -> Table:
     table.add_column("FLOPs", justify="right")
     if tflops:
         table.add_column("GPU-hours", justify="right")
-    for job in sweep.jobs:
+    states = read_states({job.folder.path: job.varies for job in sweep.jobs})
+    for job, state in zip(sweep.jobs, states, strict=True):
         cells = [job.varies.get(column, "" if job.varies else job.name) for column in columns]
-        cells += [job.folder.status().get("state", "waiting"), si(training_flops(job.run))]
+        cells += [state.state, si(training_flops(job.run))]
         table.add_row(*cells, *([_written(_hours(job.run, tflops))] if tflops else []))
     return table
 

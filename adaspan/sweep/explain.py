@@ -12,7 +12,7 @@ from adaspan.config.frozen import flat, read_values
 from adaspan.config.schema import KINDS
 
 # Where a run was trained, and how often it was looked at: not what it is.
-_INCIDENTAL = ("data_dir", "output_dir", "train.restart")
+_INCIDENTAL = ("data_dir", "output_dir", "train.restart", "tracking.group", "tracking.name")
 
 
 def command(folder: Path, conf: Path) -> str:

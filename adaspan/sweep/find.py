@@ -60,7 +60,7 @@ def find_runs(output_dir: Path, wanted: Sequence[str]) -> Runs:
         return {path: {} for path in _folders(output_dir)}
     found: Runs = {}
     for name in wanted:
-        if any(sweep.startswith(name) for sweep in sweeps(output_dir)):
+        if name and any(sweep.startswith(name) for sweep in sweeps(output_dir)):
             found |= find_sweep(output_dir, name)[1]
         else:
             found[find_run(output_dir, name)] = {}
@@ -81,6 +81,8 @@ def _folders(output_dir: Path) -> list[Path]:
 
 
 def _only(where: str, wanted: str, found: Sequence[str], all_of_them: Sequence[str]) -> str:
+    if not wanted:
+        raise UserError("'': names nothing; is a variable of the shell empty?")
     if len(found) == 1:
         return found[0]
     if wanted in found:

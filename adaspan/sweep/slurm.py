@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,6 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 from adaspan.config.frozen import to_yaml
 from adaspan.config.schema import RunConfig, SlurmSettings
 from adaspan.errors import RunError
-from adaspan.run_folder import RunFolder
 from adaspan.slurm import cluster, snapshot
 from adaspan.slurm.submit import live_jobs, settled_jobs, submit, submitting
 from adaspan.sweep.jobs import Job, Sweep
@@ -24,6 +24,16 @@ _POLL_SECONDS = 5.0
 _PATIENCE_SECONDS = 1800.0
 # Steps of the short run that goes first.
 _CANARY_STEPS = 20
+
+
+def missing_jobs(sweep: Sweep) -> list[Job]:
+    """The runs that are neither done nor under way, as far as is known where no SLURM answers."""
+    try:
+        queue = cluster.queue()
+    except RunError:
+        queue = {}
+    live = live_jobs([job.folder for job in sweep.jobs], queue)
+    return [job for job in _not_under_way(sweep, live) if job.wants_training()]
 
 
 def submit_missing(
@@ -49,9 +59,7 @@ def submit_missing(
     console = Console(highlight=False, soft_wrap=True, markup=False)
     with submitting(sweep.output_dir):
         live = settled_jobs([job.folder for job in sweep.jobs])
-        waiting = [
-            job for job in sweep.jobs if job.folder.path not in live and not job.folder.is_held()
-        ]
+        waiting = _not_under_way(sweep, live)
         missing = [job for job in waiting if job.wants_training()]
         under_way = len(sweep.jobs) - len(waiting)
         console.print(
@@ -71,25 +79,37 @@ def submit_missing(
             job.folder.freeze(to_yaml(job.run), fingerprints[job.name])
         first = None
         if canary:
-            first = _canary(missing[0], sweep.folder, fingerprints[missing[0].name])
-            submit([first], sweep.folder, settings, code)
-        ids = submit([job.folder for job in missing], sweep.folder, settings, code, first)
-    for job, id in zip(missing, ids, strict=True):
-        console.print(f"submit  {job} · job {id} · {job.folder.path}")
-    if first:
-        console.print(
-            f"canary  job {first.job()['id']} · {first.path}: the others start when it has "
-            "succeeded"
-        )
+            short = Job(_shortened(missing[0].run, sweep.folder / "canary"), {})
+            first = short.folder
+            if first.path not in settled_jobs([first]):  # an earlier one does as well
+                _begin_anew(short, fingerprints[missing[0].name])
+                list(submit([first], sweep.folder, settings, code))
+            console.print(
+                f"canary  job {first.job()['id']} · {first.path}: the others start when it has "
+                "succeeded"
+            )
+        by_folder = {job.folder.path: job for job in missing}
+        folders = [job.folder for job in missing]
+        for folder, id in submit(folders, sweep.folder, settings, code, first):
+            console.print(f"submit  {by_folder[folder.path]} · job {id} · {folder.path}")
     console.print(f"code    {code}: what is edited now changes no job")
-    console.print(f"next    adaspan status {sweep.name} --runs {sweep.output_dir}")
+    console.print(f"next    {_look(sweep)}")
+
+
+def _not_under_way(sweep: Sweep, live: Mapping[Path, cluster.Queued]) -> list[Job]:
+    return [job for job in sweep.jobs if job.folder.path not in live and not job.folder.is_held()]
+
+
+def _look(sweep: Sweep) -> str:
+    return shlex.join(["adaspan", "status", sweep.name, "--runs", str(sweep.output_dir)])
 
 
 def wait_for(sweep: Sweep) -> None:
-    """Wait until no run of the sweep has a job any more.
+    """Wait until no run of the sweep has a job any more; jobs that are held back are let go.
 
     Raises:
         RunError: SLURM does not answer for long.
+        KeyboardInterrupt: not waited any longer, which is said; the jobs go on.
     """
     folders = [job.folder for job in sweep.jobs]
     patient = Retrying(
@@ -98,8 +118,13 @@ def wait_for(sweep: Sweep) -> None:
         stop=stop_after_delay(_PATIENCE_SECONDS),
         reraise=True,
     )
-    while live_jobs(folders, patient(cluster.queue)):
-        time.sleep(_POLL_SECONDS)
+    try:
+        while live := live_jobs(folders, patient(cluster.queue)):
+            patient(cluster.release_held_back, live.values())
+            time.sleep(_POLL_SECONDS)
+    except KeyboardInterrupt:
+        print(f"not waiting any longer; the jobs go on, see {_look(sweep)}")
+        raise
 
 
 def check_all_done(sweep: Sweep) -> None:
@@ -111,14 +136,11 @@ def check_all_done(sweep: Sweep) -> None:
         raise RunError(f"{len(missing)} of {len(states)} runs are not done: {lines}")
 
 
-def _canary(job: Job, sweep: Path, fingerprint: str) -> RunFolder:
-    """A folder with a short form of the run, ready to be submitted."""
-    run = _shortened(job.run, sweep / "canary")
-    folder = Job(run, {}).folder
-    folder.path.mkdir(parents=True, exist_ok=True)
-    folder.clear()
-    folder.freeze(to_yaml(run), fingerprint)
-    return folder
+def _begin_anew(job: Job, fingerprint: str) -> None:
+    """Make its folder ready to be submitted."""
+    with job.folder.held():
+        job.folder.clear()
+    job.folder.freeze(to_yaml(job.run), fingerprint)
 
 
 def _shortened(run: RunConfig, output_dir: Path) -> RunConfig:

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from adaspan.config.frozen import read_values
 from adaspan.errors import RunError
-from adaspan.run_folder import RunFolder, is_final
+from adaspan.run_folder import Row, RunFolder, is_final
 from adaspan.slurm import cluster
-from adaspan.slurm.submit import live_jobs, printed
+from adaspan.slurm.submit import job_logs, live_jobs, printed
 from adaspan.units import duration, si
 
 # How SLURM calls the ends that a run itself can say nothing of.
@@ -47,6 +47,15 @@ class RunState:
     log: str = ""  # where there is more of it
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What has become of a run; the fields are those of `RunState`."""
+
+    state: str
+    slurm: str
+    error: str
+
+
 def read_states(runs: Mapping[Path, Mapping[str, str]]) -> list[RunState]:
     """The states of runs.
 
@@ -54,16 +63,22 @@ def read_states(runs: Mapping[Path, Mapping[str, str]]) -> list[RunState]:
         runs: their folders, and the values in which each differs from the others.
     """
     folders = [RunFolder(path) for path in runs]
+    return [
+        describe(folder, dict(runs[folder.path]), standing, read_values(folder.path), folder.rows())
+        for folder, standing in zip(folders, standings(folders), strict=True)
+    ]
+
+
+def standings(folders: Sequence[RunFolder]) -> list[Standing]:
+    """What has become of runs."""
     submitted = [folder.job()["id"] for folder in folders if folder.job()]
     try:
         queue = cluster.queue() if submitted else {}
     except RunError:  # a copy on somebody's laptop, or SLURM is restarting
-        return [_read_copy(folder, dict(runs[folder.path])) for folder in folders]
+        return [_of_copy(folder) for folder in folders]
     live = live_jobs(folders, queue)
     ended = cluster.last_states([id for id in submitted if id not in queue])
-    return [
-        _read(folder, dict(runs[folder.path]), live.get(folder.path), ended) for folder in folders
-    ]
+    return [_standing(folder, live.get(folder.path), ended) for folder in folders]
 
 
 def table(title: str, states: Sequence[RunState]) -> Table:
@@ -82,53 +97,63 @@ def table(title: str, states: Sequence[RunState]) -> Table:
     return found
 
 
-def _read(
-    folder: RunFolder,
-    varies: dict[str, str],
-    job: cluster.Queued | None,
-    ended: Mapping[str, str],
-) -> RunState:
+def _standing(folder: RunFolder, job: cluster.Queued | None, ended: Mapping[str, str]) -> Standing:
     state, error = _state(folder, job, ended)
-    return _describe(folder, varies, state, _in_queue(job) if job else "", error)
+    return Standing(state, _in_queue(job) if job else "", error)
 
 
 def _in_queue(job: cluster.Queued) -> str:
     return f"{job.state} ({job.reason})" if job.state == "PENDING" else job.state
 
 
-def _read_copy(folder: RunFolder, varies: dict[str, str]) -> RunState:
+def _of_copy(folder: RunFolder) -> Standing:
     written: str = folder.status().get("state", "waiting")
     known = written not in ("waiting", "running") or not folder.job()
-    return _describe(
-        folder, varies, written, "" if known else "no answer", _error_of(folder.status())
-    )
+    return Standing(written, "" if known else "no answer", _error_of(folder.status()))
 
 
-def _describe(
-    folder: RunFolder, varies: dict[str, str], state: str, slurm: str, error: str
+def describe(
+    folder: RunFolder,
+    varies: dict[str, str],
+    standing: Standing,
+    values: Mapping[str, Any],
+    rows: Sequence[Row],
 ) -> RunState:
-    status, rows = folder.status(), folder.rows()
+    """One line of the table.
+
+    Args:
+        folder: of the run.
+        varies: the values in which it differs from others.
+        standing: what has become of it.
+        values: of its configuration, nested; empty if it has none yet.
+        rows: its metrics.
+    """
     last = rows[-1] if rows else {}
     final = last if last and is_final(last) else {}
     evaluated = [row for row in rows if "val/bpc" in row]
-    steps = _steps(folder)
-    step = status.get("step", 0)
+    steps = values["train"]["steps"] if values else 0
     return RunState(
         run=folder.path.name,
         varies=varies,
-        state=state,
-        slurm=slurm,
-        step=step,
+        state=standing.state,
+        slurm=standing.slurm,
+        step=folder.status().get("step", 0),
         steps=steps,
         bpc=final.get("final/valid_bpc", evaluated[-1]["val/bpc"] if evaluated else None),
         test_bpc=final.get("final/test_bpc"),
         span_mean=last.get("span/mean"),
         span_max=last.get("span/max"),
         macs_per_token=last.get("flops/paper_macs_per_token"),
-        seconds_left=_seconds_left(rows, steps) if state == "running" else None,
-        error=error,
-        log=str(folder.output if folder.output.exists() else folder.log),
+        seconds_left=_seconds_left(rows, steps) if standing.state == "running" else None,
+        error=standing.error,
+        log=str(_log(folder)),
     )
+
+
+def _log(folder: RunFolder) -> Path:
+    """Where a run says most of itself, or else its job."""
+    written = [path for path in (folder.output, folder.log) if path.exists()]
+    return [*written, *job_logs(folder), folder.log][0]
 
 
 def _state(
@@ -166,11 +191,6 @@ def _canary_failed(folder: RunFolder) -> str:
 def _error_of(status: Mapping[str, Any]) -> str:
     """Class and last line of a failure."""
     return f"{status['error']}: {status['message']}" if status.get("state") == "failed" else ""
-
-
-def _steps(folder: RunFolder) -> int:
-    values = read_values(folder.path)
-    return values["train"]["steps"] if values else 0
 
 
 def _seconds_left(rows: Sequence[Mapping[str, Any]], steps: int) -> float | None:

@@ -99,6 +99,15 @@ class Cluster:
             for node in drained:
                 self.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
 
+    @contextmanager
+    def node_down(self, node: str) -> Iterator[None]:
+        """It has failed, and what ran there with it."""
+        self.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+        try:
+            yield
+        finally:
+            self.try_to("scontrol", "update", f"NodeName={node}", "State=RESUME")
+
     def wait_until(self, happened: Callable[[], Any], seconds: float = 180) -> None:
         end = time.monotonic() + seconds
         while not happened():

@@ -47,6 +47,9 @@ def test_a_sweep_is_submitted_once_and_only_what_is_missing_later(sweeps: Cluste
     again = sweeps.launch("train.seed=1,2")
     assert "2 runs: 0 done, 2 under way, 0 to submit" in again.stdout
     assert len(sweeps.jobs()) == 2
+    dry = sweeps.launch("train.seed=1,2,3", "hydra.launcher.dry_run=true")
+    assert "#SBATCH" in dry.stdout
+    assert "--array" not in dry.stdout, "one is missing"
     more = sweeps.launch("train.seed=1,2,3")
     assert "1 to submit" in more.stdout
     sweeps.wait_until_empty()
@@ -97,6 +100,28 @@ def test_the_same_command_typed_twice_at_once_submits_each_run_once(sweeps: Clus
     assert [process.returncode for process in both] == [0, 0]
     assert sorted("3 to submit" in text for text in said) == [False, True]
     assert len(sweeps.ask("squeue", "-rho", "%i").split()) == 3
+
+
+def test_what_slurm_took_before_it_refused_is_told(sweeps: Cluster, tmp_path: Path) -> None:
+    once = tmp_path / "once"
+    full = tmp_path / "bin" / "sbatch"  # as for a user who may have one array in the queue
+    full.parent.mkdir()
+    full.write_text(
+        f"""#!/bin/bash
+if [ "$1" != --test-only ]; then
+  [ ! -e {once} ] || {{ echo full >&2; exit 1; }}
+  touch {once}
+fi
+exec {shutil.which("sbatch")} "$@"
+"""
+    )
+    full.chmod(0o755)
+    seeds = "train.seed=" + ",".join(str(seed) for seed in range(1, 11))
+    path = f"{full.parent}:{sweeps.environment()['PATH']}"
+    end = sweeps.launch(seeds, "hydra.launcher.sbatch.hold=true", PATH=path)
+    assert end.returncode == 2
+    assert "sbatch refuses the jobs: full" in end.stderr
+    assert end.stdout.count("submit ") == len(sweeps.jobs()) == 8
 
 
 def test_a_launcher_killed_while_it_submits_leaves_no_orphan(
@@ -191,6 +216,19 @@ def test_a_canary_goes_first(sweeps: Cluster, canary_fails: bool) -> None:
     assert found == ["cancelled" if canary_fails else "done"] * 2, sweeps.explain()
 
 
+def test_a_cancelled_run_takes_only_those_that_waited_for_it_along(sweeps: Cluster) -> None:
+    held = ("hydra.launcher.canary=true", "hydra.launcher.sbatch.hold=true")
+    assert sweeps.launch("train.seed=1,2", *held).returncode == 0
+    first, second = (folder.name for folder in folders(sweeps))
+    assert len(sweeps.ask("squeue", "-rho", "%i").split()) == 3
+    assert "cancelled 1 of 1" in sweeps.adaspan("cancel", first).stdout
+    assert len(sweeps.ask("squeue", "-rho", "%i").split()) == 2, "the canary and the other run"
+    again = sweeps.launch("train.seed=1,2", *held)
+    assert "1 to submit" in again.stdout, again.stderr
+    assert "cancelled 2 of 2" in sweeps.adaspan("cancel", first, second).stdout
+    sweeps.wait_until_empty()
+
+
 def test_where_requeueing_is_forbidden_a_run_out_of_time_is_resumable(sweeps: Cluster) -> None:
     never_done = ("train.seed=1", "train.steps=1000000", "train.eval_every=1000")
     forbidden = "hydra.launcher.sbatch.no_requeue=true"
@@ -228,9 +266,8 @@ def test_a_run_whose_node_fails_goes_on_elsewhere(sweeps: Cluster) -> None:
     (folder,) = folders(sweeps)
     sweeps.wait_until(lambda: status_or_none(folder) == "running" and len(rows(folder)) > 5)
     (node,) = sweeps.ask("squeue", "-ho", "%N").split()
-    sweeps.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
-    sweeps.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
-    sweeps.wait_until_empty()
+    with sweeps.node_down(node):
+        sweeps.wait_until_empty()
     assert all_done(sweeps), sweeps.explain()
     assert "going on from step" in (folder / "output.txt").read_text()
     assert_undisturbed(sweeps, f"train.seed=1 {longer}")

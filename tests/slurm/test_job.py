@@ -13,7 +13,7 @@ import pytest
 
 from adaspan.run_folder import RunFolder
 from adaspan.slurm import job
-from adaspan.slurm.job import MOST_KILLS_IN_VAIN, train_on_node
+from adaspan.slurm.job import MOST_IN_VAIN, STARTED, train_on_node
 
 JOB = {
     "SUBMITIT_EXECUTOR": "slurm",
@@ -46,6 +46,7 @@ def train(
     """Trains the run with a program in place of launch.py, inside a job; its exit code."""
     for key, value in JOB.items():
         monkeypatch.setenv(key, value)
+    monkeypatch.setenv(STARTED, str(tmp_path / "started"))
     monkeypatch.setattr(job, "_REPEAT_SECONDS", 0.1)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGUSR2, signal.SIGTERM)}
 
@@ -131,17 +132,17 @@ def test_what_the_run_itself_said_of_its_failure_is_kept(train: Train, run: RunF
 
 def test_a_kill_is_tried_again_until_it_is_in_vain(train: Train, run: RunFolder) -> None:
     killed = "os.kill(os.getpid(), signal.SIGKILL)"
-    for _ in range(MOST_KILLS_IN_VAIN):
+    for _ in range(MOST_IN_VAIN):
         assert train(killed) == 75
         assert run.status()["state"] == "resumable", "nobody could put it back into the queue"
     run.checkpoints.mkdir()
     (run.checkpoints / "step_00000008.pt").touch()
-    for _ in range(MOST_KILLS_IN_VAIN):
+    for _ in range(MOST_IN_VAIN):
         assert train(killed) == 75, "it got further"
     run.set_status("running", 9)  # a step that was logged, but is in no checkpoint
     assert train("print('not even started')") == 1
     assert run.status()["error"] == "node"
-    assert run.status()["message"] == "killed 5 times since the last checkpoint"
+    assert run.status()["message"] == "ended 5 times without a word since the last checkpoint"
     assert run.last_words() != "not even started"
 
 
@@ -156,7 +157,7 @@ def test_a_run_that_is_asked_to_leave_again_and_again_does_not_fail(
     train: Train, run: RunFolder
 ) -> None:
     told = f"os.kill({os.getpid()}, signal.SIGTERM); import time; time.sleep(60)"
-    for _ in range(MOST_KILLS_IN_VAIN + 2):
+    for _ in range(MOST_IN_VAIN + 2):
         assert train(told) == 75
 
 

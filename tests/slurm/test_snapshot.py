@@ -32,6 +32,7 @@ def test_it_holds_what_launch_needs_and_how_it_differs_from_the_commit(
     (root / "adaspan" / "__pycache__").mkdir()
     (root / "adaspan" / "__pycache__" / "model.pyc").write_text("left out")
     (root / "notes.txt").write_text("left out")
+    (root / "adaspan" / ".#model.py").symlink_to("somebody@host.1")  # an editor's, to nothing
     snapshot = take(root, tmp_path / "code")
     assert (snapshot / "adaspan" / "model.py").read_text() == "second\n"
     assert (snapshot / "conf" / "sweeps" / "figure.yaml").exists()

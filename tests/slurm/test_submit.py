@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 from adaspan.config.schema import SlurmSettings
 from adaspan.errors import UserError
 from adaspan.run_folder import RunFolder
-from adaspan.slurm.submit import resubmit, sbatch_text
+from adaspan.slurm.job import STARTED
+from adaspan.slurm.submit import check_settings, resubmit, sbatch_text
 
 GOLDEN = Path(__file__).with_name("sbatch.txt")
 SETTINGS = SlurmSettings(
@@ -40,6 +42,58 @@ def test_sbatch_is_given_this_text() -> None:
     assert text() == GOLDEN.read_text()
 
 
+@pytest.mark.parametrize(
+    ("code", "restarts", "got_to_us", "again"),
+    [
+        (137, 0, True, True),
+        (137, 99, True, True),
+        (139, 4, False, True),
+        (139, 5, False, False),
+        (1, 0, True, False),
+    ],
+    ids=["killed", "killed again and again", "crashed early", "crashed early for ever", "failed"],
+)
+def test_a_killed_task_is_put_back_but_not_for_ever(
+    tmp_path: Path, code: int, restarts: int, got_to_us: bool, again: bool
+) -> None:
+    for name, does in (("squeue", "echo RUNNING"), ("scontrol", f'echo "$@" > {tmp_path}/asked')):
+        tool = tmp_path / name
+        tool.write_text(f"#!/bin/sh\n{does}\n")
+        tool.chmod(0o755)
+    started = tmp_path / "started"
+    if got_to_us:
+        started.touch()
+    teardown = text().partition("# teardown\n")[2]
+    end = subprocess.run(
+        ["bash", "-c", f"(exit {code})\n{teardown}"],
+        env={
+            "PATH": f"{tmp_path}:/usr/bin:/bin",
+            "SLURM_JOB_ID": "17",
+            "SLURM_RESTART_COUNT": str(restarts),
+            STARTED: str(started),
+        },
+        check=False,
+    )
+    assert end.returncode == code
+    asked = tmp_path / "asked"
+    assert (asked.read_text() if asked.exists() else "") == ("requeue 17\n" if again else "")
+
+
+def test_conditions_of_ones_own_are_kept() -> None:
+    assert "#SBATCH --dependency=afterok:12\n" in text(sbatch={"dependency": "afterok:12"})
+
+
+def test_all_memory_is_asked_for_with_a_zero() -> None:
+    assert "#SBATCH --mem=0\n" in text(mem=None, sbatch={"mem": 0})
+
+
+@pytest.mark.parametrize("field", ["job_name", "array", "output"])
+def test_what_every_job_has_of_its_own_is_refused(field: str) -> None:
+    settings = dataclasses.replace(SETTINGS, sbatch={field: "mine"})
+    with pytest.raises(UserError, match=rf"hydra\.launcher\.sbatch\.{field}: every job has its"):
+        check_settings(Path("/runs/sweeps/span_limit-0123ab"), settings, Path("/runs/code/1f"))
+
+
 def test_a_site_that_forbids_requeueing_is_not_asked_for_it() -> None:
     given = text(sbatch={"no_requeue": True})
     assert "#SBATCH --no-requeue\n" in given
@@ -52,4 +106,4 @@ def test_without_gpus_none_is_asked_for() -> None:
 
 def test_a_run_that_was_never_submitted_cannot_be_sent_again(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="was never submitted"):
-        resubmit([RunFolder(tmp_path)])
+        list(resubmit([RunFolder(tmp_path)]))

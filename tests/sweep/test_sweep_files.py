@@ -34,6 +34,16 @@ def test_a_sweep_file_composes_into_the_runs_it_announces(
     assert not list(tmp_path.iterdir()), "nothing was written"
 
 
+def test_a_sweep_file_may_lie_in_a_folder(launch: Launch, tmp_path: Path) -> None:
+    own = tmp_path / "conf" / "sweeps" / "mine" / "seeds.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text(GRIDS[-1].with_name("seeds.yaml").read_text())
+    dry = ("sweeps=mine/seeds", "hydra.launcher.dry_run=true")
+    end = launch("--config-dir", str(tmp_path / "conf"), *dry)
+    assert end.returncode == 0, end.stderr
+    assert "mine-seeds-" in end.stdout, "the name of one folder"
+
+
 @pytest.mark.parametrize("file", SEARCHES, ids=lambda file: file.stem)
 def test_a_search_announces_its_runs_and_finds_something(
     file: Path, launch: Launch, tmp_path: Path, text: Path

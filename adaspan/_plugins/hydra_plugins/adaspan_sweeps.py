@@ -117,7 +117,7 @@ class _SweepLauncher(Launcher):
 
         mistakes = launcher_mistakes(settings)
         hydra = self._config.hydra
-        kind = hydra.runtime.choices.get("sweeps") or "multirun"
+        kind = (hydra.runtime.choices.get("sweeps") or "multirun").replace("/", "-")
         identity = None if self._sees_all_runs() else _digest(hydra.overrides.task)
         try:
             sweep = plan(job_overrides, compose, kind, identity)
@@ -209,7 +209,7 @@ class SlurmLauncher(_SweepLauncher):
         from adaspan.slurm.submit import check_settings, sbatch_text
         from adaspan.sweep.cost import check_cost, preview
         from adaspan.sweep.jobs import prepare_data, write_manifest
-        from adaspan.sweep.slurm import check_all_done, submit_missing, wait_for
+        from adaspan.sweep.slurm import check_all_done, missing_jobs, submit_missing, wait_for
         from adaspan.terminal import show
 
         settings = SlurmLauncherConfig(**_plain(self._settings))
@@ -224,11 +224,12 @@ class SlurmLauncher(_SweepLauncher):
                 "add hydra.launcher.wait=true"
             )
         sweep = self._plan(job_overrides, settings, settings.nodes * settings.tasks_per_node)
+        missing = missing_jobs(sweep)
         if settings.dry_run:
             show(preview(sweep, settings.gpu_tflops))
-            if missing := [job for job in sweep.jobs if job.wants_training()]:
+            if missing:
                 print(sbatch_text(len(missing), sweep.folder, settings, Path("CODE")))
-        check_cost(sweep, settings.gpu_tflops, settings.max_gpu_hours)
+        check_cost(missing, settings.gpu_tflops, settings.max_gpu_hours)
         if settings.dry_run:
             return []
         check_settings(sweep.folder, settings, _ROOT)
