@@ -9,7 +9,7 @@ output.txt       what a run of a sweep printed, traces included
 job.json         the run's last job on a cluster, written by whoever submits
 starts.json      how often that job started, written by the job
 checkpoints/     see `checkpoint.py`
-wandb/           see `tracking.py`
+wandb/           see `tracking/run.py`
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class RunFolder:
         self._status = path / "status.json"
         self._job = path / "job.json"
         self._starts = path / "starts.json"
+        self._restarts = path / ".restarts"
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -100,12 +101,19 @@ class RunFolder:
             file.write(config_yaml.encode())
 
     def clear(self) -> None:
-        """Delete all that the run has produced so far."""
+        """Delete all that the run has produced so far. W&B keeps what it has: see `restarts`."""
+        restarts = self.restarts() + (self.path / "wandb").exists()
         for path in self.path.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
             elif path.name != ".lock":
                 path.unlink()
+        if restarts:
+            self._restarts.write_text(f"{restarts}\n")
+
+    def restarts(self) -> int:
+        """How often the run was started over after W&B had heard of it."""
+        return int(self._restarts.read_text()) if self._restarts.exists() else 0
 
     def status(self) -> dict[str, Any]:
         """The last status written; empty for a new run."""
@@ -150,9 +158,13 @@ class RunFolder:
         last = next((line for line in reversed(lines) if line.strip()), "no word")
         return last.removeprefix("adaspan: error: ")
 
+    def source(self) -> dict[str, Any]:
+        """Commit, uncommitted changes, versions, data: what the run was begun with."""
+        return _read_json(self.path / "source.json")
+
     def data_fingerprint(self) -> str | None:
         """SHA-256 of the data that the run was begun on; None for a new run."""
-        fingerprint: str | None = _read_json(self.path / "source.json").get("data_sha256")
+        fingerprint: str | None = self.source().get("data_sha256")
         return fingerprint
 
     def append(self, row: Row) -> None:

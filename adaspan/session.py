@@ -9,15 +9,14 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import torch
-from torch import distributed
 
 from adaspan.checkpoint import Checkpoints
 from adaspan.config.frozen import to_yaml
-from adaspan.config.identity import run_id
+from adaspan.config.identity import run_id, tracked_name
 from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus, Tokens
-from adaspan.device import autocast, peak_memory_gb
-from adaspan.distributed import Processes
+from adaspan.device import autocast, peak_flops, peak_memory_gb
+from adaspan.distributed import Processes, is_lost_peer
 from adaspan.errors import DiskError, NonFiniteError, RunError, UserError
 from adaspan.evaluate import Piece, Score, bits, blocks, evaluate, sample, whole_text
 from adaspan.flops import paper_macs_per_token
@@ -51,11 +50,17 @@ class Session:
         self._stop = stop
         self._folder = folder
         self._checkpoints = Checkpoints(folder.checkpoints)
-        self._trainer = Trainer(run, corpus, device, processes)
+        try:
+            self._trainer = Trainer(run, corpus, device, processes)
+        except Exception as error:  # no memory, most likely
+            if processes.is_first:
+                folder.set_status("failed", folder.status().get("step", 0), **_failure(error))
+            raise
         self._tracker: Tracker | None = None  # on the first process only
         self._evaluation_batch = max(run.train.batch_size, _EVALUATION_BATCH)
         self._clock = _Clock()
         self._tokens_read = 0  # when the clock was last read
+        self._flops_read = 0  # likewise
 
     def train(self) -> None:
         """Everything, with the status kept true whatever happens."""
@@ -87,7 +92,7 @@ class Session:
         if state is not None:
             self._trainer.load(state)
         step = self._trainer.step
-        self._tokens_read = self._trainer.tokens
+        self._tokens_read, self._flops_read = self._trainer.tokens, self._trainer.flops
         if self._processes.largest(step) != -self._processes.largest(-step):
             raise RunError(f"{self._folder.path}: the processes see different checkpoints")
         if not self._processes.is_first:
@@ -111,11 +116,15 @@ class Session:
             mode=self._run.tracking.mode,
             project=self._run.tracking.project,
             entity=self._run.tracking.entity,
+            group=self._run.tracking.group,
+            name=tracked_name(self._run),
             folder=self._folder.path,
-            run_id=run_id(self._run),
+            run_id=_tracked_id(self._run, self._folder),
             config=dataclasses.asdict(self._run),
+            source=self._folder.source(),
+            span_limit=self._run.span.limit,
             earlier=self._folder.rows(),
-            tags=[self._corpus.name, self._run.span.kind],
+            tags=[self._corpus.name, self._run.span.kind, *self._run.tracking.tags],
         )
         if step and self._trainer.best_step:
             self._tracker.summarize(_best_figures(self._trainer))
@@ -149,8 +158,9 @@ class Session:
         trainer = self._trainer
         losses = trainer.take_losses()  # waits for the device
         seconds = self._clock.read()
-        tokens = trainer.tokens - self._tokens_read
-        self._tokens_read = trainer.tokens
+        tokens, flops = trainer.tokens - self._tokens_read, trainer.flops - self._flops_read
+        self._tokens_read, self._flops_read = trainer.tokens, trainer.flops
+        peak = peak_flops(self._device, trainer.precision)
         return {
             "step": trainer.step,
             "tokens": trainer.tokens,
@@ -158,6 +168,7 @@ class Session:
             "train/learning_rate": trainer.rate,
             "perf/tokens_per_second": tokens / seconds,
             "perf/memory_gb": peak_memory_gb(self._device),
+            **({"perf/mfu": flops / seconds / (peak * self._processes.count)} if peak else {}),
             **_span_figures(trainer),
             "flops/executed_per_token": trainer.flops_per_token,
             "flops/executed_training": trainer.flops,
@@ -249,8 +260,8 @@ class Session:
             **_span_figures(trainer),
         }
         self._folder.append(final)
-        self._tracker.summarize({key: value for key, value in final.items() if key != "step"})
-        self._tracker.finish()
+        upload = self._run.tracking.upload_checkpoint
+        self._tracker.finish(self._folder.rows(), self._checkpoints.best if upload else None)
         self._folder.set_status(
             "done", trainer.step, valid_bpc=scores["valid"], test_bpc=scores["test"]
         )
@@ -260,9 +271,8 @@ class Session:
             self._terminal.line(line)
 
     def _fail(self, error: Exception) -> None:
-        message = (str(error).strip().splitlines() or [type(error).__name__])[0]
         with suppress(OSError):  # the disk may be what failed
-            self._end("failed", error=_class_of(error), message=message)
+            self._end("failed", **_failure(error))
 
     def _end(self, state: str, **more: str) -> None:
         """Leave before the run is done."""
@@ -270,6 +280,12 @@ class Session:
             self._folder.set_status(state, self._trainer.step, **more)
             if self._tracker:
                 self._tracker.leave(resumable=state == "resumable")
+
+
+def _tracked_id(run: RunConfig, folder: RunFolder) -> str:
+    """The run's identity; W&B forgets nothing, so that a run started over is another one there."""
+    restarts = folder.restarts()
+    return run_id(run) + (f"r{restarts}" if restarts else "")
 
 
 def _best_figures(trainer: Trainer) -> Row:
@@ -289,6 +305,12 @@ def _span_figures(trainer: Trainer) -> Row:
     }
 
 
+def _failure(error: Exception) -> dict[str, str]:
+    """What the status says of a failure."""
+    message = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return {"error": _class_of(error), "message": message}
+
+
 def _class_of(error: Exception) -> str:
     """What kind of failure it is: what a person would look at first."""
     text = str(error)
@@ -299,12 +321,11 @@ def _class_of(error: Exception) -> str:
             return "out of memory"
         case OSError() | DiskError():
             return "disk"
-        case distributed.DistError():
-            return "node"
-    if "can't allocate memory" in text:  # torch on a CPU
-        return "out of memory"
-    if "Connection closed by peer" in text or "Connection reset by peer" in text:  # gloo
+    if is_lost_peer(error):
         return "node"
+    # As a CPU, CUDA and cuBLAS say it.
+    if any(words in text for words in ("can't allocate memory", "out of memory", "ALLOC_FAILED")):
+        return "out of memory"
     return "code"
 
 

@@ -20,7 +20,12 @@ COMMANDS = [
     for line in (line.split("#")[0].strip() for line in block.splitlines())
     if line
 ]
-ON_A_CLUSTER = [line for line in COMMANDS if "=slurm" in line or line.startswith("adaspan")]
+AFTER_A_SWEEP = [line for line in COMMANDS if re.match("adaspan (report|sync)", line)]
+ON_A_CLUSTER = [
+    line
+    for line in COMMANDS
+    if "=slurm" in line or (line.startswith("adaspan") and line not in AFTER_A_SWEEP)
+]
 LAUNCHES = [line for line in COMMANDS if "launch.py" in line and line not in ON_A_CLUSTER]
 
 # Enough to see a command through to its end, in seconds.

@@ -67,3 +67,14 @@ def test_clearing_leaves_nothing_of_the_run(tmp_path: Path) -> None:
         (tmp_path / "checkpoints" / "best.pt").touch()
         folder.clear()
         assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_starting_over_what_wandb_knows_is_counted(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert folder.restarts() == 0
+    for restarts in (1, 2):
+        (tmp_path / "wandb").mkdir()
+        folder.clear()
+        assert folder.restarts() == restarts
+    folder.clear()
+    assert folder.restarts() == 2

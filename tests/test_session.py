@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -242,6 +243,20 @@ def test_metrics_hold_what_a_researcher_looks_for(
     assert final["best/val_bpc"] == min(row["val/bpc"] for row in evaluated)
     assert {"final/valid_bpc", "final/test_bpc"} <= final.keys()
     assert status(folder)["state"] == "done"
+
+
+def test_the_part_of_a_known_peak_that_is_used_is_recorded(
+    tiny: tuple[str, ...], run_folder: FindFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adaspan.session.peak_flops", lambda *_: 1e12)  # a GPU that CI has not
+    train_here(*tiny)
+    lines = (run_folder() / "metrics.jsonl").read_text().splitlines()[:-1]
+    logged = [json.loads(line) for line in lines]
+    for before, row in itertools.pairwise(logged):
+        tokens = row["tokens"] - before["tokens"]
+        flops = row["flops/executed_training"] - before["flops/executed_training"]
+        flops_per_second = flops / tokens * row["perf/tokens_per_second"]
+        assert row["perf/mfu"] == pytest.approx(flops_per_second / 1e12)
 
 
 def test_rows_are_plain_json(tiny: tuple[str, ...], run_folder: FindFolder) -> None:

@@ -7,6 +7,7 @@ import click
 from adaspan.cli.cluster import doctor
 from adaspan.cli.compare import report
 from adaspan.cli.runs import cancel, explain, logs, resubmit, status
+from adaspan.cli.sync import sync
 from adaspan.errors import reported_in_one_line
 
 
@@ -25,5 +26,5 @@ def main() -> None:
     """
 
 
-for _command in (status, logs, cancel, resubmit, explain, report, doctor):
+for _command in (status, logs, cancel, resubmit, explain, report, sync, doctor):
     main.add_command(_command)

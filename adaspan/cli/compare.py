@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
 
 from adaspan.cli.choose import chosen_runs, runs_option
-from adaspan.terminal import show
+from adaspan.errors import UserError
+
+if TYPE_CHECKING:
+    from adaspan.report.comparison import Comparison
+
+# Of text that goes to a file.
+_WIDTH = 80
 
 
 @click.command()
@@ -16,12 +25,18 @@ from adaspan.terminal import show
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["html", "text", "md", "csv", "json"]),
+    type=click.Choice(["html", "text", "md", "csv", "json", "png"]),
     default="html",
     show_default=True,
-    help="A page, or the table to the terminal.",
+    help="A page; table and plots for a terminal; a table; pictures of the plots.",
 )
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="File to write, for png a folder; default: the sweep's folder, a table to the terminal.",
+)
+@click.option("--wandb", "on_wandb", is_flag=True, help="Save it on Weights & Biases instead.")
+@click.option("--dry-run", is_flag=True, help="Only write what --wandb would save to a file.")
 @click.option(
     "--margin",
     type=click.FloatRange(min=0),
@@ -31,35 +46,97 @@ from adaspan.terminal import show
 )
 @click.option("--open", "open_it", is_flag=True, help="Open the page in the browser.")
 def report(
-    sweep: str | None, output_dir: Path, form: str, out: Path | None, margin: float, open_it: bool
+    sweep: str | None,
+    output_dir: Path,
+    form: str,
+    out: Path | None,
+    on_wandb: bool,
+    dry_run: bool,
+    margin: float,
+    open_it: bool,
 ) -> None:
     """Compare the runs of SWEEP, or all runs: as a page that needs no network, or as a table."""
     from adaspan.report import export
     from adaspan.report.comparison import compare
     from adaspan.report.page import write_page
+    from adaspan.report.pictures import write_pictures
+    from adaspan.report.plots import all_plots
     from adaspan.report.table import finding
+    from adaspan.report.terminal import to_text
 
+    if open_it and form != "html":
+        raise UserError(f"--open --format {form}: only a page can be opened; leave one of them out")
+    if dry_run and not on_wandb:
+        raise UserError("--dry-run: is for --wandb")
+    if on_wandb and (form != "html" or (out and not dry_run)):
+        raise UserError("--wandb: has a form and a place of its own; leave --format and --out out")
     title, runs = chosen_runs(output_dir, sweep)
+    beside = output_dir / "sweeps" / title if sweep else output_dir
+    if out:
+        _check(out, is_folder=form == "png")
     comparison = compare(title, runs)
-    if form == "html":
-        folder = output_dir / "sweeps" / title if sweep else output_dir
-        path = out or folder / "report.html"
+    if on_wandb:
+        _to_wandb(comparison, margin, beside, out, dry_run=dry_run, open_it=open_it)
+    elif form == "html":
+        path = out or beside / "report.html"
         write_page(comparison, path, margin)
         click.echo(f"{finding(comparison, margin)}\npage    {path}")
         if open_it:
             click.launch(str(path))
-        return
-    if form == "text" and out is None:
-        click.echo(finding(comparison, margin))
-        show(export.to_table(comparison))
-        return
-    text = {
-        "text": lambda: export.to_markdown(comparison, margin),
-        "md": lambda: export.to_markdown(comparison, margin),
-        "csv": lambda: export.to_csv(comparison),
-        "json": lambda: export.to_json(comparison, margin),
-    }[form]()
-    if out:
-        out.write_text(text)
+    elif form == "png":
+        for path in write_pictures(all_plots(comparison), out or beside / "figures"):
+            click.echo(f"picture {path}")
     else:
-        click.echo(text, nl=False)
+        console = Console()
+        on_terminal = console.is_terminal and not out
+        width = console.width if on_terminal else _WIDTH
+        coloured = on_terminal and not console.no_color
+        texts: dict[str, Callable[[], str]] = {
+            "text": lambda: to_text(comparison, margin, width, coloured=coloured),
+            "md": lambda: export.to_markdown(comparison, margin),
+            "csv": lambda: export.to_csv(comparison),
+            "json": lambda: export.to_json(comparison, margin),
+        }
+        if out:
+            out.write_text(texts[form]())
+        else:
+            click.echo(texts[form](), nl=False)
+
+
+def _to_wandb(
+    comparison: Comparison,
+    margin: float,
+    beside: Path,
+    out: Path | None,
+    *,
+    dry_run: bool,
+    open_it: bool,
+) -> None:
+    from adaspan.report.wandb import lacking, save_report, write_specification
+
+    if dry_run:
+        path = out or beside / "report_specification.json"
+        write_specification(comparison, margin, path)
+        click.echo(f"report  {path}")
+        return
+    url = save_report(comparison, margin, beside / "wandb_report.json")
+    click.echo(f"report  {url}")
+    if missing := lacking(comparison):
+        click.echo(
+            f"{len(missing)} of {len(comparison.runs)} runs are not, or not all, on W&B; adaspan "
+            "sync sends what was tracked offline"
+        )
+    if open_it:
+        click.launch(url)
+
+
+def _check(out: Path, *, is_folder: bool) -> None:
+    """Make the folder for it; refuse what is there already and is of the other kind."""
+    if is_folder and out.is_file():
+        raise UserError(f"--out {out}: is a file; pictures need a folder")
+    if not is_folder and out.is_dir():
+        raise UserError(f"--out {out}: is a folder; name a file in it")
+    try:
+        (out if is_folder else out.parent).mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"--out {out}: {error.filename} is a file, not a folder") from None

@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from adaspan.config.schema import RunConfig, TextDataConfig
+from adaspan.config.validate import NAME_LENGTH
+
+# Digits of the identity in a sweep's names.
+_SHORT = 6
 
 # What does not change the result. Anything else makes a different run.
-_NOT_IDENTITY = (
+NOT_IDENTITY = (
     "tracking",
     "output_dir",
     "data_dir",
@@ -27,7 +31,7 @@ _NOT_IDENTITY = (
 def run_id(run: RunConfig) -> str:
     """Ten hexadecimal digits of the SHA-256 of everything that determines the result."""
     values: dict[str, Any] = dataclasses.asdict(run)
-    for key in _NOT_IDENTITY:
+    for key in NOT_IDENTITY:
         *parents, last = key.split(".")
         node = values
         for parent in parents:
@@ -43,3 +47,16 @@ def run_name(run: RunConfig) -> str:
     source = Path(data.path).stem if isinstance(data, TextDataConfig) else data.kind
     slug = f"{source}-{run.model.layers}x{run.model.dim}-{run.span.kind}{run.span.limit}"
     return re.sub(r"[^A-Za-z0-9._-]+", "_", slug) + "-" + run_id(run)
+
+
+def name_in_sweep(run: RunConfig, varies: str) -> str:
+    """What a person tells the runs of a sweep apart by, then the beginning of the identity."""
+    own = f" · {run_id(run)[:_SHORT]}"
+    return varies[: NAME_LENGTH - len(own)] + own
+
+
+def tracked_name(run: RunConfig) -> str | None:
+    """`tracking.name`, unless it is another run's: a repetition begins with its configuration."""
+    name = run.tracking.name
+    of_a_sweep = re.search(rf" · ([0-9a-f]{{{_SHORT}}})$", name or "")
+    return None if of_a_sweep and not run_id(run).startswith(of_a_sweep[1]) else name

@@ -1,7 +1,13 @@
 """Runs side by side: what a sweep found out, and what that costs.
 
-comparison.py   run folders to figures: the only thing that the rest looks at
-plots.py        figures to plots
-page.py         one HTML file that needs no network
-export.py       the same table as text, Markdown, CSV, JSON, or pictures
+groups.py       run folders, and those that differ in their seed only: means and spreads
+comparison.py   groups side by side: the only thing that the rest looks at
+labels.py       what varies, in short
+table.py        the figures of a group in a row; the finding in words
+style.py        the colour and the marker of a group, the same everywhere
+plots.py        figures to plots; curves.py, spans.py and parameters.py have some of them
+page.py         one HTML file that needs no network: page.html.j2, page.css, page.js
+terminal.py     table and plots for a terminal
+export.py       the table as Markdown, CSV, JSON
+pictures.py     the plots as PNG
 """

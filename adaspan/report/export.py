@@ -1,4 +1,4 @@
-"""The table of a comparison for papers, scripts and terminals."""
+"""The table of a comparison for papers and scripts."""
 
 from __future__ import annotations
 
@@ -6,63 +6,64 @@ import csv
 import io
 import json
 
-from rich.table import Table
 from tabulate import tabulate
 
 from adaspan.report.comparison import Comparison
-from adaspan.report.table import columns_of, finding, text_of, values_of
+from adaspan.report.table import finding, standing_of, table_of, unfinished
 
 
 def to_csv(comparison: Comparison) -> str:
     """A row a group, exact values."""
-    columns = columns_of(comparison)
+    table = table_of(comparison)
     written = io.StringIO()
-    writer = csv.writer(written, lineterminator="\n")
-    writer.writerow(column.key for column in columns)
-    for group in comparison.groups:
-        values = values_of(group)
-        writer.writerow(values.get(column.key) for column in columns)
+    writer = csv.DictWriter(written, table.keys, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table.rows)
     return written.getvalue()
 
 
 def to_json(comparison: Comparison, margin: float) -> str:
-    """The finding, and an object a group with exact values and the folders of its runs."""
+    """The finding, and an object a group with exact values and its runs."""
+    table = table_of(comparison)
     groups = [
         {
             "varies": group.varies,
-            **{c.key: values_of(group).get(c.key) for c in columns_of(comparison)},
-            "runs": [str(run.folder) for run in group.runs],
+            **{key: row.get(key) for key in table.keys},
+            "runs": [
+                {
+                    "folder": str(run.folder),
+                    "seed": run.seed,
+                    "state": run.state.state,
+                    "step": run.state.step,
+                    "quick_valid_bpc": run.quick_bpc,
+                    "error": run.state.error or None,
+                }
+                for run in group.runs
+            ],
         }
-        for group in comparison.groups
+        for group, row in zip(comparison.groups, table.rows, strict=True)
     ]
     said = {"title": comparison.title, "finding": finding(comparison, margin), "groups": groups}
     return json.dumps(said, indent=2) + "\n"
 
 
 def to_markdown(comparison: Comparison, margin: float) -> str:
-    """The finding and the table, as a person reads them."""
-    columns = columns_of(comparison)
-    rows = [
-        [text_of(column, values) for column in columns]
-        for values in (values_of(group) for group in comparison.groups)
-    ]
-    table = tabulate(
-        rows,
-        [column.title for column in columns],
-        tablefmt="github",
-        colalign=["right" if column.is_number else "left" for column in columns],
+    """The finding, the table, and what is not done, as a person reads them."""
+    table = table_of(comparison)
+    cells = tabulate(
+        [[_escaped(text) for text in row] for row in table.texts()],
+        [_escaped(column.title) for column in table.columns],
+        tablefmt="pipe",
+        colalign=["right" if column.is_number else "left" for column in table.columns],
         disable_numparse=True,
     )
-    return f"{finding(comparison, margin)}\n\n{table}\n"
+    missing = [
+        f"- {_escaped(f'{run.name}: {standing_of(run)}')}" for _, run in unfinished(comparison)
+    ]
+    parts = [_escaped(finding(comparison, margin)), cells, "\n".join(missing)]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def to_table(comparison: Comparison) -> Table:
-    """For a terminal."""
-    table = Table(title=comparison.title, box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    columns = columns_of(comparison)
-    for column in columns:
-        table.add_column(column.title, justify="right" if column.is_number else "left")
-    for group in comparison.groups:
-        values = values_of(group)
-        table.add_row(*(text_of(column, values) for column in columns))
-    return table
+def _escaped(text: str) -> str:
+    """Text that stays text in Markdown."""
+    return "".join(f"\\{letter}" if letter in "\\`*<[|" else letter for letter in text)

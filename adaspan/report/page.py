@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from plotly.colors import sample_colorscale
 from plotly.offline import get_plotlyjs
 
 from adaspan.files import replacing
-from adaspan.report.comparison import Comparison, Group, Run
+from adaspan.report.comparison import Comparison
+from adaspan.report.groups import Group, Run, thinned
 from adaspan.report.plots import all_plots
-from adaspan.report.table import columns_of, finding, state_of, text_of, values_of
+from adaspan.report.spans import SCALE, colours
+from adaspan.report.style import FEW, looks
+from adaspan.report.table import Table, finding, standing_of, table_of, text_of, unfinished
 from adaspan.run_folder import RunFolder
 
-# The slider over training has at most so many places.
-_MOST_STEPS = 50
+# The slider over training has at most so many places, fewer where all runs together would have more
+# spans than that.
+_MOST_STEPS, _MOST_SPANS = 50, 200_000
 
 
 def write_page(comparison: Comparison, path: Path, margin: float) -> None:
@@ -34,22 +41,32 @@ def write_page(comparison: Comparison, path: Path, margin: float) -> None:
     environment = Environment(
         loader=PackageLoader("adaspan.report", "."), autoescape=True, undefined=StrictUndefined
     )
-    columns = columns_of(comparison)
+    table = table_of(comparison)
+    keys, differences = comparison.differences()
+    plots = {
+        name: json.loads(figure.to_json())
+        for name, figure in all_plots(comparison).items()
+        if name != "spans"  # it draws those of any run and step itself
+    }
+    spans = _all_spans(comparison)
+    looked = list(zip(comparison.groups, looks(comparison), strict=True))
     page = environment.get_template("page.html.j2").render(
         title=comparison.title,
-        counts=_counts(comparison),
+        counts=Counter(run.state.state for run in comparison.runs),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=metadata.version("adaspan"),
         finding=finding(comparison, margin),
-        columns=[
-            *({"title": c.title, "number": c.is_number} for c in columns),
-            {"title": "files", "number": False},
+        columns=table.columns,
+        rows=_rows(comparison, table, path.parent),
+        unfinished=[
+            (group, run, standing_of(run), _links(run, path.parent))
+            for group, run in unfinished(comparison)
         ],
-        rows=[_row(comparison, group, path.parent) for group in comparison.groups],
-        plots={n: json.loads(figure.to_json()) for n, figure in all_plots(comparison).items()},
-        spans=[told for run in comparison.runs if (told := _spans(run))],
-        names=[run.name for run in comparison.runs],
-        differences=_differences(comparison),
+        data={"plots": plots, "spans": spans, "spanColours": _span_colours(spans)},
+        looked=looked,
+        many=len(looked) > FEW,
+        keys=keys,
+        differences=list(zip(looked, differences, strict=True)) if keys else [],
         plotly_js=get_plotlyjs(),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,61 +74,76 @@ def write_page(comparison: Comparison, path: Path, margin: float) -> None:
         file.write(page.encode())
 
 
-def _counts(comparison: Comparison) -> str:
-    counts: dict[str, int] = {}
-    for run in comparison.runs:
-        counts[run.state.state] = counts.get(run.state.state, 0) + 1
-    return " · ".join(f"{count} {state}" for state, count in counts.items())
+def _rows(comparison: Comparison, table: Table, folder: Path) -> list[dict[str, Any]]:
+    """Of the table of groups."""
+    rows = []
+    for group, look, values in zip(comparison.groups, looks(comparison), table.rows, strict=True):
+        cells = [
+            (
+                column,
+                "" if (value := values.get(column.key)) is None else value,
+                text_of(column, values),
+            )
+            for column in table.columns
+        ]
+        links: dict[str, list[tuple[str, str]]] = {}
+        for run in group.runs:
+            for name, target in _links(run, folder):
+                text = name if len(group.runs) == 1 else run.seed
+                links.setdefault("" if len(group.runs) == 1 else name, []).append((text, target))
+        states = {run.state.state for run in group.runs}
+        rows.append(
+            {
+                "look": look,
+                "cells": cells,
+                "links": links,
+                "best": group in comparison.done[:1],
+                "state": states.pop() if len(states) == 1 else "mixed",
+            }
+        )
+    return rows
 
 
-def _row(comparison: Comparison, group: Group, folder: Path) -> dict[str, Any]:
-    values = values_of(group)
-    cells: list[dict[str, Any]] = [
-        {
-            "value": "" if values.get(column.key) is None else values[column.key],
-            "text": text_of(column, values),
-            "number": column.is_number,
-            "state": group.runs[0].state.state if column.key == "state" else "",
-            "links": [],
-        }
-        for column in columns_of(comparison)
-    ]
-    links = [link for run in group.runs for link in _links(run, folder, len(group.runs) > 1)]
-    cells.append(
-        {"value": state_of(group), "text": "", "number": False, "state": "", "links": links}
-    )
-    return {"cells": cells, "best": bool(comparison.done) and group is comparison.done[0]}
-
-
-def _links(run: Run, folder: Path, with_seed: bool) -> list[tuple[str, str]]:
-    of = f" {run.values['train.seed']}" if with_seed else ""
+def _links(run: Run, folder: Path) -> list[tuple[str, str]]:
+    """What there is to read of a run, and where."""
     files = RunFolder(run.folder)
     printed = files.output if files.output.exists() else files.log
     return [
-        (f"{text}{of}", quote(os.path.relpath(target, folder)))
+        (text, quote(os.path.relpath(target, folder)))
         for text, target in (("config", run.folder / "config.yaml"), ("log", printed))
         if target.exists()
     ]
 
 
-def _spans(run: Run) -> dict[str, Any] | None:
-    """Every head's span over training, thinned out."""
-    steps, spans = run.spans()
-    if not steps:
-        return None
-    stride = -(-len(steps) // _MOST_STEPS)
-    kept = list(range(len(steps) - 1, -1, -stride))[::-1]  # the last is always one
+def _all_spans(comparison: Comparison) -> list[dict[str, Any]]:
+    """Every head's span over training, of every run: the best first, fixed spans last."""
+    groups = [*comparison.done, *(group for group in comparison.groups if not group.done)]
+    groups.sort(key=lambda group: group.span_kind == "fixed")
+    runs = [(group, run) for group in groups for run in group.runs if run.evaluations]
+    heads = sum(run.spans()[1][0].size for _, run in runs)
+    most_steps = min(_MOST_STEPS, max(2, _MOST_SPANS // max(1, heads)))
+    return [_spans(group, run, most_steps) for group, run in runs]
+
+
+def _spans(group: Group, run: Run, most_steps: int) -> dict[str, Any]:
+    steps, spans_SLH = run.spans()
+    kept = thinned(len(steps), most_steps)
+    seed = f", seed {run.seed}" if len(group.runs) > 1 else ""
+    state = "" if run.is_done else f" ({run.state.state})"
     return {
-        "label": run.name,
+        "label": f"{group.short_label}{seed}{state}",
+        "learned": group.span_kind != "fixed",
         "steps": [steps[index] for index in kept],
-        "means": [round(float(spans[index].mean()), 2) for index in kept],
-        "spans": spans[kept].round(2).tolist(),
-        "longest": float(spans.max()) or 1.0,
+        "spans": spans_SLH[kept].round(1 if spans_SLH.max() >= 100 else 2).tolist(),
+        "colours": sample_colorscale(SCALE, np.linspace(0.2, 0.8, spans_SLH.shape[1]).tolist()),
     }
 
 
-def _differences(comparison: Comparison) -> list[tuple[str, list[str]]]:
-    """Keys in which configurations differ, and their values run by run."""
-    keys = dict.fromkeys(key for run in comparison.runs for key in run.values)
-    rows = [(key, [str(run.values.get(key, "")) for run in comparison.runs]) for key in keys]
-    return [(key, values) for key, values in rows if len(set(values)) > 1]
+def _span_colours(spans: list[dict[str, Any]]) -> dict[str, Any]:
+    """A scale for all runs that learned their spans, and one for the others."""
+    return {
+        name: colours(
+            max((np.max(run["spans"]) for run in spans if run["learned"] is kind), default=0)
+        )
+        for name, kind in (("learned", True), ("fixed", False))
+    }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
-from adaspan.report.comparison import Comparison, Group
+from adaspan.report.comparison import Comparison
+from adaspan.report.groups import Group, Run
+from adaspan.report.labels import readable, short_keys
 from adaspan.units import duration, si
 
 Value = str | float | None
@@ -16,55 +18,68 @@ _WORTH_MENTIONING = 1.05
 
 @dataclass(frozen=True)
 class Column:
-    """A figure of a group: its exact value, and how a person reads it."""
+    """A figure of a group."""
 
     title: str
     key: str  # in CSV and JSON
+    meaning: str = ""
     is_number: bool = True
 
 
-COLUMNS = (
-    Column("valid", "valid_bpc"),
-    Column("±", "valid_bpc_std"),
-    Column("test", "test_bpc"),
-    Column("so far", "quick_valid_bpc"),
-    Column("mean span", "span_mean"),
-    Column("longest", "span_max"),
-    Column("MACs", "paper_macs_per_token"),
-    Column("FLOPs", "executed_flops_per_token"),
-    Column("tokens/s", "tokens_per_second"),
-    Column("time", "seconds"),
-    Column("seeds", "seeds"),
+_COLUMNS = (
+    Column(
+        "valid", "valid_bpc", "bpc on all of valid, ± the standard deviation over the seeds done"
+    ),
+    Column("test", "test_bpc", "bpc on all of test, likewise"),
+    Column(
+        "quick",
+        "quick_valid_bpc",
+        "bpc at the last quick look at valid, where no seed is done, of the one that got furthest: "
+        "not comparable with valid",
+    ),
+    Column("mean span", "span_mean", "tokens, over all heads, at the end"),
+    Column("longest", "span_max", "the longest span of any head, in tokens, at the end"),
+    Column("MACs", "paper_macs_per_token", "multiply-adds a token, forward, as the paper counts"),
+    Column(
+        "FLOPs",
+        "executed_flops_per_token",
+        "a token, forward, every matrix product that was executed, two a multiply-add",
+    ),
+    Column("tokens/s", "tokens_per_second", "read in training"),
+    Column("time", "seconds", "spent on updates"),
+    Column("seeds", "seeds_done", "that are done, of all"),
     Column("state", "state", is_number=False),
 )
+# What a person reads in another column, or in a line of its own.
+_ONLY_EXACT = ("valid_bpc_std", "test_bpc_std", "executed_training_flops", "seeds", "error")
 
 
-def columns_of(comparison: Comparison) -> list[Column]:
-    """What varies first; columns in which nothing stands are left out."""
-    values = [values_of(group) for group in comparison.groups]
-    varied = [Column(key, key, is_number=False) for key in comparison.varied]
-    told = [column for column in COLUMNS if any(v[column.key] is not None for v in values)]
-    return [*(varied or [Column("run", "run", is_number=False)]), *told]
+@dataclass(frozen=True)
+class Table:
+    """Exact values by column, a row a group."""
+
+    columns: Sequence[Column]  # for a person: those in which nothing stands are left out
+    keys: Sequence[str]  # for a program: always the same, after what varies
+    rows: Sequence[Mapping[str, Value]]
+
+    def texts(self) -> list[list[str]]:
+        """As a person reads it."""
+        return [[text_of(column, row) for column in self.columns] for row in self.rows]
 
 
-def values_of(group: Group) -> dict[str, Value]:
-    """Exact values by column key; None where there is none."""
-    return {
-        "run": group.runs[0].name,
-        **group.varies,
-        "valid_bpc": group.valid_bpc,
-        "valid_bpc_std": group.spread,
-        "test_bpc": group.test_bpc,
-        "quick_valid_bpc": None if group.done else _mean([_quick_bpc(group)]),
-        "span_mean": group.span_mean,
-        "span_max": group.span_max,
-        "paper_macs_per_token": group.macs_per_token,
-        "executed_flops_per_token": group.flops_per_token,
-        "tokens_per_second": _mean([run.tokens_per_second for run in group.runs]),
-        "seconds": _mean([run.seconds for run in group.runs]),
-        "seeds": len(group.done) if len(group.runs) > 1 else None,
-        "state": state_of(group),
-    }
+def table_of(comparison: Comparison) -> Table:
+    """What varies first."""
+    rows = [_values(group) for group in comparison.groups]
+    titles = short_keys(comparison.varied)
+    varied = [
+        Column(titles[key], key, key, _are_numbers(row.get(key) for row in rows))
+        for key in comparison.varied
+    ] or [Column("run", "run", is_number=False)]
+    told = [column for column in _COLUMNS if any(row[column.key] is not None for row in rows)]
+    if all(row["seeds"] == 1 for row in rows):
+        told = [column for column in told if column.key != "seeds_done"]
+    keys = [column.key for column in (*varied, *_COLUMNS)]
+    return Table([*varied, *told], [*keys, *_ONLY_EXACT], rows)
 
 
 def text_of(column: Column, values: Mapping[str, Value]) -> str:
@@ -73,64 +88,112 @@ def text_of(column: Column, values: Mapping[str, Value]) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return value
+        return readable(value) if column.is_number else value
     match column.key:
-        case "valid_bpc" | "test_bpc" | "valid_bpc_std":
-            return f"{value:.3f}"
+        case "valid_bpc" | "test_bpc":
+            spread = values[f"{column.key}_std"]
+            return f"{value:.3f}" if spread is None else f"{value:.3f} ± {spread:.3f}"
         case "quick_valid_bpc":
             return f"({value:.3f})"
         case "span_mean" | "span_max":
             return f"{value:.1f}"
         case "seconds":
             return duration(value)
-        case "seeds":
-            return f"{value:.0f}"
+        case "seeds_done":
+            seeds = values["seeds"]
+            return f"{value:.0f}" if value == seeds else f"{value:.0f} of {seeds:.0f}"
     return si(value)
 
 
 def state_of(group: Group) -> str:
-    """One word if all runs agree, else how many are what; of failures, why."""
-    counts: dict[str, int] = {}
-    for run in group.runs:
-        counts[run.state.state] = counts.get(run.state.state, 0) + 1
-    words = (
-        next(iter(counts))
-        if len(counts) == 1
-        else ", ".join(f"{count} {state}" for state, count in counts.items())
-    )
-    errors = dict.fromkeys(run.state.error for run in group.runs if run.state.error)
-    return f"{words}: {'; '.join(errors)}" if errors else words
+    """One word if all runs agree, else how many are what."""
+    counts = Counter(run.state.state for run in group.runs)
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{count} {state}" for state, count in counts.items())
+
+
+def unfinished(comparison: Comparison) -> list[tuple[Group, Run]]:
+    """Runs without a result."""
+    return [(group, run) for group in comparison.groups for run in group.not_done]
+
+
+def standing_of(run: Run) -> str:
+    """How far a run got that is not done, and why no further."""
+    state = run.state
+    queue = f" ({state.slurm})" if state.slurm else ""
+    step = f" at step {state.step} of {state.steps}" if state.steps else ""
+    quick = "" if run.quick_bpc is None else f", quick bpc {run.quick_bpc:.3f}"
+    error = f": {state.error}" if state.error else ""
+    return f"{state.state}{queue}{step}{quick}{error}"
 
 
 def finding(comparison: Comparison, margin: float) -> str:
-    """The result in a sentence or two.
+    """The result in a few sentences.
 
     Args:
         comparison: the runs.
         margin: bpc by which a cheaper run may be worse than the best.
     """
-    if not comparison.done:
+    missing = len(unfinished(comparison))
+    best, cheap = next(iter(comparison.done), None), comparison.cheapest_within(margin)
+    if best is None or cheap is None:
         return f"None of the {len(comparison.runs)} runs is done yet."
-    best, cheap = comparison.done[0], comparison.cheapest_within(margin)
-    assert cheap is not None
-    said = (
-        f"Best: {best.label}, {best.valid_bpc:.3f} bpc on valid, {best.test_bpc:.3f} on test, at "
+    said = [
+        f"Best: {best.label}, {_bpc(best)} bpc on valid, {best.test_bpc:.3f} on test, at "
         f"{si(best.macs_per_token or 0.0)} multiply-adds a token and a mean span of "
-        f"{best.span_mean:.0f}."
-    )
+        f"{best.span_mean:.1f} tokens."
+    ]
     ratio = (best.macs_per_token or 0.0) / (cheap.macs_per_token or 1.0)
-    if ratio < _WORTH_MENTIONING:
-        return f"{said} No cheaper run comes within {margin:g} bpc of it."
-    return (
-        f"{said} Within {margin:g} bpc of it the cheapest is {cheap.label}: {cheap.valid_bpc:.3f} "
-        f"bpc on valid at {si(cheap.macs_per_token or 0.0)}, {ratio:.2f} times cheaper."
-    )
+    if ratio >= _WORTH_MENTIONING:
+        said.append(
+            f"Within {margin:g} bpc of it the cheapest is {cheap.label}: {_bpc(cheap)} bpc on "
+            f"valid at {si(cheap.macs_per_token or 0.0)}, {ratio:.2f} times cheaper."
+        )
+    elif len(comparison.done) > 1:
+        said.append(f"No cheaper run comes within {margin:g} bpc of it.")
+    if missing:
+        said.append(f"{missing} of {len(comparison.runs)} runs are not done.")
+    return " ".join(said)
 
 
-def _quick_bpc(group: Group) -> float | None:
-    return _mean([run.evaluations[-1]["val/bpc"] for run in group.runs if run.evaluations])
+def _bpc(group: Group) -> str:
+    """With its spread, and how many seeds it stands on."""
+    spread = "" if group.spread is None else f" ± {group.spread:.3f}"
+    done, seeds = len(group.done), len(group.runs)
+    of = "" if done == seeds else f" ({done} of {seeds} seeds)"
+    return f"{group.valid_bpc:.3f}{spread}{of}"
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
+def _values(group: Group) -> dict[str, Value]:
+    """By column key; None where there is none."""
+    errors = dict.fromkeys(run.state.error for run in group.runs if run.state.error)
+    furthest = max(group.runs, key=lambda run: run.state.step)
+    return {
+        "run": group.runs[0].name,
+        **group.varies,
+        "valid_bpc": group.valid_bpc,
+        "valid_bpc_std": group.spread,
+        "test_bpc": group.test_bpc,
+        "test_bpc_std": group.test_spread,
+        "quick_valid_bpc": None if group.done else furthest.quick_bpc,
+        "span_mean": group.span_mean,
+        "span_max": group.span_max,
+        "paper_macs_per_token": group.macs_per_token,
+        "executed_flops_per_token": group.flops_per_token,
+        "executed_training_flops": group.training_flops,
+        "tokens_per_second": group.tokens_per_second,
+        "seconds": group.seconds,
+        "seeds_done": len(group.done),
+        "seeds": len(group.runs),
+        "state": state_of(group),
+        "error": "; ".join(errors) or None,
+    }
+
+
+def _are_numbers(values: Iterable[Value]) -> bool:
+    """Whether all that is there reads as a number."""
+    try:
+        return bool([float(value) for value in values if value is not None])
+    except ValueError:
+        return False

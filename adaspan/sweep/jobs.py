@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -10,8 +11,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from adaspan.config.identity import run_name
+from adaspan.config.identity import name_in_sweep, run_name
 from adaspan.config.schema import RunConfig
+from adaspan.config.validate import NAME_LENGTH
 from adaspan.data import open_source, prepare
 from adaspan.errors import UserError
 from adaspan.files import write_json
@@ -93,9 +95,20 @@ def plan(
             for line in str(error).splitlines():
                 mistakes.setdefault(line, []).append(_words(varies))
     _refuse(mistakes, len(overrides))
-    jobs = {job.name: job for job in reversed(asked)}
     name = f"{kind}-{identity or _identity(values, varying)}"
+    asked = [_tracked_in(job, name) for job in asked]
+    jobs = {job.name: job for job in reversed(asked)}
     return Sweep(name, list(reversed(jobs.values())), asked)
+
+
+def _tracked_in(job: Job, sweep: str) -> Job:
+    """The same run, which W&B shows under the sweep and what varies, unless the user named it."""
+    given = job.run.tracking
+    own_name = name_in_sweep(job.run, _words(job.varies)) if job.varies else None
+    tracking = dataclasses.replace(
+        given, group=given.group or sweep[:NAME_LENGTH], name=given.name or own_name
+    )
+    return Job(dataclasses.replace(job.run, tracking=tracking), job.varies)
 
 
 def prepare_data(sweep: Sweep) -> dict[str, str]:

@@ -1,26 +1,36 @@
-"""Weights & Biases, and no other module knows it. Tracking never stops training: whatever goes
-wrong here is a warning, and the run folder holds every figure in any case.
+"""One W&B run while it is trained. Tracking never stops training: whatever goes wrong here is a
+warning, and the run folder holds every figure in any case.
 
-A run that goes on after a kill continues the same W&B run with every row exactly once: what W&B has
-safely written is asked for first, and what it lacks comes from `metrics.jsonl`.
+A run that goes on continues the same W&B run with every step once, whatever the last part was:
+
+- online, and now online: the server says what it has; what it lacks comes from `metrics.jsonl`;
+- offline, and now offline: likewise what the files lack, which W&B puts one after the other;
+- offline, and now online: the server gets all of it from `metrics.jsonl`, and the offline files
+  count as sent;
+- online, and now offline: the files go on after the last row that the client was given. What a kill
+  kept it from sending is missing on W&B then, if the files are sent as they are.
+
+`wandb/unsent` in the run folder says that W&B does not have everything of the run yet.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from adaspan.config.validate import TAG_LENGTH
 from adaspan.run_folder import Row
+from adaspan.tracking import client
+from adaspan.tracking.media import heatmap, span_table
 
-_GIVE_UP_SECONDS = 1.0
+# What the upload of a checkpoint may take.
+_UPLOAD_SECONDS = 600
 
 _log = logging.getLogger(__name__)
 
@@ -28,12 +38,18 @@ _log = logging.getLogger(__name__)
 class Tracker:
     """One W&B run, started on construction.
 
+    Rows need no limit on how many are logged a second: the client puts those of 15 seconds into one
+    request (20,000 rows in 4 s made two).
+
     Args:
         mode: offline, online or disabled.
-        project, entity: where the run belongs.
+        project, entity, group: where the run belongs.
+        name: what a person recognises; the folder's name if there is none.
         folder: the run folder; W&B writes below `folder/wandb`.
-        run_id: the run's identity, so that a resumed run is the same W&B run.
-        config: nested plain values.
+        run_id: the same for a resumed run, and for no other.
+        config: nested plain values; what looks like a secret is not sent.
+        source: commit and uncommitted changes, as `source.json` has them.
+        span_limit: the longest span, in tokens.
         earlier: rows of the run so far, one a step; none for a run that starts (over).
         tags: to find the run by.
     """
@@ -44,75 +60,89 @@ class Tracker:
         mode: str,
         project: str,
         entity: str | None,
+        group: str | None,
+        name: str | None,
         folder: Path,
         run_id: str,
         config: dict[str, Any],
+        source: dict[str, Any],
+        span_limit: int,
         earlier: Sequence[Row],
         tags: Sequence[str] = (),
     ) -> None:
         self._run: Any = None
         self._written = -1  # the last step that W&B already has
+        self._run_id = run_id
+        self._folder = folder
+        self._span_limit = span_limit
         if mode == "disabled":
             return
         arguments = {
             "project": project,
             "entity": entity,
+            "group": group,
             "dir": folder,
             "id": run_id,
-            "name": folder.name,
-            "config": config,
+            "name": name or folder.name,
+            "config": {
+                **client.redacted(config),
+                "source": {"commit": source.get("commit")},
+            },
             "job_type": "train",
-            "tags": tags,
-            "resume": "allow" if earlier else None,
+            "tags": [tag[:TAG_LENGTH] for tag in dict.fromkeys(tags)],
+            "resume": "allow",  # a kill may have left it with rows, and us without
         }
         with self._never_stopping():
-            self._start(mode, folder, arguments)
+            self._start(mode, arguments)
+            self._unsent.touch()
+            if source.get("diff"):
+                self._save("diff.patch", source["diff"])
         for row in earlier:
             self.log(row)
 
-    def _start(self, mode: str, folder: Path, arguments: dict[str, Any]) -> None:
-        # Before the import: W&B reads it there.
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        import wandb
-
-        logging.raiseExceptions = False  # W&B's own log on a full disk must not print tracebacks
+    def _start(self, mode: str, arguments: dict[str, Any]) -> None:
         if mode == "online":
             try:
-                if wandb.login(prompt=False):
-                    self._run = wandb.init(settings=_settings("online"), **arguments)
-                    self._written = self._run.step - 1
-                    return
-                reason = "no key (`wandb login` or WANDB_API_KEY)"
+                self._run = client.start("online", arguments)
+                self._written = self._run.starting_step - 1
+                return
             except Exception as error:  # the network, the server, a wrong key: all alike here
-                reason = _first_line(error)
-                # Its server may still be answering what was just given up; to break the connection
-                # then can make the client wait for minutes.
-                time.sleep(_GIVE_UP_SECONDS)
-                wandb.teardown()  # or the id counts as in use
-            _log.warning("W&B: %s; tracking offline instead", reason)
-        self._written = max((_last_step(file) for file in _offline_files(folder)), default=-1)
-        self._run = wandb.init(settings=_settings("offline"), **arguments)
+                client.give_up()
+                _log.warning("W&B: %s; tracking offline instead", _first_line(error))
+        self._written = max((_last_step(file) for file in self._files()), default=-1)
+        self._run = client.start("offline", arguments)
 
     def log(self, row: Row) -> None:
-        """Send a row, unless W&B has its step already."""
+        """Send a row, unless W&B has its step already; that of an evaluation with a heatmap."""
         if self._run is not None and row["step"] > self._written:
             values = {key: value for key, value in row.items() if key != "step"}
             with self._never_stopping():
+                if spans := span_table(row):
+                    values["span/heatmap"] = client.image(heatmap(spans, self._span_limit))
                 self._run.log(values, step=row["step"])
 
     def summarize(self, figures: Row) -> None:
-        """Set values of the run's summary; W&B sorts by names with underscores only."""
+        """Set values of the run's summary."""
         if self._run is not None:
             with self._never_stopping():
-                self._run.summary.update(
-                    {key.replace("/", "_"): value for key, value in figures.items()}
-                )
+                self._run.summary.update(_summary(figures))
 
-    def finish(self) -> None:
-        """The run is done."""
+    def finish(self, rows: Sequence[Row], weights: Path | None) -> None:
+        """The run is done.
+
+        Args:
+            rows: all of the run. The figures of the last go into the summary, and so does a table
+                of every head's span in the best weights.
+            weights: the best, to be uploaded as an artifact; None: they stay here.
+        """
         if self._run is not None:
             with self._never_stopping():
-                self._run.finish()
+                try:
+                    self._close(rows, weights)
+                finally:  # what it holds up with a dead server is bounded, too
+                    complete = self._end(exit_code=0)
+                if complete:
+                    self._note_all_sent()
 
     def leave(self, *, resumable: bool) -> None:
         """End W&B's part of a run that is not done: W&B shows it as preempted or as failed."""
@@ -120,7 +150,54 @@ class Tracker:
             with self._never_stopping():
                 if resumable:
                     self._run.mark_preempting()
-                self._run.finish(exit_code=1)
+                if self._end(exit_code=1):
+                    self._note_all_sent()
+
+    def _close(self, rows: Sequence[Row], weights: Path | None) -> None:
+        import wandb
+
+        final = rows[-1]
+        self._run.summary.update(_summary(final))
+        best = next(row for row in rows if row["step"] == final["best/step"])
+        self._run.summary["spans"] = wandb.Table(["layer", "head", "span"], span_table(best))
+        if weights:
+            artifact = wandb.Artifact(f"adaspan-{self._run_id}", "model", metadata=_summary(final))
+            artifact.add_file(str(weights), skip_cache=True, policy="immutable")  # no copies
+            logged = self._run.log_artifact(artifact, aliases=["best"])
+            if not self._run.offline:
+                logged.wait(_UPLOAD_SECONDS)
+
+    def _end(self, exit_code: int) -> bool:
+        """End the W&B run; whether its server has everything now."""
+        online = not self._run.offline
+        try:
+            self._run.finish(exit_code)
+        except TimeoutError:
+            _log.warning(
+                "W&B: not all was sent within %.0f s; `adaspan sync` sends the rest",
+                client.FINISH_SECONDS,
+            )
+            return False
+        return online
+
+    def _note_all_sent(self) -> None:
+        self._unsent.unlink(missing_ok=True)
+        for file in self._files("offline-"):
+            file.with_name(f"{file.name}.synced").touch()  # as `wandb sync` marks it
+
+    def _save(self, name: str, content: str) -> None:
+        """Make a text a file of the W&B run."""
+        path = Path(self._run.dir) / name
+        path.write_text(content)
+        self._run.save(path, base_path=path.parent, policy="now")
+
+    @property
+    def _unsent(self) -> Path:
+        return self._folder / "wandb" / "unsent"
+
+    def _files(self, kind: Literal["", "offline-"] = "") -> list[Path]:
+        """What earlier parts have written, or those of them that were offline."""
+        return list(self._folder.glob(f"wandb/{kind or '*'}run-*/run-*.wandb"))
 
     @contextmanager
     def _never_stopping(self) -> Iterator[None]:
@@ -132,28 +209,13 @@ class Tracker:
             self._run = None
 
 
-def _settings(mode: Literal["online", "offline"]) -> Any:
-    import wandb
-
-    return wandb.Settings(
-        mode=mode,
-        silent=True,
-        console="off",
-        # What a run needs to be repeated is in its folder; nothing more leaves the machine.
-        disable_code=True,
-        disable_git=True,
-        x_disable_machine_info=True,
-        x_save_requirements=False,
-        x_transaction_log_flush_interval=1.0,  # a kill loses the last second, not fifteen
-    )
-
-
-def _offline_files(folder: Path) -> list[Path]:
-    return list(folder.glob("wandb/offline-run-*/run-*.wandb"))
+def _summary(figures: Row) -> Row:
+    """The same under names with underscores: W&B sorts by such only."""
+    return {key.replace("/", "_"): value for key, value in figures.items() if key != "step"}
 
 
 def _last_step(file: Path) -> int:
-    """The last step in an offline file, as W&B itself reads it; -1 if there is none."""
+    """The last step in a file, as W&B itself reads it; -1 if there is none."""
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(file)]
     answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     step = json.loads(answer.stdout)["summary"].get("_step", -1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from adaspan.config.identity import run_id, run_name
+from adaspan.config.identity import name_in_sweep, run_id, run_name, tracked_name
 from tests.conftest import compose_run
 
 
@@ -11,6 +11,7 @@ from tests.conftest import compose_run
     [
         "tracking=disabled",
         "tracking.project=other",
+        "tracking.name=other",
         "output_dir=/elsewhere",
         "data_dir=/elsewhere",
         "train.device=cpu",
@@ -47,3 +48,10 @@ def test_writing_a_default_out_changes_nothing() -> None:
 def test_the_name_can_be_read_and_ends_in_the_identity() -> None:
     run = compose_run("span.limit=77")
     assert run_name(run) == f"stdlib-4x128-adaptive77-{run_id(run)}"
+
+
+def test_a_repetition_does_not_go_by_the_name_that_a_sweep_gave_the_run_before_it() -> None:
+    name = name_in_sweep(compose_run("train.seed=1"), "train.seed=1")
+    assert tracked_name(compose_run("train.seed=1", f"tracking.name='{name}'")) == name
+    assert tracked_name(compose_run("train.seed=2", f"tracking.name='{name}'")) is None
+    assert tracked_name(compose_run("train.seed=2", "tracking.name=mine")) == "mine"

@@ -104,7 +104,8 @@ def test_of_several_runs_at_once_each_has_a_gpu_of_those_that_are_allowed(
     program = tmp_path / "launch.py"
     program.write_text("import os, sys; sys.exit(os.environ['CUDA_VISIBLE_DEVICES'])")
     seeds = [["train.seed=1"], ["train.seed=2"]]
-    sweep = plan(seeds, lambda overrides: compose_run(*tiny, *overrides), "seeds")
+    common = (*tiny, "train.device=auto")
+    sweep = plan(seeds, lambda overrides: compose_run(*common, *overrides), "seeds")
     with pytest.raises(RunError, match="2 of 2 runs failed"):
         train_all(sweep, prepare_data(sweep), program, processes=None, fail_fast=False)
     assert {job.folder.last_words() for job in sweep.jobs} == given

@@ -6,13 +6,14 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import wandb
 
+from adaspan.run_folder import Row
 from adaspan.tracking.run import Tracker
 from tests.conftest import Launch
 
@@ -27,17 +28,35 @@ def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 
 
 def track(
-    folder: Path, mode: str = "offline", earlier: list[dict[str, Any]] | None = None
+    folder: Path,
+    mode: str = "offline",
+    earlier: Sequence[Row] = (),
+    **more: Any,
 ) -> Tracker:
-    return Tracker(
-        mode=mode,
-        project="adaspan",
-        entity=None,
-        folder=folder,
-        run_id="abc123",
-        config={"model": {"dim": 4}},
-        earlier=earlier or [],
-    )
+    """A run of a small model, that went on after the rows of `earlier`."""
+    given = {
+        "project": "adaspan",
+        "entity": None,
+        "group": None,
+        "name": None,
+        "run_id": "abc123",
+        "config": {"model": {"dim": 4}},
+        "source": {"commit": "c0ffee", "diff": ""},
+        "span_limit": 32,
+    }
+    return Tracker(mode=mode, folder=folder, earlier=earlier, **given | more)
+
+
+def row(step: int) -> Row:
+    """One that is no evaluation's."""
+    return {"step": step, "train/bpc": 8.0 - step / 100}
+
+
+def finish(tracker: Tracker, weights: Path | None = None) -> None:
+    """End a run whose only evaluation was after its first step."""
+    evaluated = {**row(1), "span/layer_00/head_0": 2.0, "span/layer_00/head_1": 30.0}
+    final = {"step": 9, "final/valid_bpc": 2.5, "best/val_bpc": 2.4, "best/step": 1}
+    tracker.finish([evaluated, final], weights)
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
@@ -54,30 +73,36 @@ def steps(folder: Path) -> list[int]:
     return [r["history"]["item"]["_step"] for r in records(folder) if r["type"] == "history"]
 
 
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Ours; W&B logs, too."""
+    return [r.getMessage() for r in caplog.records if r.name.startswith("adaspan")]
+
+
 def test_an_offline_run_has_the_id_the_configuration_and_the_summary(tmp_path: Path) -> None:
     tracker = track(tmp_path)
-    tracker.log({"step": 1, "train/bpc": 3.0})
+    tracker.log(row(1))
     tracker.log({"step": 2, "train/bpc": 2.5})
-    tracker.summarize({"best/val_bpc": 2.4})
-    tracker.finish()
+    tracker.summarize({"best/val_bpc": 2.6})
+    finish(tracker)
     assert steps(tmp_path) == [1, 2]
     run = next(r["run"] for r in records(tmp_path) if r["type"] == "run")
     assert run["run_id"] == "abc123"
     assert run["config"]["update"]["model"] == {"dim": 4}
     summaries = [r["summary"]["update"] for r in records(tmp_path) if r["type"] == "summary"]
-    assert any(summary.get("best_val_bpc") == 2.4 for summary in summaries)
+    figures = [summary["best_val_bpc"] for summary in summaries if "best_val_bpc" in summary]
+    assert figures == [2.6, 2.4]
 
 
 def test_a_resumed_run_has_every_row_once(tmp_path: Path) -> None:
     first = track(tmp_path)
     for step in range(1, 8):
-        first.log({"step": step, "train/bpc": 8.0 - step})
-    first.finish()
+        first.log(row(step))
+    finish(first)
     # The run went on to step 7, was killed, and starts again from its checkpoint of step 5.
-    second = track(tmp_path, earlier=[{"step": s, "train/bpc": 8.0 - s} for s in range(1, 6)])
+    second = track(tmp_path, earlier=[row(s) for s in range(1, 6)])
     for step in range(6, 11):
-        second.log({"step": step, "train/bpc": 8.0 - step})
-    second.finish()
+        second.log(row(step))
+    finish(second)
     assert steps(tmp_path) == list(range(1, 11))
 
 
@@ -87,7 +112,7 @@ def test_wandb_learns_how_a_run_ended(tmp_path: Path) -> None:
         exits = [r["exit"].get("exit_code", 0) for r in found if r["type"] == "exit"]
         return exits[-1], any(r["type"] == "preempting" for r in found)
 
-    track(tmp_path / "done").finish()
+    finish(track(tmp_path / "done"))
     track(tmp_path / "failed").leave(resumable=False)
     track(tmp_path / "stopped").leave(resumable=True)
     assert exit_and_preemption(tmp_path / "done") == (0, False)
@@ -96,15 +121,15 @@ def test_wandb_learns_how_a_run_ended(tmp_path: Path) -> None:
 
 
 def test_rows_that_a_kill_kept_from_wandb_are_sent_on_resume(tmp_path: Path) -> None:
-    track(tmp_path, earlier=[{"step": 1, "train/bpc": 7.0}]).finish()
-    track(tmp_path, earlier=[{"step": s, "train/bpc": 8.0 - s} for s in range(1, 6)]).finish()
+    finish(track(tmp_path, earlier=[row(1)]))
+    finish(track(tmp_path, earlier=[row(s) for s in range(1, 6)]))
     assert steps(tmp_path) == [1, 2, 3, 4, 5]
 
 
 def test_disabled_writes_nothing(tmp_path: Path) -> None:
     tracker = track(tmp_path, mode="disabled")
-    tracker.log({"step": 1, "train/bpc": 3.0})
-    tracker.finish()
+    tracker.log(row(1))
+    finish(tracker)
     assert not (tmp_path / "wandb").exists()
 
 
@@ -113,8 +138,8 @@ def test_online_without_a_key_goes_on_offline_and_says_so(
 ) -> None:
     with caplog.at_level(logging.WARNING, "adaspan"):
         tracker = track(tmp_path, mode="online")
-    tracker.log({"step": 1, "train/bpc": 3.0})
-    tracker.finish()
+    tracker.log(row(1))
+    finish(tracker)
     assert "no key" in caplog.text
     assert steps(tmp_path) == [1]
 
@@ -127,6 +152,7 @@ def test_online_without_a_network_goes_on_offline_and_says_so(
         "tracking=online",
         WANDB_BASE_URL="http://127.0.0.1:9",
         WANDB_API_KEY="0" * 40,
+        WANDB__GRAPHQL_RETRY_MAX="1",
         HOME=str(tmp_path),
     )
     assert end.returncode == 0, end.stderr
@@ -142,11 +168,10 @@ def test_a_failing_client_is_one_warning_and_no_more(
     wandb.teardown()  # what a signal to the whole process group does to the client's server
     with caplog.at_level(logging.WARNING, "adaspan"):
         for step in range(1, 50):
-            tracker.log({"step": step, "train/bpc": 3.0})
-        tracker.finish()
-    warnings = [r.getMessage() for r in caplog.records if r.name.startswith("adaspan")]
-    assert len(warnings) == 1
-    assert warnings[0].startswith("W&B stopped")
+            tracker.log(row(step))
+        finish(tracker)
+    (warning,) = warnings(caplog)
+    assert warning.startswith("W&B stopped")
 
 
 def test_a_client_that_cannot_start_is_one_warning(
@@ -158,7 +183,6 @@ def test_a_client_that_cannot_start_is_one_warning(
     monkeypatch.setattr(wandb, "init", refuse)
     with caplog.at_level(logging.WARNING, "adaspan"):
         tracker = track(tmp_path)
-        tracker.log({"step": 1, "train/bpc": 3.0})
-        tracker.finish()
-    warnings = [r.getMessage() for r in caplog.records if r.name.startswith("adaspan")]
-    assert warnings == ["W&B stopped: no place to write; the run folder has it all"]
+        tracker.log(row(1))
+        finish(tracker)
+    assert warnings(caplog) == ["W&B stopped: no place to write; the run folder has it all"]

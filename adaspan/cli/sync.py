@@ -1,0 +1,89 @@
+"""Runs to W&B."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from adaspan.cli.choose import runs_option
+from adaspan.config.frozen import read_values
+from adaspan.errors import RunError, UserError
+from adaspan.run_folder import RunFolder
+from adaspan.sweep.find import find_runs
+from adaspan.sweep.state import standings
+
+_WRITTEN = {"queued", "running"}
+_TRAINED = "still being trained"
+
+
+@click.command()
+@click.argument("names", metavar="[SWEEP|RUN]...", nargs=-1)
+@runs_option
+def sync(names: Sequence[str], output_dir: Path) -> None:
+    """Send what W&B lacks of runs, or of all runs, once they have ended.
+
+    Exit code: 0 all was sent, 1 some could not be sent.
+    """
+    from adaspan.tracking.send import has_news
+    from adaspan.tracking.sync import send_all
+
+    runs = find_runs(output_dir, names)
+    if not runs:
+        raise UserError(f"{output_dir}: no runs here; --runs names another folder")
+    ended, counts = [], {"sent": 0, "had nothing new": 0}
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+
+    def count(what: str, told: str = "") -> None:
+        counts[what] = counts.get(what, 0) + 1
+        if told:
+            console.print(told)
+
+    folders = [RunFolder(path) for path in runs]
+    for run, standing in zip(folders, standings(folders), strict=True):
+        if standing.state in _WRITTEN or run.is_held():
+            count(_TRAINED, f"{run.path}: {_TRAINED}, left alone")
+        elif not has_news(run.path):
+            count("not tracked" if _mode(run.path) == "disabled" else "had nothing new")
+        else:
+            ended.append(run.path)
+
+    with _bar(console) as bar:
+        task = bar.add_task("", total=len(ended))
+
+        def tell(run: Path, error: UserError | RunError | None) -> None:
+            bar.advance(task)
+            match error:
+                case None:
+                    count("sent")
+                case UserError():
+                    count(_TRAINED, f"{run}: {_TRAINED}, left alone")
+                case RunError():
+                    count("not sent", f"{run}: not sent: {error}; type the command again")
+
+        if ended:
+            send_all(ended, tell)
+    sent = counts.pop("sent")
+    told = [f"{count} {what}" for what, count in counts.items() if count]
+    console.print(", ".join([f"{sent} {'run' if sent == 1 else 'runs'} sent", *told]))
+    if "not sent" in counts:
+        raise SystemExit(1)
+
+
+def _mode(run: Path) -> str:
+    values = read_values(run)
+    return str(values["tracking"]["mode"]) if values else ""
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("sending"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )

@@ -1,0 +1,122 @@
+"""How training went, as curves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import plotly.graph_objects as go
+
+from adaspan.report.comparison import Comparison
+from adaspan.report.groups import Curve, Group, Run
+from adaspan.report.style import BPC, COUNTS, Look, looks, name_x, name_y, plain, text, transparent
+
+# A curve has at most so many points, and all of a plot together.
+_MOST_POINTS, _MOST_POINTS_IN_ALL = 500, 20_000
+# Where the frame around curves begins: earlier, they fall from so high that the rest looks flat.
+SHOWN_FROM = 0.1
+# From so many times the smallest value on, a logarithmic axis has numbers at powers of ten only.
+_MANY_TIMES = 30
+
+
+def curves(comparison: Comparison, against: str) -> go.Figure:
+    """Quick bpc on valid against tokens read or FLOPs of training.
+
+    A line a group, the mean over the seeds that are done, with a band over them; runs that are not
+    done are lines of their own, dashed, with a cross where one failed.
+    """
+    figure = plain(comparison)
+    most = min(_MOST_POINTS, max(2, _MOST_POINTS_IN_ALL // len(comparison.runs)))
+    drawn: list[tuple[int, Curve]] = []
+    for group, look in zip(comparison.groups, looks(comparison), strict=True):
+        mean = group.curve()
+        if mean is not None:
+            drawn.append((group.first.state.steps, mean))
+            _add_curve(figure, group, look, mean.thinned(most), against)
+        for run in group.not_done:
+            if (own := run.curve()) is not None:
+                drawn.append((run.state.steps, own))
+                _add_unfinished(figure, group, run, look, own.thinned(most), against)
+    if against == "tokens":
+        name_x(figure, "tokens read", tickformat=COUNTS, nticks=7)
+    else:
+        flops = np.concatenate([np.empty(0), *(curve.flops for _, curve in drawn)])
+        far = flops.size > 0 and flops.max() > _MANY_TIMES * flops.min()
+        ticks = {"dtick": 1, "minor": {"ticks": "outside"}} if far else {"nticks": 7}
+        title = "FLOPs of training, executed"
+        name_x(figure, title, type="log", tickformat=COUNTS, **ticks)
+    name_y(figure, f"{BPC}, quick look", range=_frame(drawn))
+    return figure
+
+
+def _add_curve(figure: go.Figure, group: Group, look: Look, curve: Curve, against: str) -> None:
+    x = curve.tokens if against == "tokens" else curve.flops
+    if curve.spread.any():
+        figure.add_scatter(
+            x=np.concatenate([x, x[::-1]]),
+            y=np.concatenate([curve.bpc + curve.spread, (curve.bpc - curve.spread)[::-1]]),
+            fill="toself",
+            fillcolor=transparent(look.colour, 0.18),
+            mode="none",
+            hoverinfo="skip",
+            showlegend=False,
+            legendgroup=group.label,
+        )
+    figure.add_scatter(
+        x=x,
+        y=curve.bpc,
+        customdata=np.stack([curve.steps, curve.spread], axis=1),
+        name=text(group.short_label),
+        legendgroup=group.label,
+        mode="lines+markers",
+        line={"color": look.colour, "width": 2},
+        marker=_at_the_end(len(x), look.marker),
+        hovertemplate=_hover(len(group.done), against),
+    )
+
+
+def _add_unfinished(
+    figure: go.Figure, group: Group, run: Run, look: Look, curve: Curve, against: str
+) -> None:
+    x = curve.tokens if against == "tokens" else curve.flops
+    failed = bool(run.state.error)
+    told = f"{group.short_label}, seed {run.seed}: {run.state.state}"
+    figure.add_scatter(
+        x=x,
+        y=curve.bpc,
+        customdata=np.stack([curve.steps, curve.spread], axis=1),
+        name=text(told),
+        legendgroup=group.label,
+        mode="lines+markers",
+        line={"color": look.colour, "width": 1.5, "dash": "dash"},
+        marker=_at_the_end(len(x), "x" if failed else f"{look.marker}-open"),
+        hovertemplate=_hover(1, against),
+    )
+
+
+def _hover(seeds: int, against: str) -> str:
+    spread = " ± %{customdata[1]:.3f}" if seeds > 1 else ""
+    unit = "tokens" if against == "tokens" else "FLOPs"
+    return (
+        f"<b>%{{fullData.name}}</b><br>%{{y:.3f}}{spread} bpc, quick look"
+        f"<br>%{{x:.3s}} {unit}, step %{{customdata[0]:,}}<extra></extra>"
+    )
+
+
+def _at_the_end(count: int, symbol: str) -> dict[str, object]:
+    """A marker at the last of `count` points."""
+    return {"symbol": symbol, "size": [0] * (count - 1) + [8], "opacity": 1, "line": {"width": 0}}
+
+
+def _frame(drawn: Iterable[tuple[int, Curve]]) -> list[float] | None:
+    """The bpc that are in view; None for all.
+
+    Args:
+        drawn: curves, and the steps that the whole training has.
+    """
+    late = [curve.bpc[curve.steps >= SHOWN_FROM * steps] for steps, curve in drawn]
+    values = np.concatenate([np.empty(0), *late])
+    if len(values) < 2 or values.min() == values.max():
+        return None
+    margin = 0.05 * (values.max() - values.min())
+    return [float(values.min() - margin), float(values.max() + margin)]

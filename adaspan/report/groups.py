@@ -1,0 +1,245 @@
+"""Runs, and groups of runs that differ in their seed only.
+
+A group's figures are means over the seeds that are done, with their standard deviation; what the
+others have so far is never mixed into them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean, stdev
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaspan.report.labels import in_short
+from adaspan.run_folder import Row
+from adaspan.sweep.state import RunState
+
+SEED = "train.seed"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How training went, an evaluation a point."""
+
+    steps: NDArray[np.int64]
+    tokens: NDArray[np.float64]
+    flops: NDArray[np.float64]  # of training so far, executed
+    bpc: NDArray[np.float64]  # quick look at valid
+    spread: NDArray[np.float64]  # standard deviation over seeds, 0 for one
+
+    def thinned(self, most: int) -> Curve:
+        """At most `most` points of it, the last among them."""
+        kept = thinned(len(self.steps), most)
+        return Curve(
+            self.steps[kept],
+            self.tokens[kept],
+            self.flops[kept],
+            self.bpc[kept],
+            self.spread[kept],
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder."""
+
+    folder: Path
+    state: RunState
+    values: Mapping[str, object]  # dotted keys of its configuration; none before it begins
+    rows: Sequence[Row]
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def seed(self) -> str:
+        return str(self.values.get(SEED, self.state.varies.get(SEED, "")))
+
+    @property
+    def is_done(self) -> bool:
+        return self.state.state == "done" and "final/valid_bpc" in self.last
+
+    @cached_property
+    def last(self) -> Row:
+        """The last value of every figure; empty before the first row."""
+        return {key: value for row in self.rows for key, value in row.items()}
+
+    @cached_property
+    def evaluations(self) -> list[Row]:
+        return [row for row in self.rows if "val/bpc" in row]
+
+    @property
+    def quick_bpc(self) -> float | None:
+        """The last quick look at valid: not to be compared with a final figure."""
+        return self.evaluations[-1]["val/bpc"] if self.evaluations else None
+
+    @cached_property
+    def tokens_per_second(self) -> float | None:
+        """Over the whole training."""
+        trained = [row for row in self.rows if "perf/tokens_per_second" in row]
+        if not trained:
+            return None
+        tokens = np.diff([0, *(row["tokens"] for row in trained)])
+        seconds = tokens / [row["perf/tokens_per_second"] for row in trained]
+        return float(tokens.sum() / seconds.sum())
+
+    @property
+    def seconds(self) -> float | None:
+        """Spent on updates."""
+        speed = self.tokens_per_second
+        return None if speed is None else float(self.last["tokens"]) / speed
+
+    def curve(self) -> Curve | None:
+        """How it went; None before the first evaluation."""
+        return _mean_curve([self]) if self.evaluations else None
+
+    def spans(self) -> tuple[list[int], NDArray[np.float64]]:
+        """Steps of the evaluations, and each head's span in tokens then: [steps, L, H]."""
+        keys = sorted(
+            (key for key in self.last if key.startswith("span/layer_")),
+            key=lambda key: [int(number) for number in re.findall(r"\d+", key)],
+        )
+        layers = len({key.rpartition("/")[0] for key in keys})
+        heads = len(keys) // layers if layers else 0
+        found = [[row[key] for key in keys] for row in self.evaluations]
+        steps = [row["step"] for row in self.evaluations]
+        return steps, np.array(found, dtype=float).reshape(len(steps), layers, heads)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed only."""
+
+    varies: Mapping[str, str]  # the values in which it differs from other groups
+    runs: Sequence[Run]
+
+    @property
+    def label(self) -> str:
+        """What to type to get it."""
+        return " ".join(f"{key}={value}" for key, value in self.varies.items()) or self.runs[0].name
+
+    @property
+    def short_label(self) -> str:
+        """The same for a legend: `adaptive, limit 1024`."""
+        return in_short(self.varies) or self.runs[0].name
+
+    @property
+    def first(self) -> Run:
+        return first_begun(self.runs)
+
+    @property
+    def done(self) -> list[Run]:
+        return [run for run in self.runs if run.is_done]
+
+    @property
+    def not_done(self) -> list[Run]:
+        return [run for run in self.runs if not run.is_done]
+
+    @property
+    def span_kind(self) -> str:
+        return str(self.first.values.get("span", self.varies.get("span", "")))
+
+    @property
+    def span_limit(self) -> int:
+        limit = self.first.values["span.limit"]
+        assert isinstance(limit, int)
+        return limit
+
+    @property
+    def valid_bpc(self) -> float | None:
+        """On all of valid."""
+        return self._mean("final/valid_bpc")
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation of the valid bpc over seeds; None for fewer than two."""
+        return self._spread("final/valid_bpc")
+
+    @property
+    def test_bpc(self) -> float | None:
+        return self._mean("final/test_bpc")
+
+    @property
+    def test_spread(self) -> float | None:
+        return self._spread("final/test_bpc")
+
+    @property
+    def span_mean(self) -> float | None:
+        return self._mean("span/mean")
+
+    @property
+    def span_max(self) -> float | None:
+        return self._mean("span/max")
+
+    @property
+    def macs_per_token(self) -> float | None:
+        """Multiply-accumulates a token, as the paper counts."""
+        return self._mean("flops/paper_macs_per_token")
+
+    @property
+    def flops_per_token(self) -> float | None:
+        """FLOPs a token that the forward pass of the last update really executed."""
+        return self._mean("flops/executed_per_token")
+
+    @property
+    def training_flops(self) -> float | None:
+        """FLOPs that the whole training executed."""
+        return self._mean("flops/executed_training")
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        return mean_of(self.done, lambda run: run.tokens_per_second)
+
+    @property
+    def seconds(self) -> float | None:
+        return mean_of(self.done, lambda run: run.seconds)
+
+    def curve(self) -> Curve | None:
+        """The mean over the seeds that are done; None if none is."""
+        return _mean_curve(self.done) if self.done else None
+
+    def _mean(self, figure: str) -> float | None:
+        return mean_of(self.done, lambda run: run.last[figure])
+
+    def _spread(self, figure: str) -> float | None:
+        found = [run.last[figure] for run in self.done]
+        return stdev(found) if len(found) > 1 else None
+
+
+def first_begun(runs: Sequence[Run]) -> Run:
+    """The first run that has a configuration; the very first if none has."""
+    return next((run for run in runs if run.values), runs[0])
+
+
+def mean_of(runs: Sequence[Run], figure: Callable[[Run], float | None]) -> float | None:
+    """Over the runs that have the figure; None if none has."""
+    found = [value for run in runs if (value := figure(run)) is not None]
+    return fmean(found) if found else None
+
+
+def thinned(count: int, most: int) -> list[int]:
+    """Indices of at most `most` of `count` points, evenly spaced, the last among them."""
+    stride = max(1, -(-count // most))
+    return list(range(count - 1, -1, -stride))[::-1]
+
+
+def _mean_curve(runs: Sequence[Run]) -> Curve:
+    """The mean over runs that were evaluated at the same steps."""
+    columns = {
+        key: np.array([[row[key] for row in run.evaluations] for run in runs])
+        for key in ("step", "tokens", "flops/executed_training", "val/bpc")
+    }
+    return Curve(
+        steps=columns["step"][0],
+        tokens=columns["tokens"].mean(0),
+        flops=columns["flops/executed_training"].mean(0),
+        bpc=columns["val/bpc"].mean(0),
+        spread=columns["val/bpc"].std(0, ddof=min(1, len(runs) - 1)),
+    )

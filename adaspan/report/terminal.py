@@ -1,0 +1,171 @@
+"""A comparison in a terminal: the table, what is not done, and two small plots.
+
+A letter before each row of the table is its mark in the plots, so that no colour is needed.
+"""
+
+from __future__ import annotations
+
+import io
+import string
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotext  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from plotly.colors import unlabel_rgb
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from adaspan.report.comparison import Comparison
+from adaspan.report.curves import SHOWN_FROM
+from adaspan.report.groups import Group
+from adaspan.report.style import BPC, MACS, Look, looks
+from adaspan.report.table import Column, finding, standing_of, table_of, text_of, unfinished
+from adaspan.units import si
+
+_LETTERS = string.ascii_lowercase + string.ascii_uppercase
+_NO_LETTER = "·"
+_PLOT_HEIGHT, _TICKS = 18, 5
+_MOST_POINTS = 40
+# Left out of a table that is too wide, the first first.
+_LEFT_OUT = (
+    "tokens_per_second",
+    "executed_flops_per_token",
+    "seconds",
+    "quick_valid_bpc",
+    "span_max",
+    "seeds_done",
+    "test_bpc",
+)
+
+
+@dataclass(frozen=True)
+class _Points:
+    """Of one group, in a plot."""
+
+    mark: str
+    colour: str
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+
+
+def to_text(comparison: Comparison, margin: float, width: int, *, coloured: bool) -> str:
+    """All that a terminal of `width` columns shows.
+
+    Args:
+        comparison: what it shows.
+        margin: bpc by which the cheaper run that is named may be worse than the best.
+        width: in characters.
+        coloured: with codes for colours.
+    """
+    written = io.StringIO()
+    console = Console(
+        file=written,
+        width=width,
+        force_terminal=coloured,
+        color_system="256" if coloured else None,
+        highlight=False,
+    )
+    marked = [
+        (group, look, (_LETTERS + _NO_LETTER * len(comparison.groups))[index])
+        for index, (group, look) in enumerate(
+            zip(comparison.groups, looks(comparison), strict=True)
+        )
+    ]
+    console.print(Text(comparison.title, style="bold"))
+    console.print(Text(finding(comparison, margin)))
+    console.print()
+    left_out = _print_table(console, comparison, marked)
+    if left_out:
+        titles = ", ".join(column.title for column in left_out)
+        console.print(Text(f"left out for want of room: {titles}; --format csv has everything"))
+    for group, run in unfinished(comparison):
+        seed = f", seed {run.seed}" if len(group.runs) > 1 else ""
+        console.print(Text(f"not done: {group.short_label}{seed}: {standing_of(run)}"))
+    for title, points, label_of_x in (
+        (f"{BPC}, quick look, against tokens read", _curves(marked), si),
+        (f"{BPC} against {MACS}", _costs(marked), lambda place: si(10**place)),
+    ):
+        if points:
+            console.print()
+            console.print(Text.from_ansi(_plot(title, points, label_of_x, width, coloured)))
+    return "".join(f"{line.rstrip()}\n" for line in written.getvalue().rstrip().split("\n"))
+
+
+def _print_table(
+    console: Console, comparison: Comparison, marked: Sequence[tuple[Group, Look, str]]
+) -> list[Column]:
+    """Print as much of the table as has room; what has not."""
+    table = table_of(comparison)
+    shown, left_out = list(table.columns), []
+    for key in (None, *_LEFT_OUT):
+        left_out += [column for column in shown if column.key == key]
+        shown = [column for column in shown if column.key != key]
+        drawn = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+        drawn.add_column("")
+        for column in shown:
+            drawn.add_column(
+                Text(column.title),
+                justify="right" if column.is_number else "left",
+                overflow="fold",
+            )
+        for (_, look, mark), values in zip(marked, table.rows, strict=True):
+            cells = [Text(text_of(column, values)) for column in shown]
+            drawn.add_row(Text(mark, style=look.colour.replace(" ", "")), *cells)
+        unlimited = console.options.update(max_width=10_000)
+        if Measurement.get(console, unlimited, drawn).maximum <= console.width:
+            break
+    console.print(drawn)
+    return left_out
+
+
+def _curves(marked: Sequence[tuple[Group, Look, str]]) -> list[_Points]:
+    """How training went: the mean of a group, or the runs of one that has none."""
+    found = []
+    for group, look, mark in marked:
+        mean = group.curve()
+        for curve in [mean] if mean else [run.curve() for run in group.not_done]:
+            if curve is not None:
+                thin = curve.thinned(_MOST_POINTS)
+                late = thin.steps >= SHOWN_FROM * group.first.state.steps
+                found.append(_Points(mark, look.colour, thin.tokens[late], thin.bpc[late]))
+    return [points for points in found if points.x.size]
+
+
+def _costs(marked: Sequence[tuple[Group, Look, str]]) -> list[_Points]:
+    return [
+        _Points(
+            mark,
+            look.colour,
+            np.log10([group.macs_per_token or 1.0]),
+            np.array([group.valid_bpc]),
+        )
+        for group, look, mark in marked
+        if group.done
+    ]
+
+
+def _plot(
+    title: str,
+    points: Sequence[_Points],
+    label_of_x: Callable[[float], str],
+    width: int,
+    coloured: bool,
+) -> str:
+    """A plot, a letter a point."""
+    plotext.terminal.limit(False, False)
+    figure = plotext.figure.clear().plot_size(width, _PLOT_HEIGHT).theme("colorless").title(title)
+    for one in points:
+        pixel = plotext.pixel(tuple(round(part) for part in unlabel_rgb(one.colour)))
+        marker = plotext.marker(one.mark, pixel)
+        figure.draw(figure.signal(one.x.tolist(), one.y.tolist(), marker=marker))
+    for axis, values, label in (
+        ("x", np.concatenate([one.x for one in points]), label_of_x),
+        ("y", np.concatenate([one.y for one in points]), "{:.3f}".format),
+    ):
+        places = np.unique(np.linspace(values.min(), values.max(), _TICKS)).tolist()
+        figure.ruler(axis).ticks(places, labels=[label(place) for place in places])
+    return str(figure.build().string(colorless=not coloured))

@@ -1,0 +1,249 @@
+"""A comparison as a report on Weights & Biases, in its own panels: the runs, the groups and the
+order of the local page, below the same finding and table.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import wandb_workspaces.expr as expr
+import wandb_workspaces.reports.v2 as wr
+
+from adaspan.config.schema import KINDS
+from adaspan.errors import UserError
+from adaspan.files import replacing, write_json
+from adaspan.report.comparison import Comparison
+from adaspan.report.export import to_markdown
+from adaspan.tracking.account import signed_in
+from adaspan.tracking.send import has_news
+
+_COLUMNS = 24  # of a grid of panels
+_HEIGHT = 8  # of a panel, in the same unit
+_LONGEST_TITLE = 128  # that W&B takes
+
+# As the tracker names them: W&B sorts and filters by names with underscores only.
+_BPC = wr.SummaryMetric("final_valid_bpc")
+_MACS = wr.SummaryMetric("flops_paper_macs_per_token")
+
+
+def write_specification(comparison: Comparison, margin: float, path: Path) -> None:
+    """Write the report that would be saved, as JSON; needs neither a server nor a key."""
+    _place(comparison)
+    report = _report(comparison, margin, "", "")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write((json.dumps(json.loads(_specification(report)), indent=2) + "\n").encode())
+
+
+def save_report(comparison: Comparison, margin: float, record: Path) -> str:
+    """Save the report, in place of the one that was saved before if that is still there.
+
+    Args:
+        comparison: what it shows.
+        margin: bpc by which the cheaper run that it names may be worse than the best.
+        record: file that knows the report saved before.
+
+    Returns:
+        Where it can be seen.
+
+    Raises:
+        UserError: the runs are not in one project, nobody is signed in, W&B does not answer, or
+            has no such project.
+    """
+    entity, project = _place(comparison)
+    with signed_in() as default_entity:
+        report = _report(comparison, margin, entity or default_entity, project)
+        before = json.loads(record.read_text()) if record.exists() else {}
+        report.id = before.get("id", "")
+        if report.id and not (report.url == before["url"] and _is_there(report.url)):
+            report.id = ""
+        try:
+            report.save()
+        except ValueError as error:
+            if "not found" not in str(error):
+                raise
+            raise UserError(
+                f"tracking.project={project}: {report.entity} has no such project on W&B; adaspan "
+                "sync sends runs that were tracked offline"
+            ) from error
+        write_json(record, {"id": report.id, "url": report.url})
+        return str(report.url)
+
+
+def lacking(comparison: Comparison) -> list[Path]:
+    """Folders of runs of which W&B has not everything."""
+    folders = [run.folder for run in comparison.runs]
+    return [path for path in folders if has_news(path) or not (path / "wandb").exists()]
+
+
+def _place(comparison: Comparison) -> tuple[str | None, str]:
+    """Entity and project of the runs."""
+    places = {
+        (run.values["tracking.entity"], str(run.values["tracking.project"]))
+        for run in comparison.runs
+        if run.values
+    }
+    if len(places) > 1:
+        named = sorted(f"{entity}/{project}" if entity else project for entity, project in places)
+        raise UserError(
+            f"tracking.project: the runs of {comparison.title} are in {', '.join(named)}; a W&B "
+            "report shows those of one project, so name a sweep that has one"
+        )
+    if not places:
+        raise UserError(f"{comparison.title}: none of its runs has begun, so W&B knows none")
+    ((entity, project),) = places
+    return None if entity is None else str(entity), project
+
+
+def _is_there(url: str) -> bool:
+    try:
+        wr.Report.from_url(url, as_model=True)
+    except TypeError:  # what the client makes of the server's answer that there is none
+        return False
+    return True
+
+
+def _specification(report: Any) -> str:
+    """The one private thing that is used: there is no other way to it without a server."""
+    written: str = report._to_model().spec.model_dump_json(by_alias=True, exclude_none=True)
+    return written
+
+
+def _report(comparison: Comparison, margin: float, entity: str, project: str) -> wr.Report:
+    varied = _varied(comparison)
+    blocks: list[Any] = [wr.MarkdownBlock(text=to_markdown(comparison, margin))]
+
+    def section(title: str, *rows: Sequence[Any], groupby: Sequence[str] = ()) -> None:
+        runset = _runset(comparison, entity, project, groupby)
+        blocks.extend([wr.H2(title), _grid(runset, rows)])
+
+    if "span.limit" in varied:
+        section("What a longer limit brings, and what it costs", _against_limit())
+    if varied:
+        section("bpc against the cost of a token", [_pareto()])
+    section("How they learned", _curves(), groupby=[f"config.{_path(key)}" for key in varied])
+    section("Spans, head by head", _bars(), [_heatmaps()])
+    if varied:
+        section(
+            "All that was varied",
+            [_parameters(varied)],
+            [wr.ParameterImportancePlot(with_respect_to=_BPC.name)],
+        )
+        section("How the configurations differ", [wr.RunComparer(diff_only="split")])
+    return wr.Report(
+        entity=entity,
+        project=project,
+        title=comparison.title[-_LONGEST_TITLE:],
+        blocks=blocks,
+        width="fluid",
+    )
+
+
+def _varied(comparison: Comparison) -> list[str]:
+    """The keys in which the configurations of groups differ that have them."""
+    keys, values = comparison.differences()
+    differing = {key: {of_group[i] for of_group in values} - {""} for i, key in enumerate(keys)}
+    return [
+        key
+        for key, found in differing.items()
+        if len(found) > 1 and not key.startswith("tracking.")
+    ]
+
+
+def _runset(comparison: Comparison, entity: str, project: str, groupby: Sequence[str]) -> wr.Runset:
+    """The runs of the comparison and no others, the best first."""
+    ids = sorted({id for run in comparison.runs for id in _ids(run.folder)})
+    return wr.Runset(
+        entity=entity,
+        project=project,
+        name=comparison.title,
+        filters=expr.And(expr.Metric("ID").isin(ids)),
+        groupby=list(groupby),
+        order=[wr.OrderBy(_BPC, ascending=True)],
+    )
+
+
+def _ids(folder: Path) -> set[str]:
+    """What W&B knows a run by: its identity, or what an agent of a W&B sweep has given it."""
+    started = folder.glob("wandb/*run-*")
+    return {path.name.rpartition("-")[2] for path in (folder, *started)}
+
+
+def _grid(runset: wr.Runset, rows: Sequence[Sequence[Any]]) -> wr.PanelGrid:
+    """Panels in rows, those of a row equally wide."""
+    for y, row in enumerate(rows):
+        width = _COLUMNS // len(row)
+        for x, panel in enumerate(row):
+            panel.layout = wr.Layout(x=x * width, y=y * _HEIGHT, w=width, h=_HEIGHT)
+    return wr.PanelGrid(runsets=[runset], panels=[panel for row in rows for panel in row])
+
+
+def _path(key: str) -> str:
+    """Where W&B has a key of the configuration: a group's own name stands for its kind."""
+    return f"{key}.kind" if key in KINDS else key
+
+
+def _against_limit() -> list[wr.ScatterPlot]:
+    """Figure 3 of the paper."""
+    return [
+        wr.ScatterPlot(title=title, x=wr.Config("span.limit"), y=figure, log_x=True)
+        for title, figure in (
+            ("bpc on valid", _BPC),
+            ("average span", wr.SummaryMetric("span_mean")),
+            ("multiply-adds a token", _MACS),
+        )
+    ]
+
+
+def _pareto() -> wr.ScatterPlot:
+    """The line of least bpc so far is the Pareto front."""
+    return wr.ScatterPlot(
+        title="bpc on valid, multiply-adds a token", x=_MACS, y=_BPC, log_x=True, running_ymin=True
+    )
+
+
+def _curves() -> list[wr.LinePlot]:
+    """A line a group, with a band of one standard deviation over seeds."""
+    return [
+        wr.LinePlot(
+            title=title,
+            x=x,
+            y=["val/bpc"],
+            title_x=title_x,
+            title_y="bpc on valid, quick",
+            groupby_aggfunc="mean",
+            groupby_rangefunc="stddev",
+            max_runs_to_show=100,
+        )
+        for title, x, title_x in (
+            ("by tokens", "tokens", "tokens"),
+            ("by FLOPs", "flops/executed_training", "FLOPs of training, executed"),
+        )
+    ]
+
+
+def _bars() -> list[wr.BarPlot]:
+    return [
+        wr.BarPlot(title="mean span", metrics=["span/mean"], orientation="h"),
+        wr.BarPlot(title="longest span", metrics=["span/max"], orientation="h"),
+    ]
+
+
+def _heatmaps() -> wr.MediaBrowser:
+    """Layers by heads, run beside run, with W&B's slider over the steps."""
+    return wr.MediaBrowser(
+        title="spans", media_keys=["span/heatmap"], gallery_axis="run", num_columns=3
+    )
+
+
+def _parameters(varied: Sequence[str]) -> wr.ParallelCoordinatesPlot:
+    """A line a run through all that varies, to its bpc and its cost."""
+    axes: list[tuple[Any, str]] = [(wr.Config(_path(key)), key) for key in varied]
+    axes += [(_BPC, "bpc on valid"), (_MACS, "multiply-adds a token")]
+    columns = [
+        wr.ParallelCoordinatesPlotColumn(metric=metric, display_name=name) for metric, name in axes
+    ]
+    return wr.ParallelCoordinatesPlot(columns=columns)

@@ -1,0 +1,57 @@
+"""Whoever is signed in to W&B, for commands that cannot do without it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from adaspan.errors import UserError
+
+_WAY_OUT = "`wandb login`, or WANDB_API_KEY"
+
+
+@contextmanager
+def signed_in() -> Iterator[str]:
+    """Use W&B's client inside, in the name of whose key WANDB_API_KEY or .netrc has.
+
+    Yields:
+        The entity that W&B takes where none is named.
+
+    Raises:
+        UserError: there is no key, W&B refuses it or something else, or does not answer.
+    """
+    # Before the import: W&B reads it there.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    import wandb
+    from wandb.sdk.lib.service.service_connection import WandbApiFailedError
+
+    with tempfile.TemporaryDirectory() as scratch, _environment("WANDB_DIR", scratch):
+        server = wandb.setup(wandb.Settings(mode="online", silent=True)).settings.base_url
+        try:
+            if not wandb.login(prompt=False):
+                raise UserError(f"W&B: no key; {_WAY_OUT}")
+            yield wandb.Api().default_entity or ""
+        except (wandb.Error, WandbApiFailedError) as error:
+            raise UserError(f"W&B: {_explained(str(error), server)}") from error
+        finally:
+            wandb.teardown()
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
+
+
+def _explained(said: str, server: str) -> str:
+    if "did not respond in time" in said:  # of the client's own core, which waits for the server
+        return f"{server} does not answer; is there a network, is WANDB_BASE_URL right?"
+    return f"{said.splitlines()[0]}; {_WAY_OUT}"

@@ -1,0 +1,93 @@
+"""A small real sweep with runs in every state, and a browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from selenium.webdriver import Chrome
+
+from adaspan.config.frozen import to_yaml
+from adaspan.report.comparison import Comparison, compare
+from adaspan.run_folder import RunFolder
+from adaspan.sweep.find import Runs
+from tests.conftest import TINY, compose_run
+from tests.report import browser
+from tests.runs import train_here
+
+LEARNED_ONLY = ("span.ramp=", "span.initial_fraction=")
+ODD = "<script>document.title='odd'</script>\"'&"
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Fixed and adaptive spans at two limits, some with two seeds; a third seed that was stopped
+    half way; a run that failed, with an odd name and odd values; and one that has not begun.
+    """
+    folder = tmp_path_factory.mktemp("report")
+    text = folder / "sums.txt"
+    text.write_text("".join(f"{i % 37} plus {i % 11} is {i % 37 + i % 11}\n" for i in range(250)))
+    common = (
+        *TINY,
+        "train.steps=24",
+        "train.eval_every=6",
+        "data=text",
+        f"data.path={text}",
+        f"data_dir={folder}",
+        f"output_dir={folder}",
+    )
+    fixed = tuple(value for value in common if not value.startswith(LEARNED_ONLY))
+    found: Runs = {}
+    for kind, limit, seeds in (
+        ("fixed", 12, (1,)),
+        ("fixed", 24, (1,)),
+        ("adaptive", 12, (1, 2)),
+        ("adaptive", 24, (1, 2)),
+    ):
+        for seed in seeds:
+            varies = {"span": kind, "span.limit": str(limit), "train.seed": str(seed)}
+            values = (f"{key}={value}" for key, value in varies.items())
+            train_here(*(fixed if kind == "fixed" else common), *values)
+            found[newest(folder)] = varies
+    last = next(reversed(found))
+    stopped = copied(last, folder / "stopped", (*common, "span.limit=24", "train.seed=3"), step=12)
+    stopped.set_status("resumable", 12)
+    found[stopped.path] = {"span": "adaptive", "span.limit": "24", "train.seed": "3"}
+    failed = copied(last, folder / ODD.replace("/", "|"), (*common, "span.limit=8"), step=18)
+    failed.set_status("failed", 18, error="code", message=f"KeyError: {ODD}")
+    found[failed.path] = {"span": "adaptive", "span.limit": ODD}
+    found[folder / "waiting"] = {"span": "adaptive", "span.limit": "12", "train.seed": "3"}
+    return found
+
+
+@pytest.fixture(scope="session")
+def comparison(runs: Runs) -> Comparison:
+    return compare("a <sweep>", runs)
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """A real browser; each process of the tests has its own."""
+    reason = browser.why_not()
+    if reason and not os.environ.get("CI"):
+        pytest.skip(reason)
+    with browser.running(tmp_path_factory.mktemp("chromium")) as started:
+        yield started
+
+
+def newest(folder: Path) -> Path:
+    """The run that was trained last."""
+    return max(folder.glob("*/metrics.jsonl"), key=lambda path: path.stat().st_mtime_ns).parent
+
+
+def copied(run: Path, to: Path, overrides: Sequence[str], step: int) -> RunFolder:
+    """What a run of other values would have left that went like `run` as far as `step`."""
+    to.mkdir()
+    shutil.copy(run / "metrics.jsonl", to)
+    folder = RunFolder(to)
+    folder.freeze(to_yaml(compose_run(*overrides)), "0123")
+    folder.cut_back(step)
+    return folder

@@ -1,0 +1,80 @@
+"""`adaspan report` as somebody types it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from adaspan.cli import main
+from adaspan.files import write_json
+from adaspan.report.comparison import Comparison
+from adaspan.report.table import finding
+from adaspan.sweep.find import Runs
+
+Report = Callable[..., Result]
+
+
+@pytest.fixture
+def report(runs: Runs) -> Report:
+    """Runs `adaspan report a_sweep ARGUMENTS`."""
+    folder = next(iter(runs)).parent
+    manifest = folder / "sweeps" / "a_sweep-0123" / "manifest.json"
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    write_json(
+        manifest, {"name": "a_sweep", "runs": {r.name: varies for r, varies in runs.items()}}
+    )
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(main, ["report", "a_sweep", "--runs", str(folder), *arguments])
+
+    return run
+
+
+def test_the_page_lies_beside_the_sweep_unless_told_otherwise(
+    report: Report, runs: Runs, comparison: Comparison, tmp_path: Path
+) -> None:
+    beside = next(iter(runs)).parent / "sweeps" / "a_sweep-0123" / "report.html"
+    elsewhere = tmp_path / "new" / "page.html"
+    for arguments, page in (((), beside), (("--out", str(elsewhere)), elsewhere)):
+        end = report(*arguments)
+        assert end.exit_code == 0, end.output
+        assert end.stdout.startswith(f"Best: {comparison.done[0].label}")
+        assert end.stdout.splitlines()[-1] == f"page    {page}"
+        assert page.read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize("form", ["text", "md", "csv", "json"])
+def test_a_table_is_the_same_in_the_terminal_and_in_a_file(
+    report: Report, form: str, tmp_path: Path
+) -> None:
+    shown = report("--format", form)
+    assert shown.exit_code == 0, shown.output
+    written = tmp_path / "table"
+    assert report("--format", form, "--out", str(written)).exit_code == 0
+    assert shown.stdout == written.read_text()
+    assert "\x1b" not in shown.stdout
+
+
+def test_the_margin_decides_what_is_nearly_as_good(report: Report, comparison: Comparison) -> None:
+    for margin in ("0", "100"):
+        told = json.loads(report("--format", "json", "--margin", margin).stdout)
+        assert told["finding"] == finding(comparison, float(margin))
+
+
+def test_a_mistake_is_one_line_that_shows_the_way_out(report: Report, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for arguments, told in (
+        (("--format", "csv", "--open"), "--open --format csv: only a page can be opened"),
+        (("--out", str(tmp_path)), f"--out {tmp_path}: is a folder; name a file in it"),
+        (("--format", "png", "--out", str(file)), f"--out {file}: is a file; pictures need"),
+        (("--out", str(file / "page.html")), f"--out {file / 'page.html'}: {file} is a file"),
+    ):
+        end = report(*arguments)
+        assert end.exit_code == 2
+        assert end.stderr.startswith(f"adaspan: error: {told}")
+        assert len(end.stderr.splitlines()) == 1

@@ -1,0 +1,172 @@
+"""The figures of a report are those of `metrics.jsonl`: means over the seeds that are done."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from statistics import fmean, stdev
+
+import numpy as np
+import pytest
+
+from adaspan.report.comparison import Comparison, compare
+from adaspan.report.groups import Group, thinned
+from adaspan.report.labels import readable
+from adaspan.sweep.find import Runs
+from tests.runs import rows
+
+FIGURES = {
+    "valid_bpc": "final/valid_bpc",
+    "test_bpc": "final/test_bpc",
+    "span_mean": "span/mean",
+    "span_max": "span/max",
+    "macs_per_token": "flops/paper_macs_per_token",
+}
+
+
+def group_of(comparison: Comparison, label: str) -> Group:
+    (group,) = (group for group in comparison.groups if group.label == label)
+    return group
+
+
+def trained(runs: Runs, **varies: str) -> list[Path]:
+    """The runs that the tests trained to their end."""
+    wanted = {"span": varies["kind"], "span.limit": varies["limit"]}
+    return [
+        path for path, given in runs.items() if wanted.items() <= given.items() and is_done(path)
+    ]
+
+
+def is_done(path: Path) -> bool:
+    return path.exists() and "final/valid_bpc" in rows(path)[-1]
+
+
+def test_a_group_is_the_mean_over_its_seeds(comparison: Comparison, runs: Runs) -> None:
+    for kind, limit, seeds in (
+        ("fixed", "12", 1),
+        ("fixed", "24", 1),
+        ("adaptive", "12", 2),
+        ("adaptive", "24", 2),
+    ):
+        group = group_of(comparison, f"span={kind} span.limit={limit}")
+        finals = [rows(path)[-1] for path in trained(runs, kind=kind, limit=limit)]
+        assert len(finals) == len(group.done) == seeds
+        for figure, key in FIGURES.items():
+            assert getattr(group, figure) == fmean(final[key] for final in finals)
+        bpc = [final["final/valid_bpc"] for final in finals]
+        assert group.spread == (stdev(bpc) if seeds > 1 else None)
+
+
+def test_a_curve_is_the_mean_of_the_evaluations_of_the_seeds_that_are_done(
+    comparison: Comparison, runs: Runs
+) -> None:
+    curve = group_of(comparison, "span=adaptive span.limit=24").curve()
+    assert curve is not None
+    evaluations = [
+        [row for row in rows(path) if "val/bpc" in row]
+        for path in trained(runs, kind="adaptive", limit="24")
+    ]
+    assert curve.steps.tolist() == [6, 12, 18, 24]
+    for values, key in (
+        (curve.bpc, "val/bpc"),
+        (curve.tokens, "tokens"),
+        (curve.flops, "flops/executed_training"),
+    ):
+        found = np.array([[row[key] for row in of_run] for of_run in evaluations])
+        assert values == pytest.approx(found.mean(0), rel=1e-12)
+    found = np.array([[row["val/bpc"] for row in of_run] for of_run in evaluations])
+    assert curve.spread == pytest.approx(found.std(0, ddof=1))
+
+
+def test_runs_that_are_not_done_are_of_their_group_and_in_none_of_its_figures(
+    comparison: Comparison,
+) -> None:
+    group = group_of(comparison, "span=adaptive span.limit=24")
+    (stopped,) = group.not_done
+    assert (stopped.seed, stopped.state.state, stopped.state.step) == ("3", "resumable", 12)
+    own = stopped.curve()
+    assert own is not None
+    assert own.steps.tolist() == [6, 12]
+    assert own.bpc[-1] == stopped.quick_bpc == rows(stopped.folder)[-1]["val/bpc"]
+    (waiting,) = group_of(comparison, "span=adaptive span.limit=12").not_done
+    assert (waiting.seed, waiting.state.state, waiting.curve()) == ("3", "waiting", None)
+
+
+def test_spans_are_in_the_order_of_layers_and_heads(comparison: Comparison) -> None:
+    run = comparison.runs[-2]
+    heads = {
+        f"span/layer_{layer:02d}/head_{head}": 20.0 * layer + head
+        for layer in (0, 1)
+        for head in range(12)
+    }
+    many = dataclasses.replace(run, rows=[{"step": 1, "val/bpc": 2.0, **heads}])
+    steps, spans_SLH = many.spans()
+    assert steps == [1]
+    assert spans_SLH.tolist() == [[[*range(12)], [*range(20, 32)]]]
+
+
+def test_the_front_and_the_cheapest_are_of_the_groups_with_a_result(comparison: Comparison) -> None:
+    done = comparison.done
+    assert len(done) == 4
+    assert [group.valid_bpc for group in done] == sorted(group.valid_bpc or 0.0 for group in done)
+    cheapest = min(done, key=lambda group: group.macs_per_token or 0.0)
+    assert comparison.cheapest_within(100.0) is cheapest
+    assert comparison.cheapest_within(0.0) is done[0]
+    front = comparison.pareto_front()
+    assert front[-1] is done[0]
+    for group in done:
+        beaten = any(
+            (other.valid_bpc or 0.0) <= (group.valid_bpc or 0.0)
+            and (other.macs_per_token or 0.0) <= (group.macs_per_token or 0.0)
+            for other in done
+            if other is not group
+        )
+        assert (group in front) is not beaten
+
+
+def test_differences_are_the_keys_in_which_configurations_differ(comparison: Comparison) -> None:
+    keys, values = comparison.differences()
+    of_learned = ["span.ramp", "span.loss_coefficient", "span.initial_fraction"]
+    assert keys == ["span", "span.limit", *of_learned]
+    assert values[0][:3] == ["fixed", "12", ""]
+    assert values[2][:3] == ["adaptive", "12", "4.0"]
+
+
+def test_runs_of_no_sweep_are_told_apart_by_their_configurations(runs: Runs) -> None:
+    found = compare("all", {path: {} for path in runs if is_done(path)})
+    assert [group.label for group in found.groups] == [
+        "span=fixed span.limit=12",
+        "span=fixed span.limit=24",
+        "span=adaptive span.limit=12",
+        "span=adaptive span.limit=24",
+    ]
+    assert [len(group.runs) for group in found.groups] == [1, 1, 2, 2]
+
+
+def test_a_seed_that_has_not_begun_may_come_first(runs: Runs) -> None:
+    reordered = {path: runs[path] for path in sorted(runs, key=lambda path: path.exists())}
+    found = compare("reordered", reordered)
+    group = found.groups[0]
+    assert group.runs[0].state.state == "waiting"
+    assert (group.label, group.span_limit) == ("span=adaptive span.limit=12", 12)
+    assert len(group.done) == 2
+    _, values = found.differences()
+    assert values[0][:3] == ["adaptive", "12", "4.0"]
+
+
+def test_thinning_keeps_the_last_of_points_evenly_apart() -> None:
+    assert thinned(4, 4) == [0, 1, 2, 3]
+    assert thinned(10, 4) == [0, 3, 6, 9]
+    assert thinned(1000, 500)[-1] == 999
+    assert all(len(thinned(count, 50)) <= 50 for count in range(1, 300))
+
+
+def test_numbers_in_legends_have_four_digits_and_no_more_letters_than_given() -> None:
+    for value, told in (
+        ("0.0012163046", "0.001216"),
+        ("2.2873528064232698e-05", "2.287e-05"),
+        ("65536", "65536"),
+        ("2e-6", "2e-6"),
+        ("adam", "adam"),
+    ):
+        assert readable(value) == told

@@ -1,0 +1,67 @@
+"""What a person reads of a group, and what is found out."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from adaspan.report.comparison import Comparison, compare
+from adaspan.report.groups import Run
+from adaspan.report.table import finding, standing_of, state_of, table_of, unfinished
+from adaspan.sweep.find import Runs
+from tests.report.conftest import ODD
+
+
+def test_quick_looks_stand_in_a_column_of_their_own(comparison: Comparison) -> None:
+    table = table_of(comparison)
+    by_group = dict(zip((group.label for group in comparison.groups), table.rows, strict=True))
+    half_done = by_group["span=adaptive span.limit=24"]
+    failed = by_group[f"span=adaptive span.limit={ODD}"]
+    assert half_done["valid_bpc"] is not None
+    assert half_done["quick_valid_bpc"] is None
+    assert failed["valid_bpc"] is failed["span_mean"] is failed["seconds"] is None
+    (run,) = comparison.groups[-1].runs
+    assert failed["quick_valid_bpc"] == run.rows[-1]["val/bpc"]
+
+
+def test_groups_say_how_many_seeds_they_stand_on(comparison: Comparison) -> None:
+    table = table_of(comparison)
+    seeds = [column.key for column in table.columns].index("seeds_done")
+    assert [row[seeds] for row in table.texts()] == ["1", "1", "2 of 3", "2 of 3", "0 of 1"]
+    assert [state_of(group) for group in comparison.groups] == [
+        "done",
+        "done",
+        "2 done, 1 waiting",
+        "2 done, 1 resumable",
+        "failed",
+    ]
+
+
+def test_what_is_not_done_says_how_far_it_got_and_why_no_further(comparison: Comparison) -> None:
+    waiting, stopped, failed = (standing_of(run) for _, run in unfinished(comparison))
+    assert waiting == "waiting"
+    assert stopped.startswith("resumable at step 12 of 24, quick bpc ")
+    assert failed.startswith("failed at step 18 of 24, quick bpc ")
+    assert failed.endswith(f": code: KeyError: {ODD}")
+
+
+def test_the_finding_names_the_best_and_the_cheapest_that_is_nearly_as_good(
+    comparison: Comparison,
+) -> None:
+    best, *_, worst = comparison.done
+    said = finding(comparison, margin=0.0)
+    assert said.startswith(f"Best: {best.label}, {best.valid_bpc:.3f}")
+    assert said.endswith("No cheaper run comes within 0 bpc of it. 3 of 9 runs are not done.")
+    cheap = dataclasses.replace(worst, runs=[with_macs(run, 1000.0) for run in worst.done])
+    several = dataclasses.replace(comparison, groups=[best, cheap])
+    assert f"the cheapest is {worst.label}: {worst.valid_bpc:.3f}" in finding(several, margin=9.0)
+    assert "No cheaper run" in finding(several, margin=0.0)
+
+
+def with_macs(run: Run, macs: float) -> Run:
+    return dataclasses.replace(run, rows=[*run.rows, {"flops/paper_macs_per_token": macs}])
+
+
+def test_runs_without_a_result_are_no_finding(runs: Runs) -> None:
+    comparison = compare("failed", dict([*runs.items()][-2:]))
+    assert finding(comparison, margin=0.02) == "None of the 2 runs is done yet."
+    assert not comparison.pareto_front()

@@ -1,0 +1,48 @@
+"""The comparison in a terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+
+from adaspan.report.comparison import Comparison
+from adaspan.report.terminal import to_text
+
+
+def test_everything_fits_and_has_no_codes_for_colours(comparison: Comparison) -> None:
+    told = to_text(comparison, 0.02, 80, coloured=False)
+    assert max(map(len, told.splitlines())) <= 80
+    assert "\x1b" not in told
+    best = comparison.done[0]
+    assert f"{best.valid_bpc:.3f}" in told
+    assert "not done: adaptive, limit 24, seed 3: resumable at step 12 of 24" in told
+    assert "left out for want of room: tokens/s" in told
+
+
+def marks(told: str, title: str) -> str:
+    """All that stands inside the frame of a plot."""
+    (plot,) = (part for part in told.split("\n\n") if title in part)
+    return "".join("".join(re.findall("[│┤](.*)│", plot)).split())
+
+
+def test_each_group_has_its_letter_in_the_plot_of_costs(comparison: Comparison) -> None:
+    told = to_text(comparison, 0.02, 100, coloured=False)
+    assert sorted(marks(told, "against multiply-adds a token")) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(("group", "evaluations"), [(0, 4), (3, 4), (4, 3)])
+def test_a_curve_has_a_letter_an_evaluation(
+    comparison: Comparison, group: int, evaluations: int
+) -> None:
+    alone = dataclasses.replace(comparison, groups=[comparison.groups[group]])
+    told = to_text(alone, 0.02, 80, coloured=False)
+    assert marks(told, "quick look, against tokens read") == "a" * evaluations
+
+
+def test_a_wide_terminal_has_every_column_in_colours(comparison: Comparison) -> None:
+    told = to_text(comparison, 0.02, 200, coloured=True)
+    assert "tokens/s" in told
+    assert "left out" not in told
+    assert "\x1b[38;5;" in told

@@ -1,0 +1,45 @@
+"""What W&B shows of spans, drawn from a row of metrics."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adaspan.tracking.media import heatmap, span_table
+
+
+def row(layers: int, heads: int) -> dict[str, float]:
+    """Spans of 1, 2, 3, ... tokens, in the order of the heads."""
+    return {
+        "step": 3,
+        "span/mean": 2.0,
+        **{
+            f"span/layer_{layer:02d}/head_{head}": 1.0 + layer * heads + head
+            for layer in range(layers)
+            for head in range(heads)
+        },
+    }
+
+
+def test_heads_come_in_the_order_of_their_numbers() -> None:
+    table = span_table(row(layers=2, heads=12))
+    assert [span for _, _, span in table] == [float(n) for n in range(1, 25)]
+    assert table[11] == (0, 11, 12.0)
+
+
+def test_a_row_without_heads_has_no_table() -> None:
+    assert span_table({"step": 3, "span/mean": 2.0}) == []
+
+
+def test_the_longer_a_span_the_darker_its_place_in_the_heatmap() -> None:
+    lightness = np.asarray(heatmap(span_table(row(layers=3, heads=2)), limit=6).convert("L"))
+    left, top, width, height = 64, 24, 44, 24
+    corners = lightness[top + 1 :: height, left + 1 :: width].astype(int).flatten()
+    assert len(corners) == 6
+    assert (np.diff(corners) < 0).all()
+
+
+def test_the_colour_of_a_span_does_not_depend_on_the_other_heads() -> None:
+    low, high = (
+        heatmap([(0, 0, 8.0), (0, 1, other)], limit=100).getpixel((65, 25)) for other in (1.0, 99.0)
+    )
+    assert low == high

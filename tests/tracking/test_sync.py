@@ -1,0 +1,200 @@
+"""`adaspan sync` with the real client and a server: every row once, whatever happened before."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from subprocess import DEVNULL, Popen
+from typing import Any, Literal
+
+import pytest
+import wandb
+from click.testing import CliRunner, Result
+
+from adaspan.cli import main
+from adaspan.config.frozen import to_yaml
+from adaspan.run_folder import RunFolder
+from tests.conftest import TINY, compose_run
+from tests.runs import wait_until
+from tests.tracking.server import KEY, Server
+from tests.tracking.test_run import row, track
+
+
+@pytest.fixture
+def run(tmp_path: Path, text: Path) -> RunFolder:
+    """A run of which nothing is trained yet."""
+    folder = RunFolder(tmp_path / "runs" / "sums-abc123")
+    configuration = compose_run(*TINY, "data=text", f"data.path={text}")
+    folder.freeze(to_yaml(configuration), "0123")
+    return folder
+
+
+def train(run: RunFolder, until: int, state: str, mode: str = "offline") -> None:
+    """Go on with a run as a session in a process of its own does."""
+    with run.held():
+        earlier = run.rows()
+        tracker = track(run.path, mode, earlier=earlier)
+        for step in range(len(earlier) + 1, until + 1):
+            line = {**row(step), "val/bpc": 3.0, "span/layer_00/head_0": step}
+            run.append(line)
+            tracker.log(line)
+        if state == "done":
+            run.append({"step": until, "final/valid_bpc": 2.5, "best/val_bpc": 2.4, "best/step": 1})
+            tracker.finish(run.rows(), None)
+        else:
+            tracker.leave(resumable=state == "resumable")
+        run.set_status(state, until)
+    wandb.teardown()
+
+
+def sync(run: RunFolder, *names: str) -> Result:
+    return CliRunner().invoke(main, ["sync", "--runs", str(run.path.parent), *names])
+
+
+def fail_when_rows_come(
+    server: Server, monkeypatch: pytest.MonkeyPatch, trouble: Literal["silence"] | int
+) -> None:
+    """Let the server fail as soon as it has rows of the run, until it is healed."""
+    answer, failed = server.answer, threading.Event()
+
+    def answer_until_rows_come(*request: Any) -> tuple[int, bytes] | None:
+        given = answer(*request)
+        if not failed.is_set() and "abc123" in server.runs and server.runs["abc123"].steps:
+            failed.set()
+            server.trouble = trouble
+        return given
+
+    monkeypatch.setattr(server, "answer", answer_until_rows_come)
+
+
+def test_what_is_new_is_sent_once(server: Server, run: RunFolder) -> None:
+    train(run, 3, "failed")
+    train(run, 6, "resumable")
+    assert sync(run).output == "1 run sent\n"
+    sent = server.runs["abc123"]
+    assert sent.steps == [1, 2, 3, 4, 5, 6]
+    assert (sent.preempting, sent.exit_code) == (True, 1)
+
+    train(run, 9, "done")
+    assert sync(run, "abc123").output == "1 run sent\n"
+    assert sent.steps == list(range(1, 10))
+    assert sent.exit_code == 0
+    assert sent.summary["best_val_bpc"] == 2.4
+
+    requests = server.requests.total()
+    again = sync(run)
+    assert (again.exit_code, again.output) == (0, "0 runs sent, 1 had nothing new\n")
+    assert server.requests.total() == requests
+
+
+def test_a_run_that_is_being_trained_is_left_alone(server: Server, run: RunFolder) -> None:
+    train(run, 5, "resumable")
+    with run.held():
+        answer = sync(run)
+    assert answer.exit_code == 0
+    assert answer.output.splitlines() == [
+        f"{run.path}: still being trained, left alone",
+        "0 runs sent, 1 still being trained",
+    ]
+    assert not server.runs
+
+
+def test_a_server_that_refuses_is_told_and_gets_the_rest_the_next_time(
+    server: Server, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")  # as clusters have it
+    train(run, 5, "resumable")
+    train(run, 9, "done")
+    with monkeypatch.context() as failing:
+        fail_when_rows_come(server, failing, 403)
+        failed = sync(run)
+    assert failed.exit_code == 1
+    told, summary = failed.output.splitlines()
+    assert told.startswith(f"{run.path}: not sent: ")
+    assert summary == "0 runs sent, 1 not sent"
+    assert 0 < len(server.runs["abc123"].steps) < 9
+
+    server.trouble = None
+    assert sync(run).output == "1 run sent\n"
+    assert server.runs["abc123"].steps == list(range(1, 10))
+    assert server.runs["abc123"].exit_code == 0
+    assert server.runs["abc123"].summary["best_val_bpc"] == 2.4
+    assert all("span/heatmap" in row for row in server.runs["abc123"].history)
+    assert sync(run).output == "0 runs sent, 1 had nothing new\n"
+
+
+def test_a_sync_that_was_killed_ends_right_though_it_is_typed_twice_at_once(
+    server: Server, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(run, 5, "resumable")
+    train(run, 9, "done")
+    command = [sys.executable, "-m", "adaspan.tracking.send", str(run.path)]
+    with monkeypatch.context() as failing:
+        fail_when_rows_come(server, failing, "silence")
+        process = Popen(command, stderr=DEVNULL)
+        assert wait_until(lambda: server.trouble == "silence", process)
+        kill_all_in_environment(os.environ["HOME"])
+        process.wait()
+    assert 0 < len(server.runs["abc123"].steps) < 9
+    server.trouble = None
+    both = [Popen(command), Popen(command)]
+    assert [process.wait() for process in both] == [0, 0]
+    assert server.runs["abc123"].steps == list(range(1, 10))
+    assert server.runs["abc123"].exit_code == 0
+
+
+def kill_all_in_environment(home: str) -> None:
+    """What a machine does to every process that was started with this home when it crashes."""
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if f"HOME={home}\0".encode() in path.read_bytes():
+                os.kill(int(path.parent.name), signal.SIGKILL)
+
+
+def test_of_a_run_that_was_killed_all_rows_are_sent(server: Server, run: RunFolder) -> None:
+    train(run, 5, "running")
+    (file,) = run.path.glob("wandb/offline-run-*/*.wandb")
+    file.write_bytes(file.read_bytes()[:-2000])  # which the client had not written yet
+    assert sync(run).output == "1 run sent\n"
+    assert server.runs["abc123"].steps == [1, 2, 3, 4, 5]
+
+
+def test_what_was_not_sent_online_is_sent_then(server: Server, run: RunFolder) -> None:
+    train(run, 5, "resumable", mode="online")
+    (run.path / "wandb" / "unsent").touch()  # as a kill leaves it
+    run.append(row(6))  # which the kill kept from W&B
+    train(run, 9, "done")
+    assert sync(run).output == "1 run sent\n"
+    assert server.runs["abc123"].steps == list(range(1, 10))
+
+
+def test_runs_that_were_not_tracked_are_told_of(server: Server, run: RunFolder) -> None:
+    config = run.path / "config.yaml"
+    config.write_text(config.read_text().replace("mode: offline", "mode: disabled"))
+    assert sync(run).output == "0 runs sent, 1 not tracked\n"
+
+
+def test_without_a_key_or_a_network_the_way_out_is_told(
+    server: Server, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(run, 1, "resumable")
+
+    def error() -> str:
+        answer = sync(run)
+        assert answer.exit_code == 2
+        (line,) = answer.output.splitlines()
+        return line
+
+    monkeypatch.setenv("WANDB_HTTP_TIMEOUT", "1")
+    monkeypatch.setenv("WANDB_API_KEY", "f" * 40)
+    assert "error 401" in error()
+    monkeypatch.delenv("WANDB_API_KEY")
+    assert error() == "adaspan: error: W&B: no key; `wandb login`, or WANDB_API_KEY"
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    assert error().startswith("adaspan: error: W&B: http://127.0.0.1:9 does not answer; ")
+    assert not server.runs
