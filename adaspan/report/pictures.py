@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-import kaleido  # type: ignore[import-untyped]
+import kaleido
 import plotly.graph_objects as go
 from choreographer.errors import ChromeNotFoundError
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import plotext  # type: ignore[import-untyped]
+import plotext
 from numpy.typing import NDArray
 from plotly.colors import unlabel_rgb
 from rich.console import Console
