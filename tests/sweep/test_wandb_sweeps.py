@@ -64,8 +64,9 @@ def test_the_agent_starts_a_run_of_the_sweep_with_the_metric_that_it_wants(
         ("WANDB_DIR", str(tmp_path)),
     ):
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("WANDB_RUN_ID", raising=False)  # given back: the agent sets them
-    monkeypatch.delenv("WANDB_SWEEP_PARAM_PATH", raising=False)
+    for name in ("WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH"):
+        monkeypatch.setenv(name, "")  # the agent sets them here, too: to be taken back
+        monkeypatch.delenv(name)
     agent = Agent(api=None, queue=Queue(), sweep_id="s1")
     agent._sweep_command = [*sweep["command"], *tiny, f"output_dir={tmp_path / 'runs'}"]
     agent._command_run(
