@@ -28,7 +28,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from adaspan.errors import UserError
+from adaspan.errors import RunError, UserError
 from adaspan.files import TEMPORARY_SUFFIX, replacing, write_json
 
 Row = dict[str, Any]  # flat; "step" first
@@ -179,7 +179,10 @@ class RunFolder:
         if not self._metrics.exists():
             return []
         lines = self._metrics.read_text().split("\n")
-        return [json.loads(line) for line in lines[:-1]]  # the last has no newline after it
+        try:
+            return [json.loads(line) for line in lines[:-1]]  # the last has no newline after it
+        except json.JSONDecodeError as error:
+            raise RunError(f"{self._metrics}: damaged ({error})") from None
 
     def cut_back(self, step: int) -> None:
         """Drop the rows after `step`, and results of a final evaluation: they will come again."""
@@ -220,6 +223,8 @@ def _read_json(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads(path.read_text())
     except FileNotFoundError:
         return {}
+    except json.JSONDecodeError as error:
+        raise RunError(f"{path}: damaged ({error})") from None
     return content
 
 

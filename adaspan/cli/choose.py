@@ -21,7 +21,7 @@ runs_option = click.option(
 
 def chosen_runs(output_dir: Path, sweep: str | None) -> tuple[str, Runs]:
     """A title, and the runs of one sweep or of all; raises `UserError` if there are none."""
-    if sweep:
+    if sweep is not None:
         return find_sweep(output_dir, sweep)
     runs = find_runs(output_dir, [])
     if not runs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,6 +65,8 @@ def report(
     from adaspan.report.table import finding
     from adaspan.report.terminal import to_text
 
+    if not math.isfinite(margin):
+        raise UserError(f"--margin {margin}: must be a finite number")
     if open_it and form != "html":
         raise UserError(f"--open --format {form}: only a page can be opened; leave one of them out")
     if dry_run and not on_wandb:
@@ -131,7 +134,9 @@ def _to_wandb(
 
 
 def _check(out: Path, *, is_folder: bool) -> None:
-    """Make the folder for it; refuse what is there already and is of the other kind."""
+    """Make the folder for it; refuse what is there already and is of another kind."""
+    if out.is_symlink() or (out.exists() and not out.is_dir() and not out.is_file()):
+        raise UserError(f"--out {out}: is no plain file; name another")
     if is_folder and out.is_file():
         raise UserError(f"--out {out}: is a file; pictures need a folder")
     if not is_folder and out.is_dir():
@@ -140,3 +145,5 @@ def _check(out: Path, *, is_folder: bool) -> None:
         (out if is_folder else out.parent).mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise UserError(f"--out {out}: {error.filename} is a file, not a folder") from None
+    except FileNotFoundError as error:  # /proc, where nothing can be made
+        raise UserError(f"--out {out}: {error.filename} cannot be made") from None

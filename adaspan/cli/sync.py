@@ -51,20 +51,20 @@ def sync(names: Sequence[str], output_dir: Path) -> None:
         else:
             ended.append(run.path)
 
-    with _bar(console) as bar:
-        task = bar.add_task("", total=len(ended))
+    if ended:
+        with _bar(console) as bar:
+            task = bar.add_task("", total=len(ended))
 
-        def tell(run: Path, error: UserError | RunError | None) -> None:
-            bar.advance(task)
-            match error:
-                case None:
-                    count("sent")
-                case UserError():
-                    count(_TRAINED, f"{run}: {_TRAINED}, left alone")
-                case RunError():
-                    count("not sent", f"{run}: not sent: {error}; type the command again")
+            def tell(run: Path, error: UserError | RunError | None) -> None:
+                bar.advance(task)
+                match error:
+                    case None:
+                        count("sent")
+                    case UserError():
+                        count(_TRAINED, f"{run}: {_TRAINED}, left alone")
+                    case RunError():
+                        count("not sent", f"{run}: not sent: {error}; type the command again")
 
-        if ended:
             send_all(ended, tell)
     sent = counts.pop("sent")
     told = [f"{count} {what}" for what, count in counts.items() if count]

@@ -10,4 +10,5 @@ page.py         one HTML file that needs no network: page.html.j2, page.css, pag
 terminal.py     table and plots for a terminal
 export.py       the table as Markdown, CSV, JSON
 pictures.py     the plots as PNG
+wandb.py        the same as a report on Weights & Biases
 """

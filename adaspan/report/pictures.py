@@ -8,7 +8,7 @@ from pathlib import Path
 
 import kaleido
 import plotly.graph_objects as go
-from choreographer.errors import ChromeNotFoundError
+from choreographer.errors import BrowserFailedError, ChromeNotFoundError
 
 from adaspan.errors import UserError
 
@@ -27,8 +27,10 @@ def write_pictures(plots: Mapping[str, go.Figure], folder: Path) -> list[Path]:
         folder: for the files, which are named after the plots.
 
     Raises:
-        UserError: there is no browser to draw with.
+        UserError: there is nothing to draw, or no browser to draw with.
     """
+    if not plots:
+        raise UserError("--format png: no run has anything to plot yet")
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / f"{name}.png" for name in plots}
     pictures = [
@@ -44,9 +46,9 @@ def write_pictures(plots: Mapping[str, go.Figure], folder: Path) -> list[Path]:
     try:
         # MathJax would come from the network.
         kaleido.write_fig_from_object_sync(pictures, cancel_on_error=True, kopts={"mathjax": False})
-    except ChromeNotFoundError:
+    except (ChromeNotFoundError, BrowserFailedError):
         raise UserError(
-            "--format png: no Chrome or Chromium here to draw with; install one (Debian, Ubuntu: "
+            "--format png: no Chrome or Chromium here that can draw; install one (Debian, Ubuntu: "
             "apt-get install chromium), or name it in the variable BROWSER_PATH"
         ) from None
     return list(paths.values())

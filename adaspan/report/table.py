@@ -37,8 +37,12 @@ _COLUMNS = (
         "bpc at the last quick look at valid, where no seed is done, of the one that got furthest: "
         "not comparable with valid",
     ),
-    Column("mean span", "span_mean", "tokens, over all heads, at the end"),
-    Column("longest", "span_max", "the longest span of any head, in tokens, at the end"),
+    Column(
+        "mean span",
+        "span_mean",
+        "tokens, over all heads, in the best weights, which valid and test score",
+    ),
+    Column("longest", "span_max", "the longest span of a head in the best weights, in tokens"),
     Column("MACs", "paper_macs_per_token", "multiply-adds a token, forward, as the paper counts"),
     Column(
         "FLOPs",
@@ -151,7 +155,9 @@ def finding(comparison: Comparison, margin: float) -> str:
             f"valid at {si(cheap.macs_per_token or 0.0)}, {ratio:.2f} times cheaper."
         )
     elif len(comparison.done) > 1:
-        said.append(f"No cheaper run comes within {margin:g} bpc of it.")
+        said.append(f"No run that is clearly cheaper comes within {margin:g} bpc of it.")
+    if len({_data(group) for group in comparison.done}) > 1:
+        said.append("The runs are on different data, so their bpc says little.")
     if missing:
         said.append(f"{missing} of {len(comparison.runs)} runs are not done.")
     return " ".join(said)
@@ -161,8 +167,14 @@ def _bpc(group: Group) -> str:
     """With its spread, and how many seeds it stands on."""
     spread = "" if group.spread is None else f" ± {group.spread:.3f}"
     done, seeds = len(group.done), len(group.runs)
-    of = "" if done == seeds else f" ({done} of {seeds} seeds)"
+    of = f" ({done} of {seeds} seeds)" if done < seeds else f" ({seeds} seeds)" if seeds > 1 else ""
     return f"{group.valid_bpc:.3f}{spread}{of}"
+
+
+def _data(group: Group) -> tuple[object, object]:
+    """What its runs read."""
+    values = group.runs[0].values
+    return values["data"], values.get("data.path")
 
 
 def _values(group: Group) -> dict[str, Value]:

@@ -5,6 +5,7 @@ order of the local page, below the same finding and table.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from adaspan.errors import UserError
 from adaspan.files import replacing, write_json
 from adaspan.report.comparison import Comparison
 from adaspan.report.export import to_markdown
-from adaspan.tracking.account import signed_in
+from adaspan.report.groups import Run
+from adaspan.tracking.account import report_titles, signed_in
 from adaspan.tracking.send import has_news
 
 _COLUMNS = 24  # of a grid of panels
@@ -39,7 +41,7 @@ def write_specification(comparison: Comparison, margin: float, path: Path) -> No
 
 
 def save_report(comparison: Comparison, margin: float, record: Path) -> str:
-    """Save the report, in place of the one that was saved before if that is still there.
+    """Save the report, in place of the one that was saved before or has its title.
 
     Args:
         comparison: what it shows.
@@ -56,19 +58,17 @@ def save_report(comparison: Comparison, margin: float, record: Path) -> str:
     entity, project = _place(comparison)
     with signed_in() as default_entity:
         report = _report(comparison, margin, entity or default_entity, project)
-        before = json.loads(record.read_text()) if record.exists() else {}
-        report.id = before.get("id", "")
-        if report.id and not (report.url == before["url"] and _is_there(report.url)):
-            report.id = ""
         try:
-            report.save()
+            titles = report_titles(str(report.entity), project)
         except ValueError as error:
-            if "not found" not in str(error):
-                raise
             raise UserError(
                 f"tracking.project={project}: {report.entity} has no such project on W&B; adaspan "
                 "sync sends runs that were tracked offline"
             ) from error
+        before = json.loads(record.read_text())["id"] if record.exists() else ""
+        named = [id for id, title in titles.items() if title == report.title]
+        report.id = before if before in titles else next(iter(named), "")
+        report.save()
         write_json(record, {"id": report.id, "url": report.url})
         return str(report.url)
 
@@ -98,14 +98,6 @@ def _place(comparison: Comparison) -> tuple[str | None, str]:
     return None if entity is None else str(entity), project
 
 
-def _is_there(url: str) -> bool:
-    try:
-        wr.Report.from_url(url, as_model=True)
-    except TypeError:  # what the client makes of the server's answer that there is none
-        return False
-    return True
-
-
 def _specification(report: Any) -> str:
     """The one private thing that is used: there is no other way to it without a server."""
     written: str = report._to_model().spec.model_dump_json(by_alias=True, exclude_none=True)
@@ -116,15 +108,24 @@ def _report(comparison: Comparison, margin: float, entity: str, project: str) ->
     varied = _varied(comparison)
     blocks: list[Any] = [wr.MarkdownBlock(text=to_markdown(comparison, margin))]
 
-    def section(title: str, *rows: Sequence[Any], groupby: Sequence[str] = ()) -> None:
-        runset = _runset(comparison, entity, project, groupby)
+    done = [run for run in comparison.runs if run.is_done]
+
+    def section(
+        title: str,
+        *rows: Sequence[Any],
+        runs: Sequence[Run] = comparison.runs,
+        groupby: Sequence[str] = (),
+    ) -> None:
+        runset = _runset(comparison.title, runs, entity, project, groupby)
         blocks.extend([wr.H2(title), _grid(runset, rows)])
 
     if "span.limit" in varied:
         section("What a longer limit brings, and what it costs", _against_limit())
     if varied:
         section("bpc against the cost of a token", [_pareto()])
-    section("How they learned", _curves(), groupby=[f"config.{_path(key)}" for key in varied])
+    # Means over seeds that are done, as everywhere else.
+    groupby = [f"config.{_path(key)}" for key in varied]
+    section("How they learned", _curves(), runs=done or comparison.runs, groupby=groupby)
     section("Spans, head by head", _bars(), [_heatmaps()])
     if varied:
         section(
@@ -136,7 +137,8 @@ def _report(comparison: Comparison, margin: float, entity: str, project: str) ->
     return wr.Report(
         entity=entity,
         project=project,
-        title=comparison.title[-_LONGEST_TITLE:],
+        # It becomes a part of an address; all runs bear the name of their folder.
+        title=re.sub(r"[^\w.-]+", "-", comparison.title).strip("-")[-_LONGEST_TITLE:],
         blocks=blocks,
         width="fluid",
     )
@@ -146,30 +148,28 @@ def _varied(comparison: Comparison) -> list[str]:
     """The keys in which the configurations of groups differ that have them."""
     keys, values = comparison.differences()
     differing = {key: {of_group[i] for of_group in values} - {""} for i, key in enumerate(keys)}
-    return [
-        key
-        for key, found in differing.items()
-        if len(found) > 1 and not key.startswith("tracking.")
-    ]
+    return [key for key, found in differing.items() if len(found) > 1]
 
 
-def _runset(comparison: Comparison, entity: str, project: str, groupby: Sequence[str]) -> wr.Runset:
-    """The runs of the comparison and no others, the best first."""
-    ids = sorted({id for run in comparison.runs for id in _ids(run.folder)})
+def _runset(
+    title: str, runs: Sequence[Run], entity: str, project: str, groupby: Sequence[str]
+) -> wr.Runset:
+    """These runs and no others, the best first."""
+    ids = sorted(_id(run.folder) for run in runs)
     return wr.Runset(
         entity=entity,
         project=project,
-        name=comparison.title,
+        name=title,
         filters=expr.And(expr.Metric("ID").isin(ids)),
         groupby=list(groupby),
         order=[wr.OrderBy(_BPC, ascending=True)],
     )
 
 
-def _ids(folder: Path) -> set[str]:
-    """What W&B knows a run by: its identity, or what an agent of a W&B sweep has given it."""
-    started = folder.glob("wandb/*run-*")
-    return {path.name.rpartition("-")[2] for path in (folder, *started)}
+def _id(folder: Path) -> str:
+    """What W&B knows a run by: its identity, or what it was given as it was started last."""
+    names = sorted(path.name.removeprefix("offline-") for path in folder.glob("wandb/*run-*"))
+    return [folder.name, *names][-1].rpartition("-")[2]
 
 
 def _grid(runset: wr.Runset, rows: Sequence[Sequence[Any]]) -> wr.PanelGrid:
@@ -227,8 +227,8 @@ def _curves() -> list[wr.LinePlot]:
 
 def _bars() -> list[wr.BarPlot]:
     return [
-        wr.BarPlot(title="mean span", metrics=["span/mean"], orientation="h"),
-        wr.BarPlot(title="longest span", metrics=["span/max"], orientation="h"),
+        wr.BarPlot(title="mean span", metrics=["span_mean"], orientation="h"),
+        wr.BarPlot(title="longest span", metrics=["span_max"], orientation="h"),
     ]
 
 

@@ -3,4 +3,7 @@
 run.py      one W&B run, while it is trained
 media.py    its pictures and tables
 client.py   how W&B's client is started
+account.py  whoever is signed in, for commands that need W&B
+sync.py     runs sent once they have ended, several at a time
+send.py     one of them, in a process of its own
 """

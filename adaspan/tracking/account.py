@@ -47,6 +47,18 @@ def signed_in() -> Iterator[str]:
             wandb.teardown()
 
 
+def report_titles(entity: str, project: str) -> dict[str, str]:
+    """The titles of a project's reports, by their ids; only while `signed_in`.
+
+    Raises:
+        ValueError: there is no such project.
+    """
+    import wandb
+
+    reports = wandb.Api().reports(f"{entity}/{project}")
+    return {report.id: report.display_name or "" for report in reports}
+
+
 @contextmanager
 def _environment(name: str, value: str) -> Iterator[None]:
     before = os.environ.get(name)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -215,11 +216,17 @@ def _summary(figures: Row) -> Row:
 
 
 def _last_step(file: Path) -> int:
-    """The last step in a file, as W&B itself reads it; -1 if there is none."""
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", str(file)]
-    answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    step = json.loads(answer.stdout)["summary"].get("_step", -1)
-    return int(step)
+    """The last step whose row is in a file, as W&B itself reads it; -1 if there is none.
+
+    A kill can leave a summary there that is a step ahead of the rows.
+    """
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
+    quiet = {**os.environ, "WANDB_ERROR_REPORTING": "false"}  # it would tell W&B of itself
+    answer = subprocess.run(
+        command, env=quiet, capture_output=True, text=True, check=True, timeout=120
+    )
+    written = [line for line in answer.stdout.splitlines() if '"type":"history"' in line]
+    return int(json.loads(written[-1])["history"]["item"]["_step"]) if written else -1
 
 
 def _first_line(error: Exception) -> str:

@@ -31,20 +31,25 @@ from adaspan.tracking import client
 from adaspan.tracking.account import signed_in
 from adaspan.tracking.run import Tracker
 
-# How often W&B's client tries again before it gives up; its own answer is many hours.
-_PATIENCE = {
+_ENVIRONMENT = {
+    # How often W&B's client tries again before it gives up; its own answer is many hours.
     "WANDB__FILE_STREAM_RETRY_MAX": "5",
     "WANDB__FILE_STREAM_RETRY_WAIT_MAX_SECONDS": "10",
     "WANDB__FILE_TRANSFER_RETRY_MAX": "5",
     "WANDB__FILE_TRANSFER_RETRY_WAIT_MAX_SECONDS": "10",
     "WANDB__GRAPHQL_RETRY_MAX": "5",
     "WANDB__GRAPHQL_RETRY_WAIT_MAX_SECONDS": "10",
+    # As while it was trained.
+    "WANDB_DISABLE_CODE": "true",
+    "WANDB_DISABLE_GIT": "true",
+    "WANDB__DISABLE_MACHINE_INFO": "true",
 }
 
 
 def has_news(folder: Path) -> bool:
     """Whether W&B lacks something of a run that was tracked."""
-    return _unsent(folder).exists()
+    offline = filter(_is_offline, _parts(folder))
+    return _unsent(folder).exists() or any(not _mark(part).exists() for part in offline)
 
 
 def send(run: RunFolder) -> None:
@@ -99,7 +104,7 @@ def _send_files(parts: Sequence[Path]) -> str:
     with tempfile.TemporaryDirectory() as scratch:  # for its log
         answer = subprocess.run(
             [sys.executable, "-m", "wandb", "sync", *map(str, parts)],
-            env={**_PATIENCE, **os.environ, "WANDB_DIR": scratch},
+            env={**_ENVIRONMENT, **os.environ, "WANDB_DIR": scratch},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

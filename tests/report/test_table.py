@@ -50,11 +50,13 @@ def test_the_finding_names_the_best_and_the_cheapest_that_is_nearly_as_good(
     best, *_, worst = comparison.done
     said = finding(comparison, margin=0.0)
     assert said.startswith(f"Best: {best.label}, {best.valid_bpc:.3f}")
-    assert said.endswith("No cheaper run comes within 0 bpc of it. 3 of 9 runs are not done.")
+    assert said.endswith(
+        "No run that is clearly cheaper comes within 0 bpc of it. 3 of 9 runs are not done."
+    )
     cheap = dataclasses.replace(worst, runs=[with_macs(run, 1000.0) for run in worst.done])
     several = dataclasses.replace(comparison, groups=[best, cheap])
     assert f"the cheapest is {worst.label}: {worst.valid_bpc:.3f}" in finding(several, margin=9.0)
-    assert "No cheaper run" in finding(several, margin=0.0)
+    assert "No run that is clearly cheaper" in finding(several, margin=0.0)
 
 
 def with_macs(run: Run, macs: float) -> Run:

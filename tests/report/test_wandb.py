@@ -96,15 +96,18 @@ def test_it_says_the_same_as_the_page_in_the_same_order(
     ]
 
 
-def test_it_shows_the_runs_of_the_sweep_only(output_dir: Path, runs: Runs) -> None:
+def test_it_shows_the_runs_of_the_sweep_only(
+    output_dir: Path, comparison: Comparison, runs: Runs
+) -> None:
     agents = output_dir / "odd" / "wandb" / "run-20260101_000000-chosen12"
     agents.mkdir(parents=True)  # of a W&B sweep, whose agent chose the id
-    ids = {"odd" if "<" in path.name else path.name.rpartition("-")[2] for path in runs}
-    for grid in grids(specification(output_dir)).values():
+    ids = {"chosen12" if "<" in path.name else path.name.rpartition("-")[2] for path in runs}
+    done = {run.name.rpartition("-")[2] for run in comparison.runs if run.is_done}
+    for heading, grid in grids(specification(output_dir)).items():
         (runset,) = grid["runSets"]
         (filter,) = runset["filters"]["filters"]
         assert (filter["key"], filter["op"]) == ({"section": "run", "name": "name"}, "IN")
-        assert set(filter["value"]) == {*ids, "chosen12"}
+        assert set(filter["value"]) == (done if heading == "How they learned" else ids)
 
 
 def test_what_varies_groups_the_curves_and_has_an_axis(output_dir: Path) -> None:
@@ -135,9 +138,26 @@ def test_saved_again_it_takes_the_place_of_the_first(server: Server, output_dir:
     assert report(output_dir).output == first.output
     assert [one.saves for one in server.reports.values()] == [2]
 
+    (record,) = output_dir.glob("sweeps/*/wandb_report.json")
+    record.unlink()  # or from another copy of the runs
+    assert report(output_dir).output == first.output
+    assert [one.saves for one in server.reports.values()] == [3]
+
     server.reports.clear()  # somebody has deleted it there
     assert report(output_dir).exit_code == 0
     assert [one.saves for one in server.reports.values()] == [1]
+
+
+def test_all_runs_of_a_folder_have_a_report_with_an_address(
+    server: Server, output_dir: Path
+) -> None:
+    server.projects.append("tester/adaspan")
+    command = ["report", "--runs", str(output_dir), "--wandb"]
+    first, again = (CliRunner().invoke(main, command) for _ in range(2))
+    assert first.exit_code == 0, first.output
+    assert f"{server.url}/tester/adaspan/reports/" in first.output
+    assert again.output == first.output
+    assert len(server.reports) == 1
 
 
 def error(answer: Result) -> str:

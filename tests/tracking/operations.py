@@ -353,7 +353,8 @@ def _project_reports(received: Received, given: Json) -> Json:
     ]
     edges = [{"node": _view(report), "cursor": report.id} for report in found]
     page = {"endCursor": None, "hasNextPage": False}
-    return {"project": {"allViews": {"edges": edges, "pageInfo": page}}}
+    known = f"{given['entity']}/{given['project']}" in received.projects
+    return {"project": {"allViews": {"edges": edges, "pageInfo": page}} if known else None}
 
 
 def _view(report: Report) -> Json:

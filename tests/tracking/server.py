@@ -94,13 +94,13 @@ class Server(Received):
         if operation == "upload":  # as in real life, such an address needs no key
             upload(self, path, body)
             return 200, b""
+        if operation not in (*OPERATIONS, "file_stream"):
+            raise UnknownRequest(operation)
         if authorization != _AUTHORIZATION:
             return 401, b"{}"
         if operation == "file_stream":
             stream(self.runs[path.split("/")[-2]], json.loads(body))
             return 200, b"{}"
-        if operation not in OPERATIONS:
-            raise UnknownRequest(operation)
         data = OPERATIONS[operation](self, json.loads(body).get("variables") or {})
         return 200, json.dumps({"data": data}).encode()
 

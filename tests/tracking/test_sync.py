@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -82,6 +83,7 @@ def test_what_is_new_is_sent_once(server: Server, run: RunFolder) -> None:
     train(run, 9, "done")
     assert sync(run, "abc123").output == "1 run sent\n"
     assert sent.steps == list(range(1, 10))
+    assert '"host":"' not in server.sent(), "nothing of the machine"
     assert sent.exit_code == 0
     assert sent.summary["best_val_bpc"] == 2.4
 
@@ -155,12 +157,20 @@ def kill_all_in_environment(home: str) -> None:
                 os.kill(int(path.parent.name), signal.SIGKILL)
 
 
-def test_of_a_run_that_was_killed_all_rows_are_sent(server: Server, run: RunFolder) -> None:
+def test_of_a_run_that_was_killed_and_one_that_was_started_over_every_row_is_sent_once(
+    server: Server, run: RunFolder
+) -> None:
     train(run, 5, "running")
     (file,) = run.path.glob("wandb/offline-run-*/*.wandb")
     file.write_bytes(file.read_bytes()[:-2000])  # which the client had not written yet
     assert sync(run).output == "1 run sent\n"
     assert server.runs["abc123"].steps == [1, 2, 3, 4, 5]
+
+    shutil.rmtree(run.path / "wandb")
+    (run.path / "metrics.jsonl").unlink()
+    train(run, 8, "done")
+    assert sync(run).output == "1 run sent\n"
+    assert server.runs["abc123"].steps == list(range(1, 9))
 
 
 def test_what_was_not_sent_online_is_sent_then(server: Server, run: RunFolder) -> None:
