@@ -64,6 +64,8 @@ def test_what_is_known_of_local_runs_is_shown(
     assert shown.returncode == 1, "one has failed"
     assert "non-finite: step" in shown.stdout
     assert "1 done" in shown.stdout
+    watched = adaspan("status", "--watch")
+    assert (watched.returncode, "non-finite: step" in watched.stdout) == (1, True), "all has ended"
     (name,) = (path.name for path in (tmp_path / "runs" / "sweeps").iterdir() if path.is_dir())
     of_sweep = json.loads(adaspan("status", name, "--json").stdout)
     assert [run["varies"] for run in of_sweep] == [
