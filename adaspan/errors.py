@@ -39,6 +39,10 @@ class LostPeerError(RunError):
     exit_code = os.EX_TEMPFAIL
 
 
+class NoMemoryError(RunError):
+    """A device's memory does not suffice: any one of several processes may see it."""
+
+
 class DiskError(RunError):
     """A file cannot be written."""
 
@@ -53,7 +57,7 @@ def reported_in_one_line() -> Iterator[None]:
         yield
     except (UserError, RunError) as error:
         rank = os.environ.get("RANK", "0")
-        if rank == "0" or isinstance(error, ProcessError):
+        if rank == "0" or isinstance(error, ProcessError | NoMemoryError):
             for line in str(error).splitlines():
                 print(f"adaspan: error: {line}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import torch
 
@@ -17,7 +18,7 @@ from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus, Tokens
 from adaspan.device import autocast, peak_flops, peak_memory_gb
 from adaspan.distributed import Processes, is_lost_peer
-from adaspan.errors import DiskError, NonFiniteError, RunError, UserError
+from adaspan.errors import DiskError, NoMemoryError, NonFiniteError, RunError, UserError
 from adaspan.evaluate import Piece, Score, bits, blocks, evaluate, sample, whole_text
 from adaspan.flops import paper_macs_per_token
 from adaspan.run_folder import Row, RunFolder
@@ -51,8 +52,9 @@ class Session:
         self._folder = folder
         self._checkpoints = Checkpoints(folder.checkpoints)
         try:
-            self._trainer = Trainer(run, corpus, device, processes)
-        except Exception as error:  # no memory, most likely
+            with _memory_errors_in_words(device):
+                self._trainer = Trainer(run, corpus, device, processes)
+        except Exception as error:
             if processes.is_first:
                 folder.set_status("failed", folder.status().get("step", 0), **_failure(error))
             raise
@@ -67,9 +69,10 @@ class Session:
         log = self._folder.log if self._processes.is_first else None
         with Terminal(log, self._run.train.steps) as self._terminal:
             try:
-                self._resume()
-                self._loop()
-                self._finish()
+                with _memory_errors_in_words(self._device):
+                    self._resume()
+                    self._loop()
+                    self._finish()
             except _Stopped as stopped:
                 self._end("resumable")
                 without = " without train.restart=true" if self._run.train.restart else ""
@@ -313,20 +316,32 @@ def _failure(error: Exception) -> dict[str, str]:
 
 def _class_of(error: Exception) -> str:
     """What kind of failure it is: what a person would look at first."""
-    text = str(error)
     match error:
         case NonFiniteError():
             return "non-finite"
-        case torch.OutOfMemoryError() | MemoryError():
+        case NoMemoryError():
             return "out of memory"
         case OSError() | DiskError():
             return "disk"
-    if is_lost_peer(error):
-        return "node"
-    # As a CPU, CUDA and cuBLAS say it.
-    if any(words in text for words in ("can't allocate memory", "out of memory", "ALLOC_FAILED")):
-        return "out of memory"
-    return "code"
+    return "node" if is_lost_peer(error) else "code"
+
+
+@contextmanager
+def _memory_errors_in_words(device: torch.device) -> Iterator[None]:
+    """Raise `NoMemoryError` for the many ways in which a device says that its memory is full."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        # As a CPU, CUDA and cuBLAS say it.
+        words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+        if not isinstance(error, MemoryError) and not any(word in str(error) for word in words):
+            raise
+        asked = re.search(r"tried to allocate [\d.]+ \w+", str(error), re.IGNORECASE)
+        said = asked[0].lower() if asked else str(error).strip().partition("\n")[0]
+        raise NoMemoryError(
+            f"out of memory on {device} ({said}): raise train.micro_batches (the same result in "
+            "less memory) or lower train.batch_size"
+        ) from error
 
 
 class _Stopped(Exception):

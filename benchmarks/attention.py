@@ -108,7 +108,7 @@ def main() -> None:
         if arguments.reference:
             contenders["public"] = public(arguments.reference, limit, spans, hidden, cache)
         results += measure(case, contenders, arguments.device, arguments.repeats)
-    results += again_with_tuned_malloc()
+    results += again_with_tuned_malloc(arguments.device)
     show("One attention layer; ratios to ours", results, arguments.device)
 
 

@@ -78,9 +78,15 @@ def measure(
     ]
 
 
-def again_with_tuned_malloc() -> list[Result]:
-    """The same command in a process of its own, malloc tuned; nothing if this is that process."""
-    if TUNED_MALLOC.items() <= os.environ.items() or sys.platform != "linux":
+def again_with_tuned_malloc(device: torch.device) -> list[Result]:
+    """The same command in a process of its own, malloc tuned; nothing if this is that process, or
+    if a GPU computes.
+    """
+    if (
+        device.type != "cpu"
+        or TUNED_MALLOC.items() <= os.environ.items()
+        or sys.platform != "linux"
+    ):
         return []
     answer = subprocess.run(
         [sys.executable, *sys.orig_argv[1:]],

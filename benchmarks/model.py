@@ -1,20 +1,21 @@
 """Whole models, forward, loss and backward: ours, our reference attention, and the public code.
 
     python benchmarks/model.py [--reference DIR] [--cases small-zero,base-learned] [--bf16]
+    python benchmarks/model.py --device cuda --cases base-learned --batch 64 --contenders banded
 
 `base` is the paper's 12-layer model (dim 512, 8 heads, span limit 8192, blocks of 512, batch 1),
 `small` that of experiment=enwik8_small (8 layers of 256, 4 heads, limit 1024, blocks of 256, batch
 8), `default` that of the default run (4 layers of 128, 4 heads, limit 1024, blocks of 64, batch
-12), all without dropout. With --bf16 there is also `banded bf16`, whose linear layers compute in
-bfloat16: faster where the processor has instructions for it (avx512_bf16, amx), thirty times slower
-where it has not.
+12), all without dropout; --batch reads another number of streams. With --bf16 there is also
+`banded bf16`, whose linear layers compute in bfloat16: faster on GPUs and where a processor has
+instructions for it (avx512_bf16, amx), thirty times slower where it has not.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -120,6 +121,16 @@ def public(checkout: Path, case: Case, tokens_BM: Tensor) -> Callable[[], None]:
     return work
 
 
+def make(contender: str, case: Case, tokens_BM: Tensor, checkout: Path) -> Callable[[], None]:
+    """The work of a contender by its name."""
+    match contender:
+        case "public":
+            return public(checkout, case, tokens_BM)
+        case "banded bf16":
+            return ours(case, "banded", tokens_BM, torch.bfloat16)
+    return ours(case, contender, tokens_BM, torch.float32)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
@@ -127,25 +138,28 @@ def main() -> None:
     )
     parser.add_argument("--reference", type=Path, metavar="DIR", help="checkout of the public code")
     parser.add_argument("--cases", default=",".join(CASES), help="some of: %(default)s")
+    parser.add_argument("--batch", type=int, help="streams, instead of the case's own")
+    parser.add_argument("--contenders", help="some of: banded,reference,banded bf16,public")
     parser.add_argument("--bf16", action="store_true", help="also with linear layers in bfloat16")
     parser.add_argument("--repeats", type=int, default=5, help="turns of each contender")
     parser.add_argument("--device", type=torch.device, default="cpu")
     arguments = parser.parse_args()
+    names = ["banded", "reference"]
+    names += ["banded bf16"] if arguments.bf16 else []
+    names += ["public"] if arguments.reference else []
+    if arguments.contenders:
+        names = arguments.contenders.split(",")
     results: list[Result] = []
     for name in arguments.cases.split(","):
         torch.manual_seed(0)
         case = CASES[name]
+        case = replace(case, batch=arguments.batch or case.batch)
         tokens_BM = torch.randint(VOCABULARY, (case.batch, case.block)).to(arguments.device)
         contenders = {
-            "banded": ours(case, "banded", tokens_BM, torch.float32),
-            "reference": ours(case, "reference", tokens_BM, torch.float32),
+            contender: make(contender, case, tokens_BM, arguments.reference) for contender in names
         }
-        if arguments.bf16:
-            contenders["banded bf16"] = ours(case, "banded", tokens_BM, torch.bfloat16)
-        if arguments.reference:
-            contenders["public"] = public(arguments.reference, case, tokens_BM)
         results += measure(name, contenders, arguments.device, arguments.repeats)
-    results += again_with_tuned_malloc()
+    results += again_with_tuned_malloc(arguments.device)
     show("Whole models; ratios to ours", results, arguments.device)
 
 

@@ -167,6 +167,17 @@ def test_a_diverging_run_fails_with_step_and_rate_and_keeps_its_checkpoint(
     assert all(p.isfinite().all() for p in final_state(folder)["model"].values())
 
 
+def test_memory_that_does_not_suffice_is_one_line_with_a_way_out(
+    tiny: tuple[str, ...], launch: Launch, run_folder: FindFolder
+) -> None:
+    end = launch(*tiny, "span.limit=1099511627776", "tracking=disabled")  # 35 TB of positions
+    assert end.returncode == 1
+    (line,) = end.stderr.splitlines()
+    assert line.startswith("adaspan: error: out of memory on cpu (tried to allocate 35184372088832")
+    assert "train.micro_batches" in line
+    assert status(run_folder())["error"] == "out of memory"
+
+
 def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(
     tiny: tuple[str, ...], launch: Launch, tmp_path: Path, run_folder: FindFolder
 ) -> None:

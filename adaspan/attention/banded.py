@@ -21,7 +21,6 @@ columns of a tile, E the farthest distances of the window, where a mask may diff
 from __future__ import annotations
 
 import math
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
@@ -34,13 +33,13 @@ from adaspan.span import soft_mask
 
 # Found by trying, on CPUs: rows of a tile for windows that are short against it, or long ...
 _ROWS_SHORT, _ROWS_LONG, _SHORT = 64, 128, 256
-# ... and scores of a tile, which should stay in the processor's cache, ...
-_TILE_SCORES = 2**20
-# ... unless the sequences are so many that a GPU would spend its time on starting tiles.
-_MOST_PARTS = 32
+# ... and scores of a tile, which should stay in the processor's cache. A GPU would spend its time
+# on starting so small ones.
+_TILE_SCORES_CPU, _TILE_SCORES_GPU = 2**20, 2**25
 # Into a part of a tensor torch adds products one by one, which takes longer than small ones do.
 _SMALL_PRODUCT = 2**14
-# Of the weights a call saves so many for the backward pass and computes the others once more.
+# Of the weights a call saves so many for the backward pass and computes the others once more:
+# those of its first sequences, so that what is computed twice is the same on every device.
 _SAVED_BYTES = 128 * 2**20
 
 
@@ -51,24 +50,47 @@ class _Tile(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        n, rows, columns = (part.stop - part.start for part in self)
-        return n, rows, columns
+        return _length(self.sequences), _length(self.queries), _length(self.keys)
+
+    def saves(self, saved: int) -> bool:
+        """Whether its sequences are of the first `saved`."""
+        return bool(self.sequences.stop <= saved)
+
+
+def _length(part: slice) -> int:
+    return int(part.stop - part.start)
 
 
 def _rows(window: int) -> int:
     return _ROWS_SHORT if window <= _SHORT else _ROWS_LONG
 
 
-def _tiles(sequences: int, block: int, window: int) -> list[_Tile]:
+def _query_runs(block: int, window: int) -> list[tuple[slice, slice]]:
+    """The queries of each tile and the keys that they see."""
     rows = _rows(window)
-    at_once = max(1, _TILE_SCORES // (rows * (rows + window)), -(-sequences // _MOST_PARTS))
-    tiles = []
-    for first in range(0, block, rows):
-        queries = slice(first, min(first + rows, block))
-        keys = slice(first, queries.stop + window - 1)
-        for i in range(0, sequences, at_once):
-            tiles.append(_Tile(slice(i, min(i + at_once, sequences)), queries, keys))
-    return tiles
+    queries = [slice(first, min(first + rows, block)) for first in range(0, block, rows)]
+    return [(run, slice(run.start, run.stop + window - 1)) for run in queries]
+
+
+def _saved_sequences(sequences: int, block: int, window: int, dtype: torch.dtype) -> int:
+    """How many sequences, from the first on, save their weights for the backward pass."""
+    scores = sum(_length(queries) * _length(keys) for queries, keys in _query_runs(block, window))
+    return min(sequences, _SAVED_BYTES // (scores * dtype.itemsize))
+
+
+def _tiles(
+    sequences: int, block: int, window: int, saved: int, device: torch.device
+) -> list[_Tile]:
+    """Tiles of the band; none has both sequences that save their weights and others."""
+    rows = _rows(window)
+    scores = _TILE_SCORES_CPU if device.type == "cpu" else _TILE_SCORES_GPU
+    at_once = max(1, scores // (rows * (rows + window)))
+    parts = [
+        slice(first, min(first + at_once, end))
+        for start, end in ((0, saved), (saved, sequences))
+        for first in range(start, end, at_once)
+    ]
+    return [_Tile(part, *run) for run in _query_runs(block, window) for part in parts]
 
 
 def attend_banded(
@@ -127,27 +149,20 @@ def banded_macs(
         head_dim: K.
     """
     window = _window(window, keys)
-    tiles = _tiles(sequences, block, window)
-    saved = _count_saved(tiles, torch.float32)
+    again = sequences - _saved_sequences(sequences, block, window, torch.float32)
     forward = backward = 0
-    for i, tile in enumerate(tiles):
-        n, rows, columns = tile.shape
-        whole, band = n * rows * columns * head_dim, n * rows * window * head_dim
+    for queries, seen in _query_runs(block, window):
+        rows, columns = _length(queries), _length(seen)
+        whole, band = rows * columns * head_dim, rows * window * head_dim
         scores = whole + band  # by content and by position
-        forward += scores + whole
-        backward += 4 * whole + 2 * band + (scores if i >= saved else 0)
+        forward += sequences * (scores + whole)
+        backward += sequences * (4 * whole + 2 * band) + again * scores
     return forward, backward
 
 
 def _window(window: int, keys: int) -> int:
     """Distances that occur: at a stream's start there are fewer than the window has."""
     return max(1, min(window, keys - 1))
-
-
-def _count_saved(tiles: list[_Tile], dtype: torch.dtype) -> int:
-    """How many tiles, from the first on, save their weights for the backward pass."""
-    sizes = accumulate(math.prod(tile.shape) * dtype.itemsize for tile in tiles)
-    return sum(size <= _SAVED_BYTES for size in sizes)
 
 
 class _Banded(torch.autograd.Function):
@@ -171,19 +186,21 @@ class _Banded(torch.autograd.Function):
         n, block, _ = query_NMK.shape
         mask = _make_mask(span, ramp, len(position_WK), edge)
         scores = _Scores(query_NMK, key_NCK, position_WK, mask, missing)
-        tiles = _tiles(n, block, len(position_WK))
-        saved = _count_saved(tiles, query_NMK.dtype) if differentiates else 0
-        buffer = _buffer(tiles[saved:], query_NMK)
+        window = len(position_WK)
+        saved = _saved_sequences(n, block, window, query_NMK.dtype) if differentiates else 0
+        tiles = _tiles(n, block, window, saved, query_NMK.device)
+        buffer = _buffer([tile for tile in tiles if not tile.saves(saved)], query_NMK)
         weights = []
         output_NMK = torch.empty_like(query_NMK)
         top_NM = query_NMK.new_empty(n, block, 1)
         sum_NM = torch.empty_like(top_NM)
-        for i, tile in enumerate(tiles):
+        for tile in tiles:
             own = tile.sequences, tile.queries
-            weight_NRT = query_NMK.new_empty(tile.shape) if i < saved else _fit(buffer, tile)
+            saves = tile.saves(saved)
+            weight_NRT = query_NMK.new_empty(tile.shape) if saves else _fit(buffer, tile)
             top_NM[own] = scores.exponentials_(weight_NRT, tile)
             sum_NM[own] = weight_NRT.sum(-1, keepdim=True)
-            if i < saved:
+            if saves:
                 weights.append(weight_NRT)
             if kept_NMW is not None:
                 weight_NRT = _dropped(weight_NRT, kept_NMW[own])
@@ -194,7 +211,7 @@ class _Banded(torch.autograd.Function):
             *(query_NMK, key_NCK, value_NCK, position_WK, span, kept_NMW),
             *(output_NMK, top_NM, sum_NM, *weights),
         )
-        ctx.constants = ramp, dropout, missing, edge
+        ctx.constants = ramp, dropout, missing, edge, saved
         return output_NMK, (top_NM + sum_NM.log()).squeeze(-1)
 
     @staticmethod
@@ -209,13 +226,14 @@ class _Banded(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         query_NMK, key_NCK, value_NCK, position_WK, span, kept_NMW, *rest = ctx.saved_tensors
         output_NMK, top_NM, sum_NM, *weights = rest
-        ramp, dropout, missing, edge = ctx.constants
+        ramp, dropout, missing, edge, saved = ctx.constants
         n, block, _ = query_NMK.shape
         mask = _make_mask(span, ramp, len(position_WK), edge)
         scores = _Scores(query_NMK, key_NCK, position_WK, mask, missing)
-        tiles = _tiles(n, block, len(position_WK))
+        tiles = _tiles(n, block, len(position_WK), saved, query_NMK.device)
         buffer = _buffer(tiles, query_NMK)
-        second_buffer = _buffer(tiles[len(weights) :], query_NMK)
+        second_buffer = _buffer([tile for tile in tiles if not tile.saves(saved)], query_NMK)
+        saved_weights = iter(weights)
 
         # The saved weights are not yet divided by their sum: what they meet is divided instead.
         delta_NM = (d_output_NMK * output_NMK).sum(-1, keepdim=True) - d_log_sum_NM.unsqueeze(-1)
@@ -226,10 +244,10 @@ class _Banded(torch.autograd.Function):
         d_key_NCK = torch.zeros_like(key_NCK)
         d_value_NCK = torch.zeros_like(value_NCK)
         d_position_WK = torch.zeros_like(position_WK)
-        for i, tile in enumerate(tiles):
+        for tile in tiles:
             own, seen = (tile.sequences, tile.queries), (tile.sequences, tile.keys)
-            if i < len(weights):
-                weight_NRT = weights[i]
+            if tile.saves(saved):
+                weight_NRT = next(saved_weights)
             else:
                 weight_NRT = _fit(second_buffer, tile)
                 scores.exponentials_(weight_NRT, tile, top_NM[own])
