@@ -129,7 +129,7 @@ def _cost(
     total = torch.zeros((), dtype=torch.float64, device=device)
     if pieces[0].first == 0:
         total += math.log(model.embedding.num_embeddings)
-    plan = model.plan()
+    plan = model.plan(len(pieces), block_size)
     caches = model.empty_caches(len(pieces))
     for offset in _offsets(pieces, block_size):
         where = start + offset + np.arange(block_size + 1)

@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from adaspan.attention import IMPLEMENTATIONS, resolve
 from adaspan.attention.groups import Group
 
@@ -59,6 +61,7 @@ def executed_flops(
     cached: Sequence[int],
     plan: Sequence[Sequence[Group]],
     implementation: str,
+    device: torch.device,
 ) -> tuple[int, int]:
     """FLOPs that the forward and the backward pass over one block of every stream execute.
 
@@ -69,6 +72,7 @@ def executed_flops(
         cached: length of each layer's cache.
         plan: of the model, which says how far back each head's keys are computed.
         implementation: name of the attention.
+        device: where it runs.
     """
     tokens = batch_size * block_size
     forward = backward = 0
@@ -85,7 +89,7 @@ def executed_flops(
             head_dim = shape.dim // shape.heads
             cache = batch_size * past * shape.dim * 2 * heads * head_dim  # keys and values
             attention = IMPLEMENTATIONS[resolve(implementation)].macs(
-                batch_size * heads, block_size, past + block_size, group.window, head_dim
+                batch_size * heads, block_size, past + block_size, group.window, head_dim, device
             )
             forward += cache + attention[0]
             backward += cache + attention[1]  # the cache itself needs no gradient

@@ -89,22 +89,23 @@ class Transformer(nn.Module):
     def _typed_layers(self) -> list[TransformerLayer]:
         return cast(list[TransformerLayer], list(self.layers))
 
-    def plan(self) -> Plan:
-        """Which heads share which window now.
+    def plan(self, batch: int, block: int) -> Plan:
+        """Which heads share which window now, to read B streams by M tokens.
 
         Waits for the device once, for the spans of all layers; make it once a step and pass it on.
         """
         current = self.current_spans()
         spans_LH = [None] * len(self.layers) if current is None else current.tolist()
-        per_head = IMPLEMENTATIONS[self.attention].per_head
+        cost_of = IMPLEMENTATIONS[self.attention].group_cost
+        cost = cost_of(batch, block, self.embedding.weight.device) if cost_of else None
         return [
-            group_heads(spans_H, layer.attention.heads, self.limit, span.ramp, per_head=per_head)
+            group_heads(spans_H, layer.attention.heads, self.limit, span.ramp, cost)
             for layer, span, spans_H in zip(self._typed_layers(), self.spans, spans_LH, strict=True)
         ]
 
     def history(self) -> int:
         """Past tokens that a prediction depends on now, through all layers."""
-        return sum(reach_of_layers(self.plan()))
+        return sum(reach_of_layers(self.plan(1, 1)))  # the same for any batch and block
 
     def empty_caches(self, batch: int) -> list[Tensor]:
         """The state at the start of a stream: no history."""
@@ -122,9 +123,9 @@ class Transformer(nn.Module):
             caches: what the previous block returned, or `empty_caches`. A layer's cache holds its
                 past inputs, detached; it may be shorter than a span, but never holds made-up
                 history.
-            plan: `plan()`, if known already.
+            plan: `plan`, if known already.
         """
-        plan = self.plan() if plan is None else plan
+        plan = self.plan(*tokens_BM.shape) if plan is None else plan
         reaches = reach_of_layers(plan)
         position_SK = self.position_SK[: max(reaches)]  # further back every mask is exactly 0
         hidden_BMD = self.embedding_dropout(self.embedding(tokens_BM))

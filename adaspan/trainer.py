@@ -102,11 +102,10 @@ class Trainer:
             self._caches = self.model.empty_caches(len(block.inputs_BM))
         inputs_BM = to_device(block.inputs_BM, self._device)
         targets_BM = to_device(block.targets_BM, self._device)
-        plan = self.model.plan()
-        self._count_flops(plan)
-
         pieces = self._run.train.micro_batches
         size = len(inputs_BM) // pieces
+        plan = self.model.plan(size, self._run.train.block_size)
+        self._count_flops(plan)
         losses, spans, caches = [], [], []
         for i in range(pieces):
             part = slice(i * size, (i + 1) * size)
@@ -265,6 +264,7 @@ class Trainer:
             [cache.shape[1] for cache in self._caches],
             plan,
             self.model.attention,
+            self._device,
         )
         times = train.micro_batches * self._processes.count
         self.flops_per_token = times * forward / (train.batch_size * train.block_size)

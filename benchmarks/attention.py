@@ -47,11 +47,12 @@ def ours(
     with torch.no_grad():
         span.fraction.copy_(torch.tensor(spans) / limit)
     position = torch.randn(limit, DIM // HEADS, device=hidden.device, requires_grad=True)
-    per_head = IMPLEMENTATIONS[implementation].per_head
+    cost_of = IMPLEMENTATIONS[implementation].group_cost
+    cost = cost_of(BATCH, BLOCK, hidden.device) if cost_of else None
     longest = max(reach(span, limit, RAMP) for span in spans)
 
     def work() -> Tensor:
-        groups = group_heads(spans, HEADS, limit, RAMP, per_head=per_head)
+        groups = group_heads(spans, HEADS, limit, RAMP, cost)
         output: Tensor = layer(hidden, cache[:, -longest:], position[:longest], groups)[0]
         _backward(output, [hidden, position, *layer.parameters()])
         return output

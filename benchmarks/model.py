@@ -78,7 +78,7 @@ def ours(
         torch.randn(case.batch, cache_length(reach, case.limit), case.shape.dim).to(
             tokens_BM.device
         )
-        for reach in reach_of_layers(model.plan())
+        for reach in reach_of_layers(model.plan(case.batch, case.block))
     ]
 
     def work() -> None:

@@ -78,7 +78,8 @@ def compare_with_torch(span: SpanConfig, block: int, implementation: str) -> Non
     caches = model.empty_caches(batch)
     for _ in range(4):
         cached = [cache.shape[1] for cache in caches]
-        executed = executed_flops(counted, batch, block, cached, model.plan(), implementation)
+        plan, device = model.plan(batch, block), model.position_SK.device
+        executed = executed_flops(counted, batch, block, cached, plan, implementation, device)
         with FlopCounterMode(display=False) as counter:
             output = model(torch.randint(19, (batch, block)), caches)
             forward = counter.get_total_flops()
@@ -91,19 +92,21 @@ def compare_with_torch(span: SpanConfig, block: int, implementation: str) -> Non
 def test_weights_that_are_computed_twice_count_twice(
     saved_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adaspan.attention.banded._SAVED_BYTES", saved_bytes)
+    monkeypatch.setattr("adaspan.attention.tiles._SAVED_BYTES", saved_bytes)
     adaptive = AdaptiveSpanConfig(limit=400, ramp=5, loss_coefficient=0.1)
     compare_with_torch(adaptive, 70, "banded")
 
 
+CPU = torch.device("cpu")
 LAYER = Shape(layers=1, dim=512, heads=8, ffn_dim=0, vocabulary_size=0)
 LEARNED = [30.0, 40, 50, 60, 80, 150, 500, 2000]
 
 
 def executed(spans: list[float], limit: int = 8192, implementation: str = "banded") -> int:
     """FLOPs of one attention layer, forward and backward: batch 2, blocks of 512, ramp 32."""
-    groups = group_heads(spans, 8, limit, 32, per_head=IMPLEMENTATIONS[implementation].per_head)
-    return sum(executed_flops(LAYER, 2, 512, [limit], [groups], implementation))
+    cost_of = IMPLEMENTATIONS[implementation].group_cost
+    groups = group_heads(spans, 8, limit, 32, cost_of(2, 512, CPU) if cost_of else None)
+    return sum(executed_flops(LAYER, 2, 512, [limit], [groups], implementation, CPU))
 
 
 def ideal(spans: list[float]) -> int:

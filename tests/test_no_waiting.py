@@ -59,7 +59,7 @@ def plan_of(span: SpanConfig, attention: str) -> Plan:
     if isinstance(first, AdaptiveSpan):
         with torch.no_grad():
             first.fraction.copy_(torch.tensor([0.0, 0.1, 0.5, 1.0]))
-    return model.plan()
+    return model.plan(2, 32)
 
 
 def model_on_meta(span: SpanConfig, attention: str) -> Transformer:
@@ -96,6 +96,6 @@ def test_reading_back_and_leaving_the_device_would_be_seen() -> None:
     with FakeTensorMode():
         model = model_on_meta(SPANS[0], "auto")
         with pytest.raises(DataDependentOutputException):
-            model.plan()
+            model.plan(2, 32)
         with pytest.raises(FakeTensorDeviceMismatchError):
             model.position_SK + torch.zeros(16)

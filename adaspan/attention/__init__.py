@@ -2,7 +2,8 @@
 
 - `reference.py` is the formula as printed, dense and slow: the oracle that every other
   implementation is tested against, gradients included.
-- `banded.py` computes only the band that the window reaches, on any device.
+- `banded.py` computes only the band that the window reaches, on any device, cut into tiles as
+  `tiles.py` says.
 
 What a window costs is spent on every head that shares it: `groups.py` says which ones should.
 """
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 
 from adaspan.attention.banded import attend_banded, banded_macs
 from adaspan.attention.reference import attend_reference, reference_macs
+from adaspan.attention.tiles import group_cost
 
 
 class Implementation(NamedTuple):
@@ -26,12 +28,14 @@ class Implementation(NamedTuple):
 
     attend: Callable[..., tuple[Tensor, Tensor]]  # (o_BHMK, logarithm of each weights' sum BHM)
     macs: Callable[..., tuple[int, int]]  # multiply-accumulates of a call, forward and backward
-    per_head: bool  # whether it pays to give heads windows of their own
+    # What heads with a window of their own cost beside it, in keys, from batch, block and device;
+    # None: a window of their own does not pay.
+    group_cost: Callable[[int, int, torch.device], float] | None
 
 
 IMPLEMENTATIONS = {
-    "reference": Implementation(attend_reference, reference_macs, per_head=False),
-    "banded": Implementation(attend_banded, banded_macs, per_head=True),
+    "reference": Implementation(attend_reference, reference_macs, group_cost=None),
+    "banded": Implementation(attend_banded, banded_macs, group_cost),
 }
 
 

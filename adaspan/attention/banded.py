@@ -1,7 +1,7 @@
 """Only the band of scores that the window reaches, tile by tile, in plain PyTorch on any device.
 
-A tile is a run of queries with the keys that they see between them. Row i sees the W columns from
-i on, the oldest first:
+A tile (`tiles.py`) is a run of queries with the keys that they see between them. Row i sees the W
+columns from i on, the oldest first:
 
     query 0   x x x x . .          W = 4, three rows; dots are outside the band
     query 1   . x x x x .
@@ -21,7 +21,7 @@ columns of a tile, E the farthest distances of the window, where a mask may diff
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,68 +29,11 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from adaspan.attention.limits import INVISIBLE, TINY
+from adaspan.attention.tiles import Tile, cut
 from adaspan.span import soft_mask
 
-# Found by trying, on CPUs: rows of a tile for windows that are short against it, or long ...
-_ROWS_SHORT, _ROWS_LONG, _SHORT = 64, 128, 256
-# ... and scores of a tile, which should stay in the processor's cache. A GPU would spend its time
-# on starting so small ones.
-_TILE_SCORES_CPU, _TILE_SCORES_GPU = 2**20, 2**25
 # Into a part of a tensor torch adds products one by one, which takes longer than small ones do.
 _SMALL_PRODUCT = 2**14
-# Of the weights a call saves so many for the backward pass and computes the others once more:
-# those of its first sequences, so that what is computed twice is the same on every device.
-_SAVED_BYTES = 128 * 2**20
-
-
-class _Tile(NamedTuple):
-    sequences: slice
-    queries: slice
-    keys: slice
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return _length(self.sequences), _length(self.queries), _length(self.keys)
-
-    def saves(self, saved: int) -> bool:
-        """Whether its sequences are of the first `saved`."""
-        return bool(self.sequences.stop <= saved)
-
-
-def _length(part: slice) -> int:
-    return int(part.stop - part.start)
-
-
-def _rows(window: int) -> int:
-    return _ROWS_SHORT if window <= _SHORT else _ROWS_LONG
-
-
-def _query_runs(block: int, window: int) -> list[tuple[slice, slice]]:
-    """The queries of each tile and the keys that they see."""
-    rows = _rows(window)
-    queries = [slice(first, min(first + rows, block)) for first in range(0, block, rows)]
-    return [(run, slice(run.start, run.stop + window - 1)) for run in queries]
-
-
-def _saved_sequences(sequences: int, block: int, window: int, dtype: torch.dtype) -> int:
-    """How many sequences, from the first on, save their weights for the backward pass."""
-    scores = sum(_length(queries) * _length(keys) for queries, keys in _query_runs(block, window))
-    return min(sequences, _SAVED_BYTES // (scores * dtype.itemsize))
-
-
-def _tiles(
-    sequences: int, block: int, window: int, saved: int, device: torch.device
-) -> list[_Tile]:
-    """Tiles of the band; none has both sequences that save their weights and others."""
-    rows = _rows(window)
-    scores = _TILE_SCORES_CPU if device.type == "cpu" else _TILE_SCORES_GPU
-    at_once = max(1, scores // (rows * (rows + window)))
-    parts = [
-        slice(first, min(first + at_once, end))
-        for start, end in ((0, saved), (saved, sequences))
-        for first in range(start, end, at_once)
-    ]
-    return [_Tile(part, *run) for run in _query_runs(block, window) for part in parts]
 
 
 def attend_banded(
@@ -137,7 +80,7 @@ def attend_banded(
 
 
 def banded_macs(
-    sequences: int, block: int, keys: int, window: int, head_dim: int
+    sequences: int, block: int, keys: int, window: int, head_dim: int, device: torch.device
 ) -> tuple[int, int]:
     """Multiply-accumulates of the products of one call, forward and backward.
 
@@ -147,16 +90,16 @@ def banded_macs(
         keys: C.
         window: S.
         head_dim: K.
+        device: where it runs; what tiles compute outside the band differs.
     """
     window = _window(window, keys)
-    again = sequences - _saved_sequences(sequences, block, window, torch.float32)
     forward = backward = 0
-    for queries, seen in _query_runs(block, window):
-        rows, columns = _length(queries), _length(seen)
-        whole, band = rows * columns * head_dim, rows * window * head_dim
+    for tile in cut(sequences, block, window, device):
+        n, rows, columns = tile.shape
+        whole, band = n * rows * columns * head_dim, n * rows * window * head_dim
         scores = whole + band  # by content and by position
-        forward += sequences * (scores + whole)
-        backward += sequences * (4 * whole + 2 * band) + again * scores
+        forward += scores + whole
+        backward += 4 * whole + 2 * band + (0 if tile.saves else scores)
     return forward, backward
 
 
@@ -185,22 +128,26 @@ class _Banded(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         n, block, _ = query_NMK.shape
         mask = _make_mask(span, ramp, len(position_WK), edge)
-        scores = _Scores(query_NMK, key_NCK, position_WK, mask, missing)
-        window = len(position_WK)
-        saved = _saved_sequences(n, block, window, query_NMK.dtype) if differentiates else 0
-        tiles = _tiles(n, block, window, saved, query_NMK.device)
-        buffer = _buffer([tile for tile in tiles if not tile.saves(saved)], query_NMK)
+        tiles = cut(
+            n,
+            block,
+            len(position_WK),
+            query_NMK.device,
+            query_NMK.dtype.itemsize,
+            saving=differentiates,
+        )
+        scores = _Scores(query_NMK, key_NCK, position_WK, mask, missing, tiles)
+        buffer = _buffer([tile for tile in tiles if not tile.saves], query_NMK)
         weights = []
         output_NMK = torch.empty_like(query_NMK)
         top_NM = query_NMK.new_empty(n, block, 1)
         sum_NM = torch.empty_like(top_NM)
         for tile in tiles:
             own = tile.sequences, tile.queries
-            saves = tile.saves(saved)
-            weight_NRT = query_NMK.new_empty(tile.shape) if saves else _fit(buffer, tile)
+            weight_NRT = query_NMK.new_empty(tile.shape) if tile.saves else _fit(buffer, tile)
             top_NM[own] = scores.exponentials_(weight_NRT, tile)
             sum_NM[own] = weight_NRT.sum(-1, keepdim=True)
-            if saves:
+            if tile.saves:
                 weights.append(weight_NRT)
             if kept_NMW is not None:
                 weight_NRT = _dropped(weight_NRT, kept_NMW[own])
@@ -211,7 +158,7 @@ class _Banded(torch.autograd.Function):
             *(query_NMK, key_NCK, value_NCK, position_WK, span, kept_NMW),
             *(output_NMK, top_NM, sum_NM, *weights),
         )
-        ctx.constants = ramp, dropout, missing, edge, saved
+        ctx.constants = ramp, dropout, missing, edge, tiles
         return output_NMK, (top_NM + sum_NM.log()).squeeze(-1)
 
     @staticmethod
@@ -226,13 +173,11 @@ class _Banded(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         query_NMK, key_NCK, value_NCK, position_WK, span, kept_NMW, *rest = ctx.saved_tensors
         output_NMK, top_NM, sum_NM, *weights = rest
-        ramp, dropout, missing, edge, saved = ctx.constants
-        n, block, _ = query_NMK.shape
+        ramp, dropout, missing, edge, tiles = ctx.constants
         mask = _make_mask(span, ramp, len(position_WK), edge)
-        scores = _Scores(query_NMK, key_NCK, position_WK, mask, missing)
-        tiles = _tiles(n, block, len(position_WK), saved, query_NMK.device)
+        scores = _Scores(query_NMK, key_NCK, position_WK, mask, missing, tiles)
         buffer = _buffer(tiles, query_NMK)
-        second_buffer = _buffer([tile for tile in tiles if not tile.saves(saved)], query_NMK)
+        second_buffer = _buffer([tile for tile in tiles if not tile.saves], query_NMK)
         saved_weights = iter(weights)
 
         # The saved weights are not yet divided by their sum: what they meet is divided instead.
@@ -246,7 +191,7 @@ class _Banded(torch.autograd.Function):
         d_position_WK = torch.zeros_like(position_WK)
         for tile in tiles:
             own, seen = (tile.sequences, tile.queries), (tile.sequences, tile.keys)
-            if tile.saves(saved):
+            if tile.saves:
                 weight_NRT = next(saved_weights)
             else:
                 weight_NRT = _fit(second_buffer, tile)
@@ -284,6 +229,7 @@ class _Scores:
         query_NMK, key_NCK, position_WK: as of `_Banded`; queries scaled, positions oldest first.
         mask: None if every key of the window is seen in full.
         missing: first keys, which do not exist.
+        tiles: all that will be asked for.
     """
 
     def __init__(
@@ -293,17 +239,18 @@ class _Scores:
         position_WK: Tensor,
         mask: _Mask | None,
         missing: int,
+        tiles: list[Tile],
     ) -> None:
         self._query_NMK = query_NMK
         self._key_NCK = key_NCK
         self._position_WK = position_WK
         self._mask = mask
         self._missing = missing
-        rows = min(query_NMK.shape[1], _rows(len(position_WK)))
+        rows = max(tile.shape[1] for tile in tiles)
         ones = query_NMK.new_ones(rows, rows - 1)
         self._left, self._right = ones.triu(), ones.tril(-1)  # 0 outside the band
 
-    def exponentials_(self, out_NRT: Tensor, tile: _Tile, top: Tensor | None = None) -> Tensor:
+    def exponentials_(self, out_NRT: Tensor, tile: Tile, top: Tensor | None = None) -> Tensor:
         """Set `out_NRT` to exp(score - top), 0 outside the band.
 
         Args:
@@ -358,13 +305,13 @@ class _Mask:
         else:
             self._d_span = torch.zeros_like(span)
 
-    def log(self, tile: _Tile) -> Tensor:
+    def log(self, tile: Tile) -> Tensor:
         """Logarithm of the mask, (N, 1 or R, E)."""
         if self._of_heads:
             return self._log_N1E[tile.sequences]
         return self._of(self._span[tile.sequences, tile.queries]).log()
 
-    def take_gradient(self, d_score_NRW: Tensor, tile: _Tile) -> None:
+    def take_gradient(self, d_score_NRW: Tensor, tile: Tile) -> None:
         """Add what the scores of a tile pass back."""
         d_log_NRE = d_score_NRW[..., : self._edge]
         if self._of_heads:
@@ -409,12 +356,12 @@ def _dropped(weight_NRT: Tensor, kept_NRW: Tensor) -> Tensor:
     return weight_NRT
 
 
-def _buffer(tiles: list[_Tile], like: Tensor) -> Tensor:
+def _buffer(tiles: list[Tile], like: Tensor) -> Tensor:
     """Room for any one of the tiles: fresh memory for each would cost as much as the products."""
     return like.new_empty(max((math.prod(tile.shape) for tile in tiles), default=0))
 
 
-def _fit(buffer: Tensor, tile: _Tile) -> Tensor:
+def _fit(buffer: Tensor, tile: Tile) -> Tensor:
     return buffer[: math.prod(tile.shape)].view(tile.shape)
 
 

@@ -9,9 +9,6 @@ from typing import NamedTuple
 
 from adaspan.span import reach
 
-# What a group costs beside its windows, in keys: found by trying, on CPUs.
-_GROUP_COST = 64
-
 
 class Group(NamedTuple):
     """Heads whose attention is computed with one window."""
@@ -22,7 +19,7 @@ class Group(NamedTuple):
 
 
 def group_heads(
-    spans: Sequence[float] | None, heads: int, limit: int, ramp: float | None, *, per_head: bool
+    spans: Sequence[float] | None, heads: int, limit: int, ramp: float | None, cost: float | None
 ) -> tuple[Group, ...]:
     """Groups of a layer's heads, the one with the longest window first.
 
@@ -31,7 +28,8 @@ def group_heads(
         heads: H.
         limit: S.
         ramp: R; None: no mask.
-        per_head: False puts all heads into one group, as far as the longest of them sees.
+        cost: what a group costs beside its windows, in keys; None puts all heads into one group, as
+            far as the longest of them sees.
     """
     everyone = tuple(range(heads))
     if spans is None:
@@ -39,7 +37,7 @@ def group_heads(
     if ramp is None:
         return (Group(everyone, limit, limit),)
     windows = tuple(reach(span, limit, ramp) for span in spans)
-    sets = _cheapest(windows) if per_head else (everyone,)
+    sets = _cheapest(windows, cost) if cost is not None else (everyone,)
     return tuple(
         Group(
             members,
@@ -51,14 +49,14 @@ def group_heads(
 
 
 @lru_cache(maxsize=1024)
-def _cheapest(windows: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+def _cheapest(windows: tuple[int, ...], group_cost: float) -> tuple[tuple[int, ...], ...]:
     """The cut of the heads, sorted by window, that costs least; the longest windows first."""
     order = sorted(range(len(windows)), key=lambda h: windows[h])
-    cost, cut = [0], [0]  # of the first 0, 1, 2, ... heads: the least cost, where its last cut is
+    cost, cut = [0.0], [0]  # of the first 0, 1, 2, ... heads: the least cost, where its last cut is
     for end in range(1, len(order) + 1):
         longest = windows[order[end - 1]]
         least, start = min(
-            (cost[start] + _GROUP_COST + (end - start) * longest, start) for start in range(end)
+            (cost[start] + group_cost + (end - start) * longest, start) for start in range(end)
         )
         cost.append(least)
         cut.append(start)

@@ -61,7 +61,7 @@ def attend_reference(
 
 
 def reference_macs(
-    sequences: int, block: int, keys: int, window: int, head_dim: int
+    sequences: int, block: int, keys: int, window: int, head_dim: int, device: torch.device
 ) -> tuple[int, int]:
     """Multiply-accumulates of the products of one call, forward and backward.
 
@@ -71,6 +71,7 @@ def reference_macs(
         keys: C.
         window: S.
         head_dim: K.
+        device: any.
     """
     forward = sequences * block * (2 * keys + window) * head_dim
     return forward, 2 * forward

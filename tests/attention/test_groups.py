@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from adaspan.attention.groups import Group, group_heads
 
 
-def groups(*spans: float, limit: int = 8192, per_head: bool = True) -> tuple[Group, ...]:
-    return group_heads(spans, len(spans), limit, 32, per_head=per_head)
+def groups(*spans: float, limit: int = 8192, cost: float | None = 64) -> tuple[Group, ...]:
+    return group_heads(spans, len(spans), limit, 32, cost)
 
 
 def test_heads_of_like_span_share_a_window_and_others_do_not() -> None:
@@ -22,12 +22,12 @@ def test_heads_of_like_span_share_a_window_and_others_do_not() -> None:
 
 
 def test_an_implementation_without_windows_of_heads_gets_one_group() -> None:
-    assert groups(30, 2000.5, 40, per_head=False) == (Group((0, 1, 2), 2033, 30),)
+    assert groups(30, 2000.5, 40, cost=None) == (Group((0, 1, 2), 2033, 30),)
 
 
 def test_fixed_and_unknown_spans_reach_the_limit() -> None:
-    assert group_heads([64, 64], 2, 64, None, per_head=True) == (Group((0, 1), 64, 64),)
-    assert group_heads(None, 2, 64, 8.0, per_head=True) == (Group((0, 1), 64, 0),)
+    assert group_heads([64, 64], 2, 64, None, 64) == (Group((0, 1), 64, 64),)
+    assert group_heads(None, 2, 64, 8.0, 64) == (Group((0, 1), 64, 0),)
 
 
 def test_a_diverged_span_reaches_the_limit_until_the_loss_says_so() -> None:

@@ -243,10 +243,10 @@ def test_weights_that_are_computed_twice_are_the_same(
 ) -> None:
     case = PLAIN._replace(dropout=dropout)
     two_at_once = 2 * 64 * (64 + 80)  # so that sums have the same order whatever is saved
-    monkeypatch.setattr("adaspan.attention.banded._TILE_SCORES_CPU", two_at_once)
+    monkeypatch.setattr("adaspan.attention.tiles._SCORES_CPU", two_at_once)
     once = run(case, torch.float64, implementation)
     one_sequence = 8 * (64 * (64 + 79) + 6 * (6 + 79))  # its two tiles, in bytes
-    monkeypatch.setattr("adaspan.attention.banded._SAVED_BYTES", saved * one_sequence)
+    monkeypatch.setattr("adaspan.attention.tiles._SAVED_BYTES", saved * one_sequence)
     for ours, theirs in zip(run(case, torch.float64, implementation), once, strict=True):
         assert torch.equal(ours, theirs)
 
@@ -256,9 +256,20 @@ def test_tiles_that_hold_few_sequences_add_up(
     implementation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run(PLAIN, torch.float64, implementation)
-    monkeypatch.setattr("adaspan.attention.banded._TILE_SCORES_CPU", 4 * 64 * 144)
+    monkeypatch.setattr("adaspan.attention.tiles._SCORES_CPU", 4 * 64 * 144)
     for ours, theirs in zip(run(PLAIN, torch.float64, implementation), whole, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("implementation", FAST)
+def test_tiles_as_a_gpu_has_them_agree_with_the_oracle(
+    implementation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adaspan.attention.tiles._is_gpu", lambda device: True)
+    for seed in range(40):
+        case = random_case(seed)
+        exact = run(case, torch.float64, "reference")
+        assert all(far < 1e-10 for far in farthest(run(case, torch.float64, implementation), exact))
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)

@@ -140,9 +140,9 @@ def test_an_update_waits_for_nothing_but_the_spans(
     trainer.update()  # what is made once may wait
     plan = trainer.model.plan
 
-    def plan_may_wait() -> object:
+    def plan_may_wait(batch: int, block: int) -> object:
         torch.cuda.set_sync_debug_mode("default")
-        made = plan()
+        made = plan(batch, block)
         torch.cuda.set_sync_debug_mode("error")
         return made
 

@@ -1,0 +1,108 @@
+"""How a band of scores is cut into tiles: to suit a processor's cache, or to keep a GPU busy."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+
+# Found by trying, on CPUs: rows of a tile for windows that are short against it, or long, ...
+_ROWS_SHORT, _ROWS_LONG, _SHORT = 64, 128, 256
+# ... scores of a tile, which should stay in the cache, ...
+_SCORES_CPU = 2**20
+# ... and what a group of heads costs beside its windows, in keys.
+_GROUP_COST_CPU = 64
+# On a GPU: to start the kernels of a tile takes as long as to compute so many scores, ...
+_START_GPU = 5e6
+# ... hence large tiles, ...
+_SCORES_GPU = 2**25
+# ... with many rows where there are few sequences, although more of them is outside the band.
+_LEAST_ROWS_GPU, _MOST_ROWS_GPU = 64, 512
+# Of the weights a call saves so many for the backward pass and computes the others once more.
+_SAVED_BYTES = 128 * 2**20
+
+
+class Tile(NamedTuple):
+    """A run of queries with the keys that they see between them, for some sequences.
+
+    Rows are queries, columns keys; a sequence is one head of one stream.
+    """
+
+    sequences: slice
+    queries: slice
+    keys: slice
+    saves: bool  # its weights for the backward pass
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Sequences, rows, columns."""
+        return _length(self.sequences), _length(self.queries), _length(self.keys)
+
+
+def cut(
+    sequences: int,
+    block: int,
+    window: int,
+    device: torch.device,
+    itemsize: int = 4,
+    *,
+    saving: bool = True,
+) -> list[Tile]:
+    """All tiles of a call.
+
+    Args:
+        sequences: N, streams times heads.
+        block: M, queries.
+        window: W, keys that a query sees; queries and keys are counted from the first that is seen.
+        device: where they are computed.
+        itemsize: bytes of a weight.
+        saving: whether there will be a backward pass.
+    """
+    rows = _rows(sequences, window, device)
+    queries = [slice(first, min(first + rows, block)) for first in range(0, block, rows)]
+    runs = [(run, slice(run.start, run.stop + window - 1)) for run in queries]
+    saved = 0
+    if saving:  # all weights of the first sequences
+        scores = sum(_length(queries) * _length(keys) for queries, keys in runs)
+        saved = min(sequences, _SAVED_BYTES // (scores * itemsize))
+    scores_at_once = _SCORES_GPU if _is_gpu(device) else _SCORES_CPU
+    at_once = max(1, scores_at_once // (rows * (rows + window)))
+    parts = [
+        (slice(first, min(first + at_once, end)), saves)
+        for start, end, saves in ((0, saved, True), (saved, sequences, False))
+        for first in range(start, end, at_once)
+    ]
+    return [Tile(part, *run, saves) for run in runs for part, saves in parts]
+
+
+def group_cost(batch: int, block: int, device: torch.device) -> float:
+    """What a group of heads costs beside its windows, in keys of one head, which is what a longer
+    window costs.
+
+    Args:
+        batch: B, streams.
+        block: M.
+        device: where they are computed.
+    """
+    if not _is_gpu(device):
+        return _GROUP_COST_CPU
+    tiles = math.ceil(block / _rows(batch, block, device))
+    starts = tiles + 1  # and the projections
+    return starts * _START_GPU / (batch * block)
+
+
+def _rows(sequences: int, window: int, device: torch.device) -> int:
+    if not _is_gpu(device):
+        return _ROWS_SHORT if window <= _SHORT else _ROWS_LONG
+    # Starts times M / rows, and scores times M * rows: least in sum where both are equal.
+    best: int = 2 ** round(math.log2(_START_GPU / sequences) / 2)
+    return min(max(_LEAST_ROWS_GPU, best), _MOST_ROWS_GPU)
+
+
+def _is_gpu(device: torch.device) -> bool:
+    return device.type != "cpu"
+
+
+def _length(part: slice) -> int:
+    return int(part.stop - part.start)
