@@ -14,7 +14,7 @@ _SCORES_CPU = 2**20
 # ... and what a group of heads costs beside its windows, in keys.
 _GROUP_COST_CPU = 64
 # On a GPU: to start the kernels of a tile takes as long as to compute so many scores, ...
-_START_GPU = 5e6
+_START_GPU = 1.2e7
 # ... hence large tiles, ...
 _SCORES_GPU = 2**25
 # ... with many rows where there are few sequences, although more of them is outside the band.
