@@ -63,7 +63,10 @@ def can_ever_run(sbatch_text: str) -> bool:
 
 def longest_minutes(partition: str | None) -> float:
     """How long a job of the partition (or of the default one) may take."""
-    limits = dict(line.split("|") for line in _ask("sinfo", "-h", "-o", "%P|%l").splitlines())
+    limits = dict(
+        line.split("|")
+        for line in _ask("sinfo", "--all", "--noheader", "--format=%P|%l").splitlines()
+    )
     default = next((name for name in limits if name.endswith("*")), "")
     return minutes(limits.get(f"{partition}*", limits.get(partition or default, "infinite")))
 
@@ -166,13 +169,18 @@ def array_size() -> int:
 
 
 def gpus_a_node(partition: str | None) -> int:
-    """The most GPUs that a node of the partition (or of any) has; 0 without SLURM."""
-    arguments = [f"--partition={partition}"] if partition else []
+    """The most GPUs that a node of the partition (or of the default one) has; 0 without SLURM."""
     try:
-        answer = _ask("sinfo", "--noheader", "--format=%G", *arguments)
+        answer = _ask("sinfo", "--all", "--noheader", "--format=%P|%G")
     except RunError:
         return 0
-    counts = [int(count) for count in re.findall(r"gpu(?::[\w.-]+)?:(\d+)", answer)]
+    nodes = [line.split("|") for line in answer.splitlines()]
+    counts = [
+        int(count)
+        for name, devices in nodes
+        if (name.rstrip("*") in partition.split(",") if partition else name.endswith("*"))
+        for count in re.findall(r"gpu(?::[\w.-]+)?:(\d+)", devices)
+    ]
     return max(counts, default=0)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import secrets
 import shlex
 import time
@@ -46,12 +47,18 @@ _SIZE = (
     "gpus_per_node",
     "mem",
 )
-# A task that was itself killed without warning cannot put its job back into the queue; one that did
-# not get as far as our code, which counts in vain, does not do so for ever. One job of an array
-# bears the array's own id, which means all of them.
+# How SLURM says that it, or the kernel, killed a job for its memory.
+_MEMORY_WORDS = "exceeded .*memory limit|oom.kill|: Out Of Memory"
+# A task that was itself killed without warning cannot put its job back into the queue. One that had
+# too little memory would have it again; one that did not get as far as our code, which counts in
+# vain, is not put back for ever. One job of an array bears the array's own id, which means all of
+# them.
 _TEARDOWN = f"""\
 code=$?
 job=${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}}${{SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}}
+if grep --quiet --no-messages -E "{_MEMORY_WORDS}" "${{{STARTED}%/*}}/$job"_*_log.err; then
+  exit $code
+fi
 if [ -e "${STARTED}" ] || [ ${{SLURM_RESTART_COUNT:-0}} -lt {MOST_IN_VAIN} ]; then
   if [ $code -gt 128 ] && [ "$(squeue --all -h -j $job -o %T)" = RUNNING ]; then
     scontrol requeue $job
@@ -108,6 +115,11 @@ def job_logs(run: RunFolder) -> list[Path]:
         return []
     folder = run.path.parent / "sweeps" / job["name"].rpartition(".")[0] / "slurm"
     return sorted(folder.glob(f"{job['id']}_*_log.*"))
+
+
+def ran_out_of_memory(run: RunFolder) -> bool:
+    """Whether SLURM says so of the run's last job."""
+    return any(re.search(_MEMORY_WORDS, log.read_text(errors="replace")) for log in job_logs(run))
 
 
 def printed(run: RunFolder) -> str:

@@ -44,8 +44,10 @@ def find_run(output_dir: Path, wanted: str) -> Path:
     Raises:
         UserError: there is none, or there are several.
     """
-    if (Path(wanted) / "config.yaml").exists():
-        return Path(wanted)
+    given = Path(wanted)
+    if wanted and (given / "config.yaml").exists():
+        listed = output_dir / given.resolve().name  # one spelling, whichever way it is given
+        return listed if listed.exists() and listed.samefile(given) else given
     names = [path.name for path in _folders(output_dir)]
     return output_dir / _only(str(output_dir), wanted, [n for n in names if wanted in n], names)
 

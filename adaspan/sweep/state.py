@@ -13,7 +13,7 @@ from adaspan.config.frozen import read_values
 from adaspan.errors import RunError
 from adaspan.run_folder import Row, RunFolder, is_final
 from adaspan.slurm import cluster
-from adaspan.slurm.submit import job_logs, live_jobs, printed
+from adaspan.slurm.submit import job_logs, live_jobs, printed, ran_out_of_memory
 from adaspan.units import duration, si
 
 # How SLURM calls the ends that a run itself can say nothing of.
@@ -174,6 +174,8 @@ def _state(
     if job_id is None:
         return (written, "") if written == "waiting" else ("lost", "killed without warning")
     end = _SLURM_ENDS.get(ended.get(job_id, ""), "")
+    if ran_out_of_memory(folder):
+        return "lost", "out of memory: killed for it; hydra.launcher.mem asks for more"
     if folder.job_has_started():
         return "lost", f"{end or 'node'}: ended without a word"
     if last_line := printed(folder):

@@ -82,6 +82,19 @@ class Cluster:
         """One of SLURM's commands, which may come too late; scancel then tries for minutes."""
         self.run("timeout", "3", *arguments)
 
+    @contextmanager
+    def disk_that_hangs(self, run: Path) -> Iterator[None]:
+        """Whoever writes the metrics of a run waits for ever, as on a shared disk that is gone."""
+        metrics = run / "metrics.jsonl"
+        written = metrics.read_bytes()
+        metrics.unlink()
+        os.mkfifo(metrics)  # which nobody reads
+        try:
+            yield
+        finally:
+            metrics.unlink()
+            metrics.write_bytes(written)
+
     def preempt(self) -> None:
         """Take a node for a moment for something more important."""
         whole_node = ("--partition=high", "--nodes=1", "--exclusive", "--output=/dev/null")

@@ -1,10 +1,11 @@
-"""A real SLURM on this machine: a controller and two nodes on loopback, for Debian, as root.
+"""A real SLURM on this machine: a controller and three nodes on loopback, for Debian, as root.
 
     python -m tests.cluster.slurm FOLDER    # starts one and shows how to use it; Ctrl-C ends it
 
 Jobs of the partition `main` are preempted by those of `high`: USR2 at once, TERM ten seconds later,
-KILL after five more, then back into the queue. While FOLDER/prolog-fails exists, no job can start:
-the node is drained, the job goes back into the queue and is held there.
+KILL after five more, then back into the queue. SLURM believes that the node of the partition `gpu`
+has one GPU. A job that uses more memory than it asked for is killed. While FOLDER/prolog-fails
+exists, no job can start: the node is drained, the job goes back into the queue and is held there.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 from filelock import FileLock
 
 PACKAGES = ("slurm-wlm", "munge")
-NODES = ("n1", "n2")
+NODES = {"n1": "", "n2": "", "gpu1": "Gres=gpu:1"}
 _MUNGE = ("/run/munge", "/var/log/munge", "/var/lib/munge", "/etc/munge")
 _CONFIGURATION = """\
 ClusterName=test
@@ -40,10 +41,14 @@ SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmdLogFile={folder}/slurmd-%n.log
 ProctrackType=proctrack/pgid
 TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
 AccountingStorageType=accounting_storage/none
 SelectType=select/cons_tres
-SelectTypeParameters=CR_Core
+SelectTypeParameters=CR_Core_Memory
+DefMemPerCPU=3000
+GresTypes=gpu
 SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=1
 MpiDefault=none
 ReturnToService=2
@@ -54,8 +59,9 @@ PreemptMode=REQUEUE
 SlurmctldParameters=preempt_send_user_signal
 Prolog={folder}/prolog
 {nodes}
-PartitionName=main Nodes=ALL Default=YES MaxTime=1440 PriorityTier=1 GraceTime=10
-PartitionName=high Nodes=ALL MaxTime=1440 PriorityTier=10 PreemptMode=OFF
+PartitionName=main Nodes=n1,n2 Default=YES MaxTime=1440 PriorityTier=1 GraceTime=10
+PartitionName=high Nodes=n1,n2 MaxTime=1440 PriorityTier=10 PreemptMode=OFF
+PartitionName=gpu Nodes=gpu1 MaxTime=1440
 """
 
 
@@ -104,13 +110,14 @@ def running(folder: Path) -> Iterator[Cluster]:
     port, *node_ports = _free_ports(1 + len(NODES))
     nodes = "\n".join(
         f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={node_port} "
-        "CPUs=2 RealMemory=8000"
-        for node, node_port in zip(NODES, node_ports, strict=True)
+        f"CPUs=2 RealMemory=8000 {more}"
+        for (node, more), node_port in zip(NODES.items(), node_ports, strict=True)
     )
     configuration = folder / "slurm.conf"
     configuration.write_text(
         _CONFIGURATION.format(host=host, port=port, folder=folder, nodes=nodes)
     )
+    (folder / "gres.conf").write_text("NodeName=gpu1 Name=gpu File=/dev/zero\n")
     prolog, prolog_fails = folder / "prolog", folder / "prolog-fails"
     prolog.write_text(f"#!/bin/sh\n[ ! -e {prolog_fails} ]\n")
     prolog.chmod(0o755)
@@ -167,15 +174,16 @@ def _start_munge() -> None:
 def _name_nodes() -> None:
     """Let the nodes find one another by name, as on any cluster."""
     hosts = Path("/etc/hosts")
-    if NODES[0] not in hosts.read_text().split():
+    if missing := set(NODES).difference(hosts.read_text().split()):
         with hosts.open("a") as file:
-            file.write(f"127.0.0.1 {' '.join(NODES)}\n")
+            file.write(f"127.0.0.1 {' '.join(sorted(missing))}\n")
 
 
 def _wait_until_idle(cluster: Cluster, folder: Path) -> None:
     for _ in range(120):
         try:
-            if cluster.ask("sinfo", "-h", "-N", "-p", "main", "-o", "%T").split() == ["idle"] * 2:
+            states = cluster.ask("sinfo", "-h", "-N", "-p", "main,gpu", "-o", "%T").split()
+            if states == ["idle"] * len(NODES):
                 return
         except subprocess.CalledProcessError:
             pass

@@ -206,6 +206,23 @@ def test_a_mistake_that_only_the_node_can_see_is_one_line(sweeps: Cluster) -> No
     assert run["error"].startswith("configuration: train.device=cuda:0")
 
 
+def test_a_run_that_needs_too_much_memory_says_so_and_is_not_tried_again(sweeps: Cluster) -> None:
+    endless = ("train.steps=1000000", "train.eval_every=1000", "train.seed=1")
+    assert sweeps.launch(*endless, "hydra.launcher.mem=200M").returncode == 0
+    itself_notices = "hydra.launcher.setup=[ulimit -v 4000000]"
+    assert sweeps.launch(itself_notices, "span.limit=1099511627776", "train.seed=2").returncode == 0
+    sweeps.wait_until_empty()
+    found = json.loads(sweeps.adaspan("status", "--json").stdout)
+    assert {run["state"]: run["error"].partition(":")[0] for run in found} == {
+        "lost": "out of memory",
+        "failed": "out of memory",
+    }, sweeps.explain()
+    (killed,) = (run for run in found if run["state"] == "lost")
+    assert "hydra.launcher.mem" in killed["error"]
+    starts = json.loads((sweeps.runs / killed["run"] / "starts.json").read_text())
+    assert starts["in_vain"] == 0, "once"
+
+
 @pytest.mark.parametrize("canary_fails", [False, True])
 def test_a_canary_goes_first(sweeps: Cluster, canary_fails: bool) -> None:
     values = "optimizer.lr=1e30,0.01" if canary_fails else "train.seed=1,2"
@@ -229,15 +246,23 @@ def test_a_cancelled_run_takes_only_those_that_waited_for_it_along(sweeps: Clust
     sweeps.wait_until_empty()
 
 
-def test_where_requeueing_is_forbidden_a_run_out_of_time_is_resumable(sweeps: Cluster) -> None:
-    never_done = ("train.seed=1", "train.steps=1000000", "train.eval_every=1000")
+def test_a_run_out_of_time_is_resumable_where_requeueing_is_forbidden_or_timed_out_if_it_hangs(
+    sweeps: Cluster,
+) -> None:
+    never_done = ("train.seed=1,2", "train.steps=1000000", "train.eval_every=1000")
     forbidden = "hydra.launcher.sbatch.no_requeue=true"
     # SLURM looks at time limits twice a minute.
     a_minute = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=58")
     assert sweeps.launch(*never_done, forbidden, *a_minute).returncode == 0
-    (folder,) = folders(sweeps)
-    sweeps.wait_until_empty()
+    folder, hanging = folders(sweeps)
+    sweeps.wait_until(lambda: all((f / "metrics.jsonl").exists() for f in (folder, hanging)))
+    with sweeps.disk_that_hangs(hanging):
+        sweeps.wait_until_empty()
     assert status(folder)["state"] == "resumable"
+    found = json.loads(sweeps.adaspan("status", "--json").stdout)
+    (lost,) = (run for run in found if run["state"] == "lost")
+    assert lost["run"] == hanging.name
+    assert lost["error"] == "time-out: ended without a word"
     assert sweeps.adaspan("status").returncode == 1
     step = status(folder)["step"]
     again = sweeps.adaspan("resubmit", folder.name)
@@ -277,6 +302,8 @@ def test_a_cancelled_run_saves_and_stays_out_of_the_queue(sweeps: Cluster) -> No
     one_at_a_time = "hydra.launcher.array_parallelism=1"
     assert sweeps.launch("train.seed=1,2", "train.steps=3000", one_at_a_time).returncode == 0
     sweeps.wait_until(lambda: any(status_or_none(f) and len(rows(f)) > 5 for f in folders(sweeps)))
+    queue = sweeps.ask("squeue", "-rho", "%T %r").splitlines()
+    assert sorted(queue) == ["PENDING JobArrayTaskLimit", "RUNNING None"]
     end = sweeps.adaspan("cancel", "multirun")
     assert "cancelled 2 of 2 runs" in end.stdout, end.stderr
     sweeps.wait_until_empty()
@@ -325,6 +352,38 @@ def test_two_nodes_train_one_run_and_are_preempted(sweeps: Cluster, tmp_path: Pa
     assert "going on from step" in (folder / "output.txt").read_text()
     assert rows(folder) == rows(expected)
     assert_same(final_state(folder), final_state(expected))
+
+
+def test_what_a_run_prints_can_be_followed(sweeps: Cluster) -> None:
+    assert sweeps.launch("train.seed=1").returncode == 0
+    (folder,) = folders(sweeps)
+    sweeps.wait_until(lambda: (folder / "output.txt").exists())
+    with subprocess.Popen(
+        [Path(sys.executable).parent / "adaspan", "logs", folder.name, "-f"],
+        cwd=sweeps.runs.parent,
+        env=sweeps.environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as following:
+        assert following.stdout is not None
+        assert any(line.startswith("bpc ") for line in following.stdout), "its last lines, live"
+        following.terminate()
+
+
+def test_a_run_gets_a_gpu_where_its_partition_has_some(sweeps: Cluster) -> None:
+    """SLURM gives one away that is none, so that it goes on on a CPU."""
+    gpus = ("hydra.launcher.partition=gpu", "train.seed=1,2", "train.steps=200")
+    assert sweeps.launch(*gpus).returncode == 0
+    sweeps.wait_until(lambda: "RUNNING" in sweeps.ask("squeue", "-rho", "%T"))
+    queue = sorted(sweeps.ask("squeue", "-rho", "%T %b").splitlines())
+    assert queue == ["PENDING gres:gpu:1", "RUNNING gres:gpu:1"], "there is one"
+    sweeps.wait_until_empty()
+    assert all_done(sweeps), sweeps.explain()
+    # The default partition has none, whatever others have.
+    assert "--gpus" not in sweeps.launch("hydra.launcher.dry_run=true").stdout
+    default = sweeps.launch("hydra.launcher.dry_run=true", "hydra.launcher.partition=null")
+    assert default.returncode == 0, default.stderr
+    assert "--gpus" not in default.stdout
 
 
 def test_the_doctor_looks_at_the_cluster(sweeps: Cluster) -> None:

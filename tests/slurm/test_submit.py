@@ -56,6 +56,28 @@ def test_sbatch_is_given_this_text() -> None:
 def test_a_killed_task_is_put_back_but_not_for_ever(
     tmp_path: Path, code: int, restarts: int, got_to_us: bool, again: bool
 ) -> None:
+    assert requeued(tmp_path, code, restarts, got_to_us) == again
+
+
+@pytest.mark.parametrize(
+    ("said", "again"),
+    [
+        ("slurmstepd: error: StepId=3.0 exceeded memory limit (2 > 1), being killed", False),
+        ("slurmstepd: error: Detected 1 oom_kill event in StepId=3.0.", False),
+        ("srun: error: n1: task 0: Out Of Memory", False),
+        ("srun: error: n1: task 0: Killed", True),
+    ],
+)
+def test_a_task_killed_for_its_memory_is_not_put_back(
+    tmp_path: Path, said: str, again: bool
+) -> None:
+    (tmp_path / "17_0_log.err").write_text(f"one\n{said}\n")
+    (tmp_path / "18_0_log.err").write_text("srun: error: n1: task 0: Out Of Memory")
+    assert requeued(tmp_path, code=137, restarts=0, got_to_us=True) == again
+
+
+def requeued(tmp_path: Path, code: int, restarts: int, got_to_us: bool) -> bool:
+    """Whether a job whose task ended with `code` is put back into the queue."""
     for name, does in (("squeue", "echo RUNNING"), ("scontrol", f'echo "$@" > {tmp_path}/asked')):
         tool = tmp_path / name
         tool.write_text(f"#!/bin/sh\n{does}\n")
@@ -76,7 +98,9 @@ def test_a_killed_task_is_put_back_but_not_for_ever(
     )
     assert end.returncode == code
     asked = tmp_path / "asked"
-    assert (asked.read_text() if asked.exists() else "") == ("requeue 17\n" if again else "")
+    if asked.exists():
+        assert asked.read_text() == "requeue 17\n"
+    return asked.exists()
 
 
 def test_conditions_of_ones_own_are_kept() -> None:

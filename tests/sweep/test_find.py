@@ -40,6 +40,21 @@ def test_a_run_by_a_part_of_its_name_or_its_folder(runs: Path) -> None:
     assert find_run(runs, str(runs / "text-seed2-cccccccccc")) == runs / "text-seed2-cccccccccc"
 
 
+def test_a_run_has_one_path_however_its_folder_is_spelled(
+    runs: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = runs / "text-seed2-cccccccccc"
+    monkeypatch.chdir(runs)
+    assert find_run(Path(), str(run)) == Path("text-seed2-cccccccccc")
+    assert find_run(runs, "text-seed2-cccccccccc/") == run
+    monkeypatch.chdir(run)
+    assert find_run(runs, ".") == run
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "text-seed2-cccccccccc"
+    elsewhere.mkdir()
+    (elsewhere / "config.yaml").write_text("")
+    assert find_run(runs, str(elsewhere)) == elsewhere
+
+
 def test_what_fits_several_or_none_is_told_with_what_there_is(runs: Path) -> None:
     with pytest.raises(UserError, match=r"seeds: stands for 2 in .*seeds-222222, seeds-333333"):
         find_sweep(runs, "seeds")
