@@ -135,5 +135,8 @@ def _of_a_node(output_dir: Path, partition: str | None) -> Iterator[Finding]:
         "nodes see it" if sees_disk == "True" else "nodes do NOT see it: choose another output_dir",
         sees_disk == "True",
     )
-    yield Finding("GPU", gpu, "" if gpus else "runs will train on CPUs", True)
+    means = "runs will train on CPUs"
+    if gpus:
+        means = "" if gpu != "none" else "SLURM counts GPUs there, but nvidia-smi sees none"
+    yield Finding("GPU", gpu, means, bool(gpu != "none" or not gpus))
     yield Finding("free space", f"{shutil.disk_usage(output_dir).free / 2**30:.0f} GiB", "", True)

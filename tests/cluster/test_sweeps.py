@@ -394,5 +394,8 @@ def test_the_doctor_looks_at_the_cluster(sweeps: Cluster) -> None:
         "array limit",
         "nodes see it",
         "scontrol on nodes",
+        "runs will train on CPUs",
     ):
         assert said in end.stdout
+    believed = sweeps.adaspan("doctor", "--partition", "gpu")
+    assert "nvidia-smi sees none" in believed.stdout
