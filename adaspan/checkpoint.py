@@ -83,7 +83,7 @@ class Checkpoints:
             if "CUDA" in str(error):  # a copy from the GPU, not the disk
                 raise
             raise DiskError(
-                f"{path}: cannot be written ({_reason(error)}); earlier checkpoints are kept, "
+                f"{path}: cannot be written ({_reason(error)}); what was saved before is kept, "
                 "make room and type the same command again"
             ) from error
 
@@ -96,6 +96,8 @@ def _read(path: Path) -> State:
         state: State = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise RunError(f"{path}: holds more than tensors and plain values, not read") from None
+    except FileNotFoundError:
+        raise RunError(f"{path}: is missing") from None
     except (OSError, RuntimeError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(f"{path}: damaged ({_reason(error)})") from None
     return state

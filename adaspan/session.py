@@ -28,6 +28,10 @@ from adaspan.terminal import Terminal
 from adaspan.tracking.run import Tracker
 from adaspan.trainer import Trainer
 
+_LESS_MEMORY = (
+    "raise train.micro_batches (the same result in less memory) or lower train.batch_size; "
+    "either is another run, from its start"
+)
 # Evaluation needs less memory than training and reads at least so many streams side by side.
 _EVALUATION_BATCH = 32
 
@@ -52,14 +56,14 @@ class Session:
         self._folder = folder
         self._checkpoints = Checkpoints(folder.checkpoints)
         try:
-            with _memory_errors_in_words(device):
+            with _memory_errors_in_words(device, "lower span.limit or model.*"):
                 self._trainer = Trainer(run, corpus, device, processes)
         except Exception as error:
-            if processes.is_first:
-                folder.set_status("failed", folder.status().get("step", 0), **_failure(error))
+            folder.set_status("failed", folder.status().get("step", 0), **_failure(error))
             raise
         self._tracker: Tracker | None = None  # on the first process only
-        self._evaluation_batch = max(run.train.batch_size, _EVALUATION_BATCH)
+        at_once = run.train.batch_size // run.train.micro_batches
+        self._evaluation_batch = max(at_once, _EVALUATION_BATCH)
         self._clock = _Clock()
         self._tokens_read = 0  # when the clock was last read
         self._flops_read = 0  # likewise
@@ -69,12 +73,12 @@ class Session:
         log = self._folder.log if self._processes.is_first else None
         with Terminal(log, self._run.train.steps) as self._terminal:
             try:
-                with _memory_errors_in_words(self._device):
+                with _memory_errors_in_words(self._device, _LESS_MEMORY):
                     self._resume()
                     self._loop()
                     self._finish()
             except _Stopped as stopped:
-                self._end("resumable")
+                self._suspend()
                 without = " without train.restart=true" if self._run.train.restart else ""
                 self._terminal.line(
                     f"stopped at step {self._trainer.step}, all saved; "
@@ -82,7 +86,7 @@ class Session:
                 )
                 raise SystemExit(128 + stopped.signal) from None
             except KeyboardInterrupt:
-                self._end("resumable")
+                self._suspend()
                 raise
             except UserError:  # going on here is refused; the run itself is as good as before
                 raise
@@ -241,7 +245,7 @@ class Session:
     def _finish(self) -> None:
         """Score the best weights on the whole of valid and test, and close the run."""
         trainer, corpus = self._trainer, self._corpus
-        trainer.load_best(self._checkpoints.load_best())
+        self._load_best()
         self._terminal.line(
             f"scoring the weights of step {trainer.best_step}, the best, on all of valid and test"
         )
@@ -273,16 +277,35 @@ class Session:
         ):
             self._terminal.line(line)
 
-    def _fail(self, error: Exception) -> None:
-        with suppress(OSError):  # the disk may be what failed
-            self._end("failed", **_failure(error))
+    def _load_best(self) -> None:
+        trainer = self._trainer
+        try:
+            trainer.load_best(self._checkpoints.load_best())
+        except RunError as error:
+            self._terminal.line(
+                f"{error}; the weights of step {trainer.step} are taken for the best"
+            )
+            trainer.best_bpc, trainer.best_step = self._folder.rows()[-1]["val/bpc"], trainer.step
+            if self._processes.is_first:
+                self._checkpoints.save_best(trainer.best_state())
 
-    def _end(self, state: str, **more: str) -> None:
-        """Leave before the run is done."""
+    def _suspend(self) -> None:
+        """Leave a run that can go on."""
         if self._processes.is_first:
-            self._folder.set_status(state, self._trainer.step, **more)
+            self._folder.set_status("resumable", self._trainer.step)
+        if self._tracker:
+            self._tracker.leave(resumable=True)
+
+    def _fail(self, error: Exception) -> None:
+        """Write down what failed: the process that knows it, not those that only lost that one."""
+        failure = _failure(error)
+        lost_another = failure["error"] == "node"
+        with suppress(OSError):  # the disk may be what failed
+            told = lost_another and self._folder.status().get("state") == "failed"
+            if not told and (self._processes.is_first or not lost_another):
+                self._folder.set_status("failed", self._trainer.step, **failure)
             if self._tracker:
-                self._tracker.leave(resumable=state == "resumable")
+                self._tracker.leave(resumable=False)
 
 
 def _tracked_id(run: RunConfig, folder: RunFolder) -> str:
@@ -327,20 +350,21 @@ def _class_of(error: Exception) -> str:
 
 
 @contextmanager
-def _memory_errors_in_words(device: torch.device) -> Iterator[None]:
-    """Raise `NoMemoryError` for the many ways in which a device says that its memory is full."""
+def _memory_errors_in_words(device: torch.device, way_out: str) -> Iterator[None]:
+    """Raise `NoMemoryError` for the many ways in which memory is said to be full."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        # As a CPU, CUDA and cuBLAS say it.
-        words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
-        if not isinstance(error, MemoryError) and not any(word in str(error) for word in words):
+        said = str(error)
+        # As a CPU, CUDA, cuBLAS and torch, before it asks any of them, say it.
+        words = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "size calculation over")
+        if not isinstance(error, MemoryError) and not any(word in said for word in words):
             raise
-        asked = re.search(r"tried to allocate [\d.]+ \w+", str(error), re.IGNORECASE)
-        said = asked[0].lower() if asked else str(error).strip().partition("\n")[0]
+        on_gpu = isinstance(error, torch.OutOfMemoryError) or "CUDA" in said or "CUBLAS" in said
+        asked = re.search(r"ried to allocate ([\d.]+ \w+)", said)
         raise NoMemoryError(
-            f"out of memory on {device} ({said}): raise train.micro_batches (the same result in "
-            "less memory) or lower train.batch_size"
+            f"out of memory on {device if on_gpu else 'the CPU'}"
+            f"{f' (tried to allocate {asked[1]})' if asked else ''}: {way_out}"
         ) from error
 
 

@@ -250,7 +250,7 @@ class Trainer:
         step = self.step if step is None else step
         rate = learning_rate(self._run.optimizer, step, self._run.train.steps)
         raise NonFiniteError(
-            f"step {step}: {what} (learning rate {rate:g}); the last good checkpoint is kept, "
+            f"step {step}: {what} (learning rate {rate:g}); what was saved before is kept, "
             "try a lower optimizer.lr"
         )
 

@@ -166,3 +166,36 @@ def test_a_batch_that_cannot_be_shared_out_is_refused_once(
     end = run_two(tmp_path, *tiny, "train.batch_size=5", "train.micro_batches=1")
     assert end.returncode != 0
     assert end.stderr.count("train.batch_size=5: must be divisible by the 2 processes") == 1
+
+
+def test_why_another_process_left_is_what_the_run_failed_of(
+    tiny: tuple[str, ...], tmp_path: Path, run_folder: Callable[[], Path]
+) -> None:
+    program = tmp_path / "second_needs_too_much.py"
+    program.write_text(
+        f"""
+import os, runpy, torch
+from adaspan.trainer import Trainer
+update = Trainer.update
+def hungry(trainer):
+    if os.environ["RANK"] == "1" and trainer.step == 20:
+        torch.empty(2**46)
+    update(trainer)
+Trainer.update = hungry
+runpy.run_path({str(ROOT / "launch.py")!r}, run_name="__main__")
+"""
+    )
+    words = torchrun(*tiny, "tracking=disabled")
+    words[words.index(str(ROOT / "launch.py"))] = str(program)
+    end = subprocess.run(
+        words,
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert end.returncode
+    assert "out of memory on the CPU" in end.stderr
+    assert status(run_folder())["error"] == "out of memory"
+    assert status(run_folder())["step"] == 20

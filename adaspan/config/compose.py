@@ -18,7 +18,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 
 from adaspan.config import schema
 from adaspan.config.validate import validate
@@ -102,6 +108,20 @@ def _groups(conf: Path) -> str:
     return "\n".join(f"  {group:<10}  {', '.join(names)}" for group, names in options.items())
 
 
+@contextmanager
+def explained_errors() -> Iterator[None]:
+    """Raise what Hydra and OmegaConf refuse as a `UserError`."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_explain(error)) from error
+    except ValueError as error:
+        if "Config group override must be" in str(error):  # Hydra's answer to model=null
+            raise UserError("a group needs the name of one of its options, not null") from error
+        raise
+
+
+@explained_errors()
 def to_run_config(composed: DictConfig) -> schema.RunConfig:
     """Resolve, type and validate what Hydra composed.
 
@@ -119,8 +139,8 @@ def to_run_config(composed: DictConfig) -> schema.RunConfig:
         raise UserError("\n".join(mistakes))
     run = OmegaConf.to_object(composed)
     assert isinstance(run, schema.RunConfig)
-    run.data_dir = str(Path(run.data_dir).expanduser())
-    run.output_dir = str(Path(run.output_dir).expanduser())
+    run.data_dir = run.data_dir and str(Path(run.data_dir).expanduser())
+    run.output_dir = run.output_dir and str(Path(run.output_dir).expanduser())
     if isinstance(run.data, schema.TextDataConfig) and run.data.path:
         run.data.path = str(Path(run.data.path).expanduser().resolve())
     validate(run)
@@ -161,29 +181,27 @@ def user_errors() -> Iterator[None]:
             del os.environ["HYDRA_FULL_ERROR"]
 
 
-@contextmanager
-def explained_errors() -> Iterator[None]:
-    """Raise what Hydra and OmegaConf refuse as a `UserError`."""
-    try:
-        yield
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_explain(error)) from error
-    except ValueError as error:
-        if "Config group override must be" in str(error):  # Hydra's answer to model=null
-            raise UserError("a group needs the name of one of its options, not null") from error
-        raise
-
-
 def _explain(error: Exception) -> str:
     """One line for what Hydra and OmegaConf say in five."""
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
+        if not group:
+            return f"--config-name {option}: there is no {option}.yaml where --config-path points"
         return f"{group}={option}: no such option{_way_out(option, error.options or [])}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read; write key=value"
+    if isinstance(cause, InterpolationKeyError):
+        return f"{cause.full_key}: {str(cause).splitlines()[0]}"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
-        return _unknown_key(cause.full_key, cause.object_type)
+        typed = re.search(r"To append to your config use \+(.*)", str(error))
+        return _unknown_key(cause.full_key, cause.object_type, typed[1] if typed else None)
+    if isinstance(cause, MissingMandatoryValue) and cause.full_key:
+        return f"{cause.full_key}: needs a value"
+    if match := re.match(r"Multiple values for ([\w/@]+)\. To override", str(error)):
+        return f"{match[1]}: chosen already; write {match[1]}=OPTION, without a plus"
+    if match := re.search(r"Could not append to config. An item is already at '(.*?)'", str(error)):
+        return f"{match[1]}: has a value already; write {match[1]}=VALUE, without a plus"
     if match := re.match(r"Ambiguous value for argument '(.*)'", str(error)):
         return f"{match[1]}: several values; add -m to train one run for each"
     if match := re.match(r"Error merging override (.*)", str(error)):
@@ -191,21 +209,30 @@ def _explain(error: Exception) -> str:
     return " ".join(str(error if cause is error else f"{error}: {cause}").split())
 
 
-def _unknown_key(full_key: str, schema_class: Any) -> str:
+def _unknown_key(full_key: str, schema_class: Any, typed: str | None = None) -> str:
+    """One line for a key that is not there.
+
+    Args:
+        full_key: its path, as far as the last part that is missing.
+        schema_class: what should hold it.
+        typed: key and value as they were given, if known.
+    """
     group, _, key = full_key.rpartition(".")
-    for kind, node in schema.KINDS.get(group, {}).items():
-        if key in _keys(node):
-            return f"{full_key}: no such key of this {group}; {group}={kind} has it"
+    said = f"{typed or full_key}: no such key"
+    having = [kind for kind, node in schema.KINDS.get(group, {}).items() if key in _keys(node)]
+    if having:
+        others = " or ".join(f"{group}={kind}" for kind in having)
+        return f"{said} of this {group}; it is one of {others}"
     for field in dataclasses.fields(schema.RunConfig):
         if not group and key in _keys(field.default_factory):
-            return f"{full_key}: no such key; did you mean {field.name}.{key}?"
-    return f"{full_key}: no such key{_way_out(key, _keys(schema_class))}"
+            return f"{said}; did you mean {field.name}.{key}?"
+    return said + _way_out(key, _keys(schema_class), f"{group}." if group else "")
 
 
-def _way_out(typed: str, known: Iterable[str]) -> str:
+def _way_out(typed: str, known: Iterable[str], prefix: str = "") -> str:
     known = [name for name in known if not name.startswith("_")]
     if close := difflib.get_close_matches(typed, known, n=1):
-        return f"; did you mean {close[0]}?"
+        return f"; did you mean {prefix}{close[0]}?"
     return f"; one of {', '.join(known)}" if known else ""
 
 
@@ -216,6 +243,7 @@ def _wanted_type(message: str) -> str:
         ("to Float", "must be a number"),
         ("valid bool", "must be true or false"),
         ("is not Optional", "needs a value"),
+        ("is not a ListConfig", "must be a list: [a,b]"),
     ):
         if part in message:
             return words
@@ -241,7 +269,7 @@ def _added_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
     for key in map(str, node):
         full_key = f"{prefix}{key}"
         if key not in _keys(OmegaConf.get_type(node)):
-            yield _unknown_key(full_key, OmegaConf.get_type(node))
+            yield _unknown_key(full_key, OmegaConf.get_type(node), f"{full_key}={node[key]}")
         elif not OmegaConf.is_missing(node, key) and isinstance(node[key], DictConfig):
             yield from _added_keys(node[key], f"{full_key}.")
 

@@ -29,6 +29,8 @@ from adaspan.config.schema import (
 from adaspan.errors import UserError
 
 _SEEDS = 2**32
+# Beyond it no sizes are meant, and torch could not even count them.
+_LARGEST = 2**53
 # What W&B takes.
 NAME_LENGTH = 128
 TAG_LENGTH = 64
@@ -112,7 +114,7 @@ def _model(model: ModelConfig) -> Iterator[str]:
     yield from _at_least("model.heads", model.heads, 1)
     yield from _at_least("model.ffn_dim", model.ffn_dim, 1)
     if model.heads > 0 and model.dim % model.heads:
-        divisors = [str(n) for n in range(1, min(model.dim, 64) + 1) if model.dim % n == 0]
+        divisors = [str(n) for n in range(1, min(model.dim, 1024) + 1) if model.dim % n == 0]
         yield (
             f"model.heads={model.heads}: must divide model.dim={model.dim}; "
             f"one of {', '.join(divisors)}"
@@ -174,7 +176,7 @@ def _train(train: TrainConfig) -> Iterator[str]:
         yield f"train.eval_fraction={train.eval_fraction}: must be above 0 and at most 1"
     if not 0 <= train.seed < _SEEDS:
         yield f"train.seed={train.seed}: must be at least 0 and below {_SEEDS}"
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", train.device):
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", train.device):
         yield f"train.device={train.device}: must be auto, cpu, cuda or cuda:N"
     yield from _one_of("train.precision", train.precision, ("auto", "float32", "bfloat16"))
     yield from _one_of("train.attention", train.attention, ("auto", "banded", "reference"))
@@ -194,12 +196,18 @@ def _tracking(tracking: TrackingConfig) -> Iterator[str]:
 
 
 def _at_least(key: str, value: float, least: float) -> Iterator[str]:
-    if not (value >= least and math.isfinite(value)):
+    if not math.isfinite(value):
+        yield f"{key}={value}: must be a finite number"
+    elif value < least:
         yield f"{key}={value}: must be at least {least}"
+    elif value > _LARGEST:
+        yield f"{key}={value}: must be at most {_LARGEST}"
 
 
 def _above_zero(key: str, value: float) -> Iterator[str]:
-    if not (value > 0 and math.isfinite(value)):
+    if not math.isfinite(value):
+        yield f"{key}={value}: must be a finite number"
+    elif value <= 0:
         yield f"{key}={value}: must be above 0"
 
 
