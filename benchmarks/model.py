@@ -1,14 +1,14 @@
 """Whole models, forward, loss and backward: ours, our reference attention, and the public code.
 
-    python benchmarks/model.py [--reference DIR] [--cases small-zero,base-learned] [--bf16]
+    python benchmarks/model.py [--reference DIR] [--cases small-zero,base-learned]
     python benchmarks/model.py --device cuda --cases base-learned --batch 64 --contenders banded
 
 `base` is the paper's 12-layer model (dim 512, 8 heads, span limit 8192, blocks of 512, batch 1),
 `small` that of experiment=enwik8_small (8 layers of 256, 4 heads, limit 1024, blocks of 256, batch
 8), `default` that of the default run (4 layers of 128, 4 heads, limit 1024, blocks of 64, batch
-12), all without dropout; --batch reads another number of streams. With --bf16 there is also
-`banded bf16`, whose linear layers compute in bfloat16: faster on GPUs and where a processor has
-instructions for it (avx512_bf16, amx), thirty times slower where it has not.
+12), all without dropout; --batch reads another number of streams. The contender `banded bf16` has
+linear layers in bfloat16: faster on GPUs and where a processor has instructions for it
+(avx512_bf16, amx), thirty times slower where it has not. Ratios are to the first contender.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ BASE_LEARNED = [[0.0] * 8] * 5 + [
     [20.0, 30, 40, 60, 100, 250, 700, far] for far in (1000, 2000, 3000, 4000, 2000, 3000, 5000)
 ]
 
+CONTENDERS = ("banded", "reference", "banded bf16", "public")
 CASES = {
     "small-zero": Case(SMALL, 1024, [[0.0] * 4] * 8, 256, 8),
     "small-learned": Case(SMALL, 1024, SMALL_LEARNED, 256, 8),
@@ -139,16 +140,21 @@ def main() -> None:
     parser.add_argument("--reference", type=Path, metavar="DIR", help="checkout of the public code")
     parser.add_argument("--cases", default=",".join(CASES), help="some of: %(default)s")
     parser.add_argument("--batch", type=int, help="streams, instead of the case's own")
-    parser.add_argument("--contenders", help="some of: banded,reference,banded bf16,public")
-    parser.add_argument("--bf16", action="store_true", help="also with linear layers in bfloat16")
+    parser.add_argument(
+        "--contenders",
+        help=f"some of: {','.join(CONTENDERS)}; default: banded,reference and, with --reference, "
+        "public",
+    )
     parser.add_argument("--repeats", type=int, default=5, help="turns of each contender")
     parser.add_argument("--device", type=torch.device, default="cpu")
     arguments = parser.parse_args()
-    names = ["banded", "reference"]
-    names += ["banded bf16"] if arguments.bf16 else []
-    names += ["public"] if arguments.reference else []
+    names = ["banded", "reference", *(["public"] if arguments.reference else [])]
     if arguments.contenders:
         names = arguments.contenders.split(",")
+    if unknown := set(names).difference(CONTENDERS):
+        parser.error(f"--contenders {','.join(unknown)}: some of {', '.join(CONTENDERS)}")
+    if "public" in names and not arguments.reference:
+        parser.error("--contenders public: needs --reference DIR")
     results: list[Result] = []
     for name in arguments.cases.split(","):
         torch.manual_seed(0)

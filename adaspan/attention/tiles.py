@@ -54,16 +54,16 @@ def cut(
     Args:
         sequences: N, streams times heads.
         block: M, queries.
-        window: W, keys that a query sees; queries and keys are counted from the first that is seen.
+        window: W, keys that a query sees. Keys are counted from the first that the first one sees.
         device: where they are computed.
         itemsize: bytes of a weight.
         saving: whether there will be a backward pass.
     """
-    rows = _rows(sequences, window, device)
+    rows = _rows_on_gpu(sequences) if _is_gpu(device) else _rows_on_cpu(window)
     queries = [slice(first, min(first + rows, block)) for first in range(0, block, rows)]
     runs = [(run, slice(run.start, run.stop + window - 1)) for run in queries]
     saved = 0
-    if saving:  # all weights of the first sequences
+    if saving:  # all weights of the first sequences, none if those of one are too many
         scores = sum(_length(queries) * _length(keys) for queries, keys in runs)
         saved = min(sequences, _SAVED_BYTES // (scores * itemsize))
     scores_at_once = _SCORES_GPU if _is_gpu(device) else _SCORES_CPU
@@ -77,8 +77,8 @@ def cut(
 
 
 def group_cost(batch: int, block: int, device: torch.device) -> float:
-    """What a group of heads costs beside its windows, in keys of one head, which is what a longer
-    window costs.
+    """What a group of heads costs beside its windows: as much as so many more keys in the window of
+    one head.
 
     Args:
         batch: B, streams.
@@ -87,14 +87,15 @@ def group_cost(batch: int, block: int, device: torch.device) -> float:
     """
     if not _is_gpu(device):
         return _GROUP_COST_CPU
-    tiles = math.ceil(block / _rows(batch, block, device))
-    starts = tiles + 1  # and the projections
+    starts = math.ceil(block / _rows_on_gpu(batch)) + 1  # of tiles, and of the projections
     return starts * _START_GPU / (batch * block)
 
 
-def _rows(sequences: int, window: int, device: torch.device) -> int:
-    if not _is_gpu(device):
-        return _ROWS_SHORT if window <= _SHORT else _ROWS_LONG
+def _rows_on_cpu(window: int) -> int:
+    return _ROWS_SHORT if window <= _SHORT else _ROWS_LONG
+
+
+def _rows_on_gpu(sequences: int) -> int:
     # Starts times M / rows, and scores times M * rows: least in sum where both are equal.
     best: int = 2 ** round(math.log2(_START_GPU / sequences) / 2)
     return min(max(_LEAST_ROWS_GPU, best), _MOST_ROWS_GPU)
