@@ -112,8 +112,12 @@ class RunFolder:
             self._restarts.write_text(f"{restarts}\n")
 
     def restarts(self) -> int:
-        """How often the run was started over after W&B had heard of it."""
+        """How often the run was begun anew after W&B had heard of it."""
         return int(self._restarts.read_text()) if self._restarts.exists() else 0
+
+    def begin_anew_on_wandb(self) -> None:
+        """Be another run there from now on, which never takes the id of a deleted one again."""
+        self._restarts.write_text(f"{self.restarts() + 1}\n")
 
     def status(self) -> dict[str, Any]:
         """The last status written; empty for a new run."""

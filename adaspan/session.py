@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 import time
@@ -13,7 +12,6 @@ import torch
 
 from adaspan.checkpoint import Checkpoints
 from adaspan.config.frozen import to_yaml
-from adaspan.config.identity import run_id, tracked_name
 from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus, Tokens
 from adaspan.device import autocast, peak_flops, peak_memory_gb
@@ -25,7 +23,7 @@ from adaspan.run_folder import Row, RunFolder
 from adaspan.signals import StopRequest
 from adaspan.summary import closing_lines, evaluation_line, figures, opening_lines
 from adaspan.terminal import Terminal
-from adaspan.tracking.run import Tracker
+from adaspan.tracking.run import Tracker, description
 from adaspan.trainer import Trainer
 
 _LESS_MEMORY = (
@@ -121,18 +119,12 @@ class Session:
             self._terminal.line(f"going on from step {step}")
         self._tracker = Tracker(
             mode=self._run.tracking.mode,
-            project=self._run.tracking.project,
-            entity=self._run.tracking.entity,
-            group=self._run.tracking.group,
-            name=tracked_name(self._run),
             folder=self._folder.path,
-            run_id=_tracked_id(self._run, self._folder),
-            config=dataclasses.asdict(self._run),
-            source=self._folder.source(),
-            span_limit=self._run.span.limit,
             earlier=self._folder.rows(),
-            tags=[self._corpus.name, self._run.span.kind, *self._run.tracking.tags],
+            **description(self._run, self._folder),
         )
+        if self._tracker.url:
+            self._terminal.line(f"W&B     {self._tracker.url}")
         if step and self._trainer.best_step:
             self._tracker.summarize(_best_figures(self._trainer))
 
@@ -306,12 +298,6 @@ class Session:
                 self._folder.set_status("failed", self._trainer.step, **failure)
             if self._tracker:
                 self._tracker.leave(resumable=False)
-
-
-def _tracked_id(run: RunConfig, folder: RunFolder) -> str:
-    """The run's identity; W&B forgets nothing, so that a run started over is another one there."""
-    restarts = folder.restarts()
-    return run_id(run) + (f"r{restarts}" if restarts else "")
 
 
 def _best_figures(trainer: Trainer) -> Row:

@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from adaspan.config.schema import KINDS, RunConfig
+from adaspan.config.schema import KINDS, ModelConfig, RunConfig, TrackingConfig, TrainConfig
 
 
 def to_yaml(run: RunConfig) -> str:
@@ -39,6 +39,16 @@ def read_values(folder: Path) -> dict[str, Any]:
     loaded = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(loaded, dict)
     return {str(key): value for key, value in loaded.items() if key != "defaults"}
+
+
+def read_run(folder: Path) -> RunConfig:
+    """The configuration of a run folder that has one."""
+    values = read_values(folder)
+    groups = {group: kinds[values[group]["kind"]] for group, kinds in KINDS.items()}
+    typed = {"model": ModelConfig, "train": TrainConfig, "tracking": TrackingConfig, **groups}
+    return RunConfig(
+        **values | {group: node(**values[group]) for group, node in typed.items()},
+    )
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

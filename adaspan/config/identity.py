@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from adaspan.config.schema import RunConfig, TextDataConfig
+from adaspan.config.schema import DataConfig, RunConfig, TextDataConfig
 from adaspan.config.validate import NAME_LENGTH
 
 # Digits of the identity in a sweep's names.
@@ -43,10 +43,14 @@ def run_id(run: RunConfig) -> str:
 
 def run_name(run: RunConfig) -> str:
     """What a person recognises, then the identity: `stdlib-4x128-adaptive256-3f0c9a12de`."""
-    data = run.data
-    source = Path(data.path).stem if isinstance(data, TextDataConfig) else data.kind
-    slug = f"{source}-{run.model.layers}x{run.model.dim}-{run.span.kind}{run.span.limit}"
+    size = f"{run.model.layers}x{run.model.dim}"
+    slug = f"{source_name(run.data)}-{size}-{run.span.kind}{run.span.limit}"
     return re.sub(r"[^A-Za-z0-9._-]+", "_", slug) + "-" + run_id(run)
+
+
+def source_name(data: DataConfig) -> str:
+    """What a person calls the text: the file's name, or `stdlib`, `enwik8`, ..."""
+    return Path(data.path).stem if isinstance(data, TextDataConfig) else data.kind
 
 
 def name_in_sweep(run: RunConfig, varies: str) -> str:

@@ -78,4 +78,6 @@ def _explained(said: str, server: str) -> str:
     if "returned error" in line:
         return f"{line}; {_WAY_OUT}"
     reason = line.rpartition(": ")[2]
+    if "giving up after" in reason:
+        return f"{server} answers with errors; is it well, and is WANDB_BASE_URL right?"
     return f"{server} does not answer ({reason}); is there a network, is WANDB_BASE_URL right?"

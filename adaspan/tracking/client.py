@@ -19,6 +19,8 @@ _GIVE_UP_SECONDS = 1.0
 
 _SECRET = re.compile("key|token|secret|password", re.IGNORECASE)
 
+_USER_HAS_A_PLACE = "WANDB_DATA_DIR" in os.environ
+
 _log = logging.getLogger(__name__)
 
 
@@ -40,6 +42,10 @@ def start(mode: Literal["online", "offline"], arguments: dict[str, Any]) -> Any:
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
 
+    # Or it repeats itself on the terminal at every retry.
+    wandb.setup(wandb.Settings(silent=True))
+    if not _USER_HAS_A_PLACE:  # for files that wait to be sent: else in the home folder
+        os.environ["WANDB_DATA_DIR"] = str(Path(arguments["dir"], "wandb"))
     logging.raiseExceptions = False  # W&B's own log on a full disk must not print tracebacks
     with _private_files():
         if mode == "online":

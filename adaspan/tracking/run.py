@@ -15,6 +15,7 @@ A run that goes on continues the same W&B run with every step once, whatever the
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -25,8 +26,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from adaspan.config.identity import run_id, source_name, tracked_name
+from adaspan.config.schema import RunConfig
 from adaspan.config.validate import TAG_LENGTH
-from adaspan.run_folder import Row
+from adaspan.run_folder import Row, RunFolder
 from adaspan.tracking import client
 from adaspan.tracking.media import heatmap, span_table
 
@@ -34,6 +37,25 @@ from adaspan.tracking.media import heatmap, span_table
 _UPLOAD_SECONDS = 600
 
 _log = logging.getLogger(__name__)
+
+
+def description(run: RunConfig, folder: RunFolder) -> dict[str, Any]:
+    """What W&B is told of a run before its first row, as arguments of `Tracker`.
+
+    Its id is the run's identity; W&B forgets nothing, so a run begun anew is another one there.
+    """
+    restarts = folder.restarts()
+    return {
+        "run_id": run_id(run) + (f"r{restarts}" if restarts else ""),
+        "project": run.tracking.project,
+        "entity": run.tracking.entity,
+        "group": run.tracking.group,
+        "name": tracked_name(run),
+        "config": dataclasses.asdict(run),
+        "source": folder.source(),
+        "span_limit": run.span.limit,
+        "tags": [source_name(run.data), run.span.kind, *run.tracking.tags],
+    }
 
 
 class Tracker:
@@ -113,6 +135,12 @@ class Tracker:
         self._written = max((_last_step(file) for file in self._files()), default=-1)
         self._run = client.start("offline", arguments)
 
+    @property
+    def url(self) -> str | None:
+        """Where the run can be looked at; None offline."""
+        url: str | None = None if self._run is None or self._run.offline else self._run.url
+        return url
+
     def log(self, row: Row) -> None:
         """Send a row, unless W&B has its step already; that of an evaluation with a heatmap."""
         if self._run is not None and row["step"] > self._written:
@@ -169,16 +197,19 @@ class Tracker:
                 logged.wait(_UPLOAD_SECONDS)
 
     def _end(self, exit_code: int) -> bool:
-        """End the W&B run; whether its server has everything now."""
+        """End the W&B run; whether its server has everything now.
+
+        Raises:
+            TimeoutError: it has not, and should.
+        """
         online = not self._run.offline
         try:
             self._run.finish(exit_code)
         except TimeoutError:
-            _log.warning(
-                "W&B: not all was sent within %.0f s; `adaspan sync` sends the rest",
-                client.FINISH_SECONDS,
-            )
-            return False
+            raise TimeoutError(
+                f"not all was sent within {client.FINISH_SECONDS:.0f} s, `adaspan sync` sends the "
+                "rest"
+            ) from None
         return online
 
     def _note_all_sent(self) -> None:

@@ -24,12 +24,12 @@ from typing import Any
 
 from filelock import FileLock
 
-from adaspan.config.frozen import read_values
+from adaspan.config.frozen import read_run, read_values
 from adaspan.errors import RunError, UserError, reported_in_one_line
 from adaspan.run_folder import RunFolder, is_final
 from adaspan.tracking import client
 from adaspan.tracking.account import signed_in
-from adaspan.tracking.run import Tracker
+from adaspan.tracking.run import Tracker, description
 
 _ENVIRONMENT = {
     # How often W&B's client tries again before it gives up; its own answer is many hours.
@@ -65,11 +65,15 @@ def send(run: RunFolder) -> None:
         with run.held():
             parts = _parts(run.path)  # none of them is still written
         new = [part for part in parts if _is_offline(part) and not _mark(part).exists()]
-        is_next = len(new) < len(parts) and all(map(_is_offline, parts))
-        goes_on = not (is_next and not any(map(_begun, new))) and _rows_at_wandb(run.path) > 0
+        was_sent = len(new) < len(parts)
+        rows = _rows_at_wandb(run.path)
+        if deleted := rows is None and was_sent:
+            run.begin_anew_on_wandb()
+        are_next = was_sent and all(map(_is_offline, parts)) and not any(map(_begun, new))
+        by_files = new and not deleted and (not rows or are_next)
         was_killed = run.status().get("state") == "running"  # with rows that are in no file yet
-        if goes_on or not new or _send_files(new) or was_killed:
-            parts += _send_rest(run)
+        if not by_files or _send_files(new) or was_killed:
+            parts += _send_rest(run, anew=deleted)
         later = [part for part in _parts(run.path) if part not in parts]
         for part in later:  # of a training that has begun meanwhile
             _mark(part).unlink(missing_ok=True)
@@ -79,8 +83,8 @@ def send(run: RunFolder) -> None:
             _unsent(run.path).unlink(missing_ok=True)
 
 
-def _rows_at_wandb(folder: Path) -> int:
-    """How many rows W&B has of a run, whoever has sent them."""
+def _rows_at_wandb(folder: Path) -> int | None:
+    """How many rows W&B has of a run, whoever has sent them; None if it knows no such run."""
     import wandb
 
     tracking = read_values(folder)["tracking"]
@@ -88,9 +92,10 @@ def _rows_at_wandb(folder: Path) -> int:
         with signed_in() as default_entity:
             project = f"{tracking['entity'] or default_entity}/{tracking['project']}"
             found = wandb.Api().runs(project, {"name": _run_id(folder)})
-            return sum(run.history_line_count or 0 for run in found)
+            rows = [run.history_line_count or 0 for run in found]
+            return rows[0] if rows else None
     except ValueError:  # as the client says that there is no such project
-        return 0
+        return None
     except UserError as error:
         raise RunError(str(error)) from error
 
@@ -118,15 +123,19 @@ def _send_files(parts: Sequence[Path]) -> str:
     return str(errors[0]) if errors else (said.splitlines() or ["no word"])[-1]
 
 
-def _send_rest(run: RunFolder) -> list[Path]:
+def _send_rest(run: RunFolder, *, anew: bool) -> list[Path]:
     """Send the rows after the last that W&B has, and how the run ended.
+
+    Args:
+        run: its folder.
+        anew: W&B does not know the run; if not, it does.
 
     Returns:
         The part of the run that this adds to its folder.
     """
     values, rows, state = read_values(run.path), run.rows(), run.status().get("state")
     try:
-        rest = _Rest(run.path, values)
+        rest = _Anew(run) if anew else _Rest(run.path, values)
         for row in rows:
             if not is_final(row):
                 rest.log(row)
@@ -142,8 +151,32 @@ def _send_rest(run: RunFolder) -> list[Path]:
     return [part for part in _parts(run.path) if part.parent == rest.folder]
 
 
-class _Rest(Tracker):
-    """Goes on with a run that W&B knows, and raises what goes wrong."""
+class _Strict(Tracker):
+    """Raises what goes wrong."""
+
+    @property
+    def folder(self) -> Path:
+        """Of what it writes itself."""
+        return Path(self._run.dir).parent
+
+    @contextmanager
+    def _never_stopping(self) -> Iterator[None]:
+        yield
+
+
+class _Anew(_Strict):
+    """Begins a run on W&B, online or not at all."""
+
+    def __init__(self, run: RunFolder) -> None:
+        described = description(read_run(run.path), run)
+        super().__init__(mode="online", folder=run.path, earlier=(), **described)
+
+    def _start(self, mode: str, arguments: dict[str, Any]) -> None:
+        self._run = client.start("online", arguments)
+
+
+class _Rest(_Strict):
+    """Goes on with a run that W&B knows."""
 
     def __init__(self, folder: Path, values: Mapping[str, Any]) -> None:
         self._run_id, self._folder = _run_id(folder), folder
@@ -157,15 +190,6 @@ class _Rest(Tracker):
         }
         self._run = client.start("online", arguments)
         self._written = self._run.starting_step - 1
-
-    @property
-    def folder(self) -> Path:
-        """Of what it writes itself."""
-        return Path(self._run.dir).parent
-
-    @contextmanager
-    def _never_stopping(self) -> Iterator[None]:
-        yield
 
 
 def _parts(folder: Path) -> list[Path]:

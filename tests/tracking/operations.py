@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable
 from urllib.parse import unquote
 
-from tests.tracking.received import ENTITY, Artifact, Json, Received, Report, Run
+from tests.tracking.received import ENTITY, Artifact, Conflict, Json, Received, Report, Run
 
 _LONG_AGO = "2020-01-01T00:00:00Z"
 
@@ -101,6 +101,8 @@ def _resumable(run: Run | None) -> Json | None:
 def _upsert_run(received: Received, given: Json) -> Json:
     entity, project = given.get("entity") or ENTITY, given.get("project") or "uncategorized"
     inserted = given["name"] not in received.runs
+    if given["name"] in received.deleted:
+        raise Conflict(f"run {entity}/{project}/{given['name']} was previously created and deleted")
     run = received.runs.setdefault(given["name"], Run(entity, project, given["name"]))
     _know_project(received, f"{entity}/{project}")
     run.name = given.get("displayName") or run.name

@@ -11,6 +11,10 @@ ENTITY = "tester"  # of the only user
 Json = dict[str, Any]
 
 
+class Conflict(Exception):
+    """What the server refuses because of what it has."""
+
+
 @dataclass
 class Run:
     """What the server knows of a run."""
@@ -94,8 +98,14 @@ class Received:
         self.url = url
         self.projects: list[str] = []  # "entity/project"
         self.runs: dict[str, Run] = {}  # by id
+        self.deleted: set[str] = set()  # ids of runs, which are never taken again
         self.artifacts: dict[str, Artifact] = {}  # by name; the last version of each
         self.reports: dict[str, Report] = {}  # by id
+
+    def delete(self, id: str) -> None:
+        """What a person does to a run on the site."""
+        del self.runs[id]
+        self.deleted.add(id)
 
     def report(self, title: str) -> Report:
         """The only report of this title."""

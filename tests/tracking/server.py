@@ -28,7 +28,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
 from tests.tracking.operations import OPERATIONS, stream, upload
-from tests.tracking.received import ENTITY, Artifact, Received, Report, Run
+from tests.tracking.received import ENTITY, Artifact, Conflict, Received, Report, Run
 
 __all__ = ["ENTITY", "KEY", "Artifact", "Report", "Run", "Server"]
 
@@ -84,6 +84,8 @@ class Server(Received):
         try:
             with self._lock:
                 return self._answer(operation, path, authorization, body)
+        except Conflict as conflict:
+            return 409, json.dumps({"errors": [{"message": str(conflict)}]}).encode()
         except Exception as error:  # whatever it is, it must show in the test
             self.unknown.append(f"{operation}: {error!r} {body[:2000]!r}")
             return 400, json.dumps({"errors": [{"message": f"unknown: {operation}"}]}).encode()

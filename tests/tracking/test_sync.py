@@ -17,7 +17,8 @@ import wandb
 from click.testing import CliRunner, Result
 
 from adaspan.cli import main
-from adaspan.config.frozen import to_yaml
+from adaspan.config.frozen import read_run, to_yaml
+from adaspan.config.identity import run_id
 from adaspan.run_folder import RunFolder
 from tests.conftest import TINY, compose_run
 from tests.runs import wait_until
@@ -180,6 +181,25 @@ def test_what_was_not_sent_online_is_sent_then(server: Server, run: RunFolder) -
     train(run, 9, "done")
     assert sync(run).output == "1 run sent\n"
     assert server.runs["abc123"].steps == list(range(1, 10))
+
+
+@pytest.mark.parametrize("goes_on", ["offline", "online"])
+def test_a_run_that_was_deleted_on_wandb_is_sent_as_another(
+    server: Server, run: RunFolder, goes_on: str
+) -> None:
+    train(run, 5, "resumable")
+    assert sync(run).output == "1 run sent\n"
+    server.delete("abc123")
+    train(run, 9, "done", goes_on)
+    assert sync(run).output == "1 run sent\n"
+    ((id, again),) = server.runs.items()
+    assert id == f"{run_id(read_run(run.path))}r1"
+    assert again.steps == list(range(1, 10))
+    assert again.summary["best_val_bpc"] == 2.4
+    assert (again.finished, again.exit_code) == (True, 0)
+    assert again.tags == ["sums", "adaptive"]
+    assert again.config["span"]["limit"] == 24
+    assert sync(run).output == "0 runs sent, 1 had nothing new\n"
 
 
 def test_runs_that_were_not_tracked_are_told_of(server: Server, run: RunFolder) -> None:
