@@ -51,6 +51,8 @@ class RunFolder:
         self._job = path / "job.json"
         self._starts = path / "starts.json"
         self._restarts = path / ".restarts"
+        self._lock = path / ".lock"
+        self._aside = path / ".aside"
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -62,7 +64,7 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         try:
             # `is_held` holds it for a moment, too.
-            with FileLock(self.path / ".lock", timeout=_LOCK_SECONDS):
+            with FileLock(self._lock, timeout=_LOCK_SECONDS):
                 for leftover in self.path.glob(f"*{TEMPORARY_SUFFIX}"):  # of a killed process
                     leftover.unlink()
                 yield
@@ -77,7 +79,7 @@ class RunFolder:
         if not self.path.exists():
             return False
         try:
-            with FileLock(self.path / ".lock", timeout=0):
+            with FileLock(self._lock, timeout=0):
                 return False
         except PermissionError:  # somebody else's run, which may be looked at only
             return False
@@ -102,14 +104,34 @@ class RunFolder:
 
     def clear(self) -> None:
         """Delete all that the run has produced so far. W&B keeps what it has: see `restarts`."""
+        self.set_aside()
+        self.forget_aside()
+
+    def set_aside(self) -> None:
+        """As `clear`, but until `forget_aside` it can still be put back."""
+        self.forget_aside()
         restarts = self.restarts() + (self.path / "wandb").exists()
-        for path in self.path.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != ".lock":
-                path.unlink()
+        produced = self._produced()
+        self._aside.mkdir()
+        for path in produced:
+            path.rename(self._aside / path.name)
         if restarts:
             self._restarts.write_text(f"{restarts}\n")
+
+    def forget_aside(self) -> None:
+        """Delete what was set aside."""
+        shutil.rmtree(self._aside, ignore_errors=True)
+
+    def put_back(self) -> None:
+        """Have again what was set aside, and nothing else."""
+        for path in self._produced():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path in self._aside.iterdir():
+            path.rename(self.path / path.name)
+        self._aside.rmdir()
+
+    def _produced(self) -> list[Path]:
+        return [path for path in self.path.iterdir() if path not in (self._lock, self._aside)]
 
     def restarts(self) -> int:
         """How often the run was begun anew after W&B had heard of it."""
@@ -131,9 +153,17 @@ class RunFolder:
         """The run's last job on a cluster; empty if it had none."""
         return _read_json(self._job)
 
-    def set_job(self, id: str, name: str, canary: str | None) -> None:
-        """Note that the run was submitted as this job, and the canary's folder if it has one."""
-        write_json(self._job, {"id": id, "name": name, "canary": canary})
+    def set_job(self, id: str, name: str, records: Path, canary: str | None) -> None:
+        """Note that the run was submitted as this job, where that is written down, and the canary's
+        folder if it has one.
+        """
+        job = {"id": id, "name": name, "canary": canary}
+        write_json(self._job, {**job, "records": os.path.relpath(records, self.path)})
+
+    def job_records(self) -> Path | None:
+        """Where the submissions of its sweep are written down, and what their jobs print."""
+        job = self.job()
+        return Path(os.path.normpath(self.path / job["records"])) if job else None
 
     def count_start(self, job_name: str) -> int:
         """Note that a job of the run starts; how often it did since the last new checkpoint."""

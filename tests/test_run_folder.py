@@ -78,3 +78,20 @@ def test_starting_over_what_wandb_knows_is_counted(tmp_path: Path) -> None:
         assert folder.restarts() == restarts
     folder.clear()
     assert folder.restarts() == 2
+
+
+def test_what_is_set_aside_can_be_put_back(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with folder.held():
+        folder.set_status("done", 9)
+        (tmp_path / "wandb").mkdir()
+        (tmp_path / "wandb" / "file").write_text("kept")
+        folder.set_aside()
+        assert folder.status() == {}
+        assert folder.restarts() == 1
+        folder.freeze("new: true", "0123")
+        folder.put_back()
+    assert folder.status()["state"] == "done"
+    assert (tmp_path / "wandb" / "file").read_text() == "kept"
+    assert folder.restarts() == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "status.json", "wandb"]

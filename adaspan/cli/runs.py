@@ -17,11 +17,11 @@ from adaspan.config.compose import register
 from adaspan.errors import UserError
 from adaspan.run_folder import RunFolder
 from adaspan.slurm import cluster
-from adaspan.slurm.submit import job_logs, live_jobs, settled_jobs, submitting
+from adaspan.slurm.submit import live_jobs, settled_jobs, submitting, was_submitted
 from adaspan.slurm.submit import resubmit as submit_again
 from adaspan.sweep import explain as explanation
 from adaspan.sweep.find import find_run, find_runs, sweeps_of
-from adaspan.sweep.state import RunState, read_states
+from adaspan.sweep.state import RunState, logs_of, read_states
 from adaspan.sweep.state import table as table_of
 from adaspan.terminal import show
 
@@ -40,6 +40,8 @@ def status(sweep: str | None, output_dir: Path, watch: bool, as_json: bool) -> N
 
     Exit code: 0 all are done, 3 some are under way, 1 none is and some are not done.
     """
+    if watch and as_json:
+        raise UserError("--watch --json: leave one of them out")
     title, runs = chosen_runs(output_dir, sweep)
     states = read_states(runs)
     if as_json:
@@ -64,8 +66,7 @@ def status(sweep: str | None, output_dir: Path, watch: bool, as_json: bool) -> N
 def logs(run: str, output_dir: Path, follow: bool) -> None:
     """Show what RUN has printed."""
     folder = RunFolder(find_run(output_dir, run))
-    written = [path for path in (folder.output, folder.log) if path.exists()][:1]
-    paths = [str(path) for path in written or job_logs(folder)]
+    paths = [str(path) for path in logs_of(folder)]
     if not paths:
         (state,) = read_states({folder.path: {}})
         raise UserError(f"{folder.path}: has printed nothing yet; {state.state} {state.error}")
@@ -108,6 +109,10 @@ def resubmit(names: Sequence[str], output_dir: Path) -> None:
             for run in runs
             if run.path not in live and not run.is_held() and run.status().get("state") != "done"
         ]
+        for run in missing:
+            if not was_submitted(run):
+                click.echo(f"{run.path}: was never submitted to SLURM; python launch.py does that")
+        missing = [run for run in missing if was_submitted(run)]
         released = cluster.release_held_back(live.values())
         for run, id in submit_again(missing):
             click.echo(f"job {id} · {run.path}")
@@ -129,7 +134,7 @@ def explain(run: str, output_dir: Path) -> None:
     click.echo(f"run      {path}")
     click.echo(f"state    {state.state} · step {state.step}/{state.steps}")
     if state.error:
-        click.echo(f"error    {state.error} · {RunFolder(path).output}")
+        click.echo(f"error    {state.error} · {state.log}")
     click.echo(f"command  {explanation.command(path, _CONF)}")
     for line in explanation.against_default(path, _CONF):
         click.echo(f"default  {line}")

@@ -105,6 +105,13 @@ def launcher_mistakes(settings: LocalLauncherConfig | SlurmLauncherConfig) -> li
         value = getattr(settings, key, None)
         if value is not None:
             mistakes += _at_least(f"hydra.launcher.{key}", value, least)
+    if isinstance(settings, SlurmLauncherConfig):
+        delay, limit = settings.signal_delay_s, 60 * settings.timeout_min
+        if delay >= limit > 0:
+            mistakes.append(
+                f"hydra.launcher.signal_delay_s={delay}: must be less than the time limit, {limit} "
+                f"s (hydra.launcher.timeout_min={settings.timeout_min})"
+            )
     return mistakes
 
 

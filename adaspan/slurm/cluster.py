@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from adaspan.errors import RunError
 
 _TIMEOUT_SECONDS = 60
+# In what sbatch says of nodes that are as a job wants them, but taken or away.
+_NOT_NOW = ("not available now", "node not available", "busy", "down", "drained", "reserved")
 # What `MaxArraySize` is unless a site changes it.
 _DEFAULT_ARRAY_SIZE = 1001
 
@@ -49,16 +51,21 @@ def queue() -> dict[str, Queued]:
     return {job.id: job for job in jobs}
 
 
-def can_ever_run(sbatch_text: str) -> bool:
-    """Whether some nodes of the cluster, be they free or not, are as a job wants them.
+def refusal(sbatch_text: str) -> str:
+    """Why such a job cannot be had, now or later; empty if it can.
 
-    SLURM accepts many a job that has to wait for ever.
+    More than sbatch refuses: it accepts many a job that has to wait for ever.
     """
-    try:
-        _ask("sbatch", "--test-only", given=sbatch_text)
-    except RunError as error:
-        return "configuration is not available" not in str(error)
-    return True
+    answer = _answer("sbatch", "--test-only", given=sbatch_text)
+    said = what_sbatch_says(answer.stderr)
+    for_now = any(words in said for words in _NOT_NOW)
+    return "" if answer.returncode == 0 or for_now else said
+
+
+def what_sbatch_says(text: str) -> str:
+    """Its lines as one."""
+    lines = [line for line in text.strip().splitlines() if "--help" not in line]
+    return "; ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in lines)
 
 
 def longest_minutes(partition: str | None) -> float:
@@ -88,12 +95,13 @@ def last_states(ids: Sequence[str]) -> dict[str, str]:
     if not ids:
         return {}
     listed = ",".join(sorted({id.partition("_")[0] for id in ids}))
+    states: dict[str, str] = {}
     for command in (
+        ["sacct", "--noheader", "--parsable2", "--allocations", "-o", "JobID,State", "-j", listed],
         [
             *("squeue", "--all", "--array", "--noheader", "--states=all"),
             *("--format=%i|%T", f"--jobs={listed}"),
         ],
-        ["sacct", "--noheader", "--parsable2", "--allocations", "-o", "JobID,State", "-j", listed],
     ):
         try:
             lines = _ask(*command).splitlines()
@@ -104,10 +112,9 @@ def last_states(ids: Sequence[str]) -> dict[str, str]:
             id.partition("_[")[0]: state.split()[0]
             for id, state in (line.split("|")[:2] for line in lines)
         }
-        if found:
-            states = {id: found.get(id, found.get(id.partition("_")[0])) for id in ids}
-            return {id: state for id, state in states.items() if state}
-    return {}
+        known = {id: found.get(id, found.get(id.partition("_")[0])) for id in ids}
+        states |= {id: state for id, state in known.items() if state}
+    return states
 
 
 def may_requeue(id: str) -> bool:
@@ -169,24 +176,34 @@ def array_size() -> int:
 
 
 def gpus_a_node(partition: str | None) -> int:
-    """The most GPUs that a node of the partition (or of the default one) has; 0 without SLURM."""
+    """The most GPUs that a node of the partition (or of the default one) has; 0 without SLURM.
+
+    Of several partitions, separated by commas, the least of these.
+    """
     try:
         answer = _ask("sinfo", "--all", "--noheader", "--format=%P|%G")
     except RunError:
         return 0
-    nodes = [line.split("|") for line in answer.splitlines()]
-    counts = [
-        int(count)
-        for name, devices in nodes
-        if (name.rstrip("*") in partition.split(",") if partition else name.endswith("*"))
-        for count in re.findall(r"gpu(?::[\w.-]+)?:(\d+)", devices)
-    ]
-    return max(counts, default=0)
+    most: dict[str, int] = {}
+    for name, devices in (line.split("|") for line in answer.splitlines()):
+        if name.rstrip("*") in partition.split(",") if partition else name.endswith("*"):
+            counts = re.findall(r"gpu(?::[\w.-]+)?:(\d+)", devices)
+            most[name] = max([most.get(name, 0), *map(int, counts)])
+    return min(most.values(), default=0)
 
 
-def _ask(*command: str, given: str = "") -> str:
+def _ask(*command: str) -> str:
+    answer = _answer(*command)
+    if answer.returncode:
+        said = (answer.stderr.strip() or answer.stdout.strip()).splitlines()
+        last = said[-1].removeprefix(f"{command[0]}: ") if said else answer.returncode
+        raise RunError(f"{command[0]}: {last}")
+    return answer.stdout
+
+
+def _answer(*command: str, given: str = "") -> subprocess.CompletedProcess[str]:
     try:
-        answer = subprocess.run(
+        return subprocess.run(
             command,
             input=given,
             capture_output=True,
@@ -198,8 +215,3 @@ def _ask(*command: str, given: str = "") -> str:
         raise RunError(f"{command[0]}: not found; is this a machine of a SLURM cluster?") from None
     except subprocess.TimeoutExpired:
         raise RunError(f"{command[0]}: no answer in {_TIMEOUT_SECONDS} s; try again") from None
-    if answer.returncode:
-        said = (answer.stderr.strip() or answer.stdout.strip()).splitlines()
-        last = said[-1].removeprefix(f"{command[0]}: ") if said else answer.returncode
-        raise RunError(f"{command[0]}: {last}")
-    return answer.stdout

@@ -18,6 +18,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,7 +36,9 @@ from adaspan.slurm import cluster
 MOST_IN_VAIN = 5
 # Names a file, which says that a job got as far as this.
 STARTED = "ADASPAN_STARTED"
-_TRY_AGAIN = os.EX_TEMPFAIL
+TRY_AGAIN = os.EX_TEMPFAIL
+# In which another task says what it failed of.
+_OTHERS_SECONDS = 3.0
 # Between repetitions of a signal, which a process that is still starting may miss.
 _REPEAT_SECONDS = 1.0
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
@@ -54,36 +57,53 @@ def train_on_node(folder: str, program: str, fail_fast: bool) -> None:
     """
     task = JobEnvironment()
     run = RunFolder(Path(folder))
-    if task.num_tasks > 1:
-        TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
-    if task.global_rank > 0:
-        code, _ = _train(run, Path(program))
-        raise SystemExit(code if code >= 0 else 1)
-    Path(os.environ[STARTED]).touch()
-    if run.count_start(os.environ["SLURM_JOB_NAME"]) >= MOST_IN_VAIN:
-        message = f"ended {MOST_IN_VAIN} times without a word since the last checkpoint"
-        raise SystemExit(_fail(run, 1, "node", message, fail_fast))
-    before = run.status()
-    code, told = _train(run, Path(program))
-    if not told:
-        _release_siblings(run)
-    if code:
-        after = run.status()
-        raise SystemExit(
-            _settle(run, task.job_id, code, told, after if after != before else {}, fail_fast)
-        )
+    with _asked_to_stop() as asked:
+        if task.num_tasks > 1:
+            TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+        if task.global_rank > 0:
+            raise SystemExit(_follow(run, Path(program), asked))
+        Path(os.environ[STARTED]).touch()
+        if run.count_start(os.environ["SLURM_JOB_NAME"]) >= MOST_IN_VAIN:
+            message = f"ended {MOST_IN_VAIN} times without a word since the last checkpoint"
+            code = _fail(run, 1, "node", message, fail_fast)
+            if task.num_tasks > 1:  # which would wait for this one
+                with suppress(RunError):
+                    cluster.cancel([task.job_id])
+            raise SystemExit(code)
+        before = run.status()
+        code = _train(run, Path(program), asked)
+        if not asked:
+            _release_siblings(run)
+        if code:
+            raise SystemExit(_settle(run, task, code, bool(asked), before, fail_fast))
 
 
-def _train(run: RunFolder, program: Path) -> tuple[int, bool]:
-    """Exit code of launch.py, negative if a signal killed it; whether a signal asked to stop."""
+def _follow(run: RunFolder, program: Path, asked: list[signal.Signals]) -> int:
+    """Train as any but the first task, which decides what becomes of the run; the exit code."""
+    code = _train(run, program, asked)
+    if code < 0 and not asked and _ran_out_of_memory():
+        _say_failed(run, "out of memory", _memory_message(code))
+    return code if code >= 0 else 1
+
+
+def _train(run: RunFolder, program: Path, asked: list[signal.Signals]) -> int:
+    """Exit code of launch.py, negative if a signal killed it.
+
+    Args:
+        run: its folder.
+        program: launch.py.
+        asked: signals as they come, which are passed on.
+    """
     command = [sys.executable, str(program)]
     command += ["--config-path", str(run.path.resolve()), "--config-name", "config"]
-    with run.output.open("ab") as output, _asked_to_stop() as asked:
+    with run.output.open("ab") as output:
+        if asked:
+            return TRY_AGAIN
         environment = {**os.environ, **_threads()}
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
         while True:
             try:
-                return process.wait(_REPEAT_SECONDS), bool(asked)
+                return process.wait(_REPEAT_SECONDS)
             except subprocess.TimeoutExpired:
                 if asked:
                     process.send_signal(asked[-1])
@@ -109,19 +129,40 @@ def _threads() -> dict[str, str]:
 
 
 def _settle(
-    run: RunFolder, job_id: str, code: int, told: bool, said: Mapping[str, Any], fail_fast: bool
+    run: RunFolder,
+    task: JobEnvironment,
+    code: int,
+    told: bool,
+    before: Mapping[str, Any],
+    fail_fast: bool,
 ) -> int:
     """Decide what becomes of a run that is not done; the exit code.
 
-    `said` is the status that launch.py wrote, empty if it wrote none this time.
+    Args:
+        run: its folder.
+        task: this one.
+        code: of launch.py.
+        told: whether a signal asked it to stop.
+        before: the status before it started.
+        fail_fast: as of `train_on_node`.
     """
+    said = _said_since(run, before)
     if told or said.get("state") == "resumable":
         run.excuse_start()
-        return _try_again(run, job_id)
+        return _try_again(run, task.job_id)
     kind, message = _explain(run, code, said)
+    if kind == "node" and task.num_tasks > 1:
+        time.sleep(_OTHERS_SECONDS)  # another task may know why it left
+        kind, message = _explain(run, code, _said_since(run, before))
     if kind == "node":
-        return _try_again(run, job_id)
+        return _try_again(run, task.job_id)
     return _fail(run, code, kind, message, fail_fast)
+
+
+def _said_since(run: RunFolder, before: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The status that a process of the run wrote; empty if none did."""
+    after = run.status()
+    return after if after != before else {}
 
 
 def _try_again(run: RunFolder, job_id: str) -> int:
@@ -131,25 +172,29 @@ def _try_again(run: RunFolder, job_id: str) -> int:
             status = run.status()
             if status.get("state") == "running":
                 run.set_status("resumable", status["step"])
-    return _TRY_AGAIN
+    return TRY_AGAIN
 
 
 def _fail(run: RunFolder, code: int, kind: str, message: str, fail_fast: bool) -> int:
     try:
         with run.held():
-            run.set_status("failed", run.status().get("step", 0), error=kind, message=message)
+            _say_failed(run, kind, message)
     except UserError:  # another process trains it, and knows better
-        return _TRY_AGAIN
+        return TRY_AGAIN
     if fail_fast:
         cluster.cancel_waiting(_submissions_of_this_sweep(run))
     return code if code > 0 else 1
 
 
+def _say_failed(run: RunFolder, kind: str, message: str) -> None:
+    run.set_status("failed", run.status().get("step", 0), error=kind, message=message)
+
+
 def _submissions_of_this_sweep(run: RunFolder) -> set[str]:
     """Names of jobs, as `submit.py` writes them down."""
-    sweep = os.environ["SLURM_JOB_NAME"].rpartition(".")[0]
-    records = (run.path.parent / "sweeps" / sweep / "slurm").glob("*.json")
-    return {os.environ["SLURM_JOB_NAME"], *(record.stem for record in records)}
+    records = run.job_records()
+    names = {record.stem for record in records.glob("*.json")} if records else set()
+    return {os.environ["SLURM_JOB_NAME"], *names}
 
 
 def _release_siblings(run: RunFolder) -> None:
@@ -160,13 +205,12 @@ def _release_siblings(run: RunFolder) -> None:
 
 def _explain(run: RunFolder, code: int, said: Mapping[str, Any]) -> tuple[str, str]:
     """Class and last line of a failure."""
-    if code < 0:
-        name = signal.Signals(-code).name
-        if _ran_out_of_memory():
-            return "out of memory", f"the node's memory was used up ({name})"
-        return "node", f"killed without warning ({name})"
+    if code < 0 and _ran_out_of_memory():
+        return "out of memory", _memory_message(code)
     if said.get("state") == "failed":
         return said["error"], said["message"]
+    if code < 0:
+        return "node", f"killed without warning ({signal.Signals(-code).name})"
     message = run.last_words()
     if code == LostPeerError.exit_code:
         return "node", message
@@ -175,6 +219,10 @@ def _explain(run: RunFolder, code: int, said: Mapping[str, Any]) -> tuple[str, s
             return "node", message  # the job before this one is still leaving
         return ("data" if message.startswith("data") else "configuration"), message
     return "code", message
+
+
+def _memory_message(code: int) -> str:
+    return f"the node's memory was used up ({signal.Signals(-code).name})"
 
 
 def _ran_out_of_memory() -> bool:

@@ -25,20 +25,19 @@ def take(root: Path, store: Path) -> Path:
         The snapshot's folder; its launch.py starts as the original does.
     """
     files = sorted(file for part in _PARTS for file in _files(root / part))
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.relative_to(root)}\0{file.stat().st_size}\0".encode())
-        digest.update(file.read_bytes())
-    snapshot = store.resolve() / digest.hexdigest()[:12]
-    if snapshot.exists():
-        return snapshot
     store.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=store, prefix=".partial-"))
     try:
+        digest = hashlib.sha256()  # of what was copied, whatever is edited meanwhile
         for file in files:
             copy = partial / file.relative_to(root)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, copy)
+            digest.update(f"{file.relative_to(root)}\0{copy.stat().st_size}\0".encode())
+            digest.update(copy.read_bytes())
+        snapshot = store.resolve() / digest.hexdigest()[:12]
+        if snapshot.exists():
+            return snapshot
         write_json(partial / SOURCE_OF_SNAPSHOT, code_version(root))
         partial.chmod(0o755)
         try:

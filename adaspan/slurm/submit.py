@@ -33,7 +33,7 @@ from adaspan.errors import RunError, UserError
 from adaspan.files import write_json
 from adaspan.run_folder import RunFolder
 from adaspan.slurm import cluster
-from adaspan.slurm.job import MOST_IN_VAIN, STARTED, train_on_node
+from adaspan.slurm.job import MOST_IN_VAIN, STARTED, TRY_AGAIN, train_on_node
 
 _POLL_SECONDS = 1.0
 # A run that is told to leave finishes a step and writes a checkpoint.
@@ -56,15 +56,22 @@ _MEMORY_WORDS = "exceeded .*memory limit|oom.kill|: Out Of Memory"
 _TEARDOWN = f"""\
 code=$?
 job=${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}}${{SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}}
-if grep --quiet --no-messages -E "{_MEMORY_WORDS}" "${{{STARTED}%/*}}/$job"_*_log.err; then
-  exit $code
-fi
-if [ -e "${STARTED}" ] || [ ${{SLURM_RESTART_COUNT:-0}} -lt {MOST_IN_VAIN} ]; then
-  if [ $code -gt 128 ] && [ "$(squeue --all -h -j $job -o %T)" = RUNNING ]; then
-    scontrol requeue $job
+records=${{{STARTED}%/*}}
+if ! grep --quiet --no-messages -E "{_MEMORY_WORDS}" "$records/$job"_*_log.err; then
+  if [ -e "${STARTED}" ] || [ ${{SLURM_RESTART_COUNT:-0}} -lt {MOST_IN_VAIN} ]; then
+    if [ $code -gt 128 ] && [ "$(squeue --all -h -j $job -o %T)" = RUNNING ]; then
+      scontrol requeue $job && exit $code
+    fi
   fi
 fi
-exit $code
+"""
+# With fail_fast, what else the sweep has waiting; job.py does so for failures that it sees itself.
+_CANCEL_WAITING = f"""\
+if [ $code -ne 0 ] && [ $code -ne {TRY_AGAIN} ]; then
+  for record in "$records"/*.json; do
+    scancel --state=PENDING --name="$(basename "$record" .json)"
+  done
+fi
 """
 # What SLURM is told for every job of ours.
 _OWN_FIELDS = ("array", "error", "job-name", "output", "wrap")
@@ -110,11 +117,8 @@ def live_jobs(
 
 def job_logs(run: RunFolder) -> list[Path]:
     """What the run's last job printed before the run itself could."""
-    job = run.job()
-    if not job:
-        return []
-    folder = run.path.parent / "sweeps" / job["name"].rpartition(".")[0] / "slurm"
-    return sorted(folder.glob(f"{job['id']}_*_log.*"))
+    records = run.job_records()
+    return sorted(records.glob(f"{run.job()['id']}_*_log.*")) if records else []
 
 
 def ran_out_of_memory(run: RunFolder) -> bool:
@@ -123,13 +127,22 @@ def ran_out_of_memory(run: RunFolder) -> bool:
 
 
 def printed(run: RunFolder) -> str:
-    """The last line of `job_logs`; empty if the job never got to a node."""
+    """The last line of `job_logs`, of an error if there is one; empty if the job never got to a
+    node.
+    """
     logs = job_logs(run)
-    lines = [line for log in logs for line in log.read_text(errors="replace").splitlines()]
-    # What srun adds says only that there was an error.
-    told = [line for line in lines if line.strip() and not line.startswith("srun: error:")]
-    told = told or (["no word"] if logs else [])
-    return told[-1] if told else ""
+    for ending in (".err", ".out"):
+        lines = [
+            line
+            for log in logs
+            if log.suffix == ending
+            for line in log.read_text(errors="replace").splitlines()
+            # What these add says only that there was an error.
+            if line.strip() and not line.startswith(("srun: error:", "submitit "))
+        ]
+        if lines:
+            return lines[-1]
+    return "no word" if logs else ""
 
 
 def submit(
@@ -169,20 +182,28 @@ def submit(
         yield from zip(chunk, ids, strict=True)
 
 
+def was_submitted(run: RunFolder) -> bool:
+    """Whether it can be submitted again."""
+    return _record(run) is not None
+
+
+def _record(run: RunFolder) -> Path | None:
+    records = run.job_records()
+    record = records / f"{run.job()['name']}.json" if records else None
+    return record if record and record.exists() else None
+
+
 def resubmit(runs: Sequence[RunFolder]) -> Iterator[tuple[RunFolder, str]]:
     """Submit runs again, each with the settings and the code of its last submission. Only inside
-    `submitting`; yields as `submit` does.
+    `submitting`; yields as `submit` does. Those that `was_submitted` denies are passed over.
 
     Raises:
-        UserError: some were never submitted, or SLURM refuses them.
+        UserError: SLURM refuses them.
     """
     by_record: dict[Path, list[RunFolder]] = {}
     for run in runs:
-        name = run.job().get("name", "")
-        record = run.path.parent / "sweeps" / name.rpartition(".")[0] / "slurm" / f"{name}.json"
-        if not record.exists():
-            raise UserError(f"{run.path}: was never submitted to SLURM; python launch.py does that")
-        by_record.setdefault(record, []).append(run)
+        if record := _record(run):
+            by_record.setdefault(record, []).append(run)
     for record, of_record in by_record.items():
         earlier = json.loads(record.read_text())
         settings = SlurmSettings(**earlier["settings"])
@@ -202,7 +223,7 @@ def check_settings(sweep: Path, settings: SlurmSettings, snapshot: Path) -> None
     for key in settings.sbatch:
         if key.replace("_", "-") in _OWN_FIELDS:
             raise UserError(f"hydra.launcher.sbatch.{key}: every job has its own; leave it out")
-    if "%" in str(sweep):
+    if "%" in str(sweep.resolve()):
         raise UserError(f"output_dir={sweep.parents[1]}: SLURM does not take % in a path")
     longest = cluster.longest_minutes(settings.partition)
     if settings.timeout_min > longest:
@@ -210,7 +231,9 @@ def check_settings(sweep: Path, settings: SlurmSettings, snapshot: Path) -> None
             f"hydra.launcher.timeout_min={settings.timeout_min}: jobs of this partition may take "
             f"{longest:.0f}; a run goes on in as many jobs as it takes"
         )
-    if not cluster.can_ever_run(sbatch_text(1, sweep, settings, snapshot)):
+    with _outside_of_jobs():
+        refusal = cluster.refusal(sbatch_text(1, sweep, settings, snapshot))
+    if "configuration is not available" in refusal:
         asked = " ".join(
             f"{key}={getattr(settings, key)}" for key in _SIZE if getattr(settings, key) is not None
         )
@@ -218,6 +241,8 @@ def check_settings(sweep: Path, settings: SlurmSettings, snapshot: Path) -> None
             f"hydra.launcher: no nodes of this cluster can run such a job ({asked}); sinfo shows "
             "what there is"
         )
+    if refusal:
+        raise UserError(f"sbatch refuses the jobs: {refusal}; see hydra.launcher.*")
 
 
 def _submit_array(
@@ -253,12 +278,11 @@ def _submit_array(
     except FailedJobError as error:
         if all(job.name != name for job in cluster.queue().values()):  # what was refused, whole
             record.unlink()
-        lines = [line for line in str(error).splitlines() if "--help" not in line]
-        said = "; ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in lines)
+        said = cluster.what_sbatch_says(str(error))
         raise UserError(f"sbatch refuses the jobs: {said}; see hydra.launcher.*") from error
     ids = [job.job_id for job in jobs]
     for run, id in zip(runs, ids, strict=True):
-        run.set_job(id, name, str(canary.path.resolve()) if canary else None)
+        run.set_job(id, name, record.parent, str(canary.path.resolve()) if canary else None)
     write_json(record, {**written, "ids": ids})
     return ids
 
@@ -291,7 +315,7 @@ def _executor(
             f'rm -f "${STARTED}"',
             *settings.setup,
         ],
-        "teardown": _TEARDOWN.splitlines(),
+        "teardown": _teardown(settings.fail_fast).splitlines(),
         # srun does not take over --cpus-per-task; one task that leaves must not end the others.
         "srun_args": [
             f"--cpus-per-task={settings.cpus_per_task}",
@@ -318,12 +342,22 @@ def _more_fields(settings: SlurmSettings, dependency: str) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value is not None and value is not False}
 
 
+def _teardown(fail_fast: bool) -> str:
+    return _TEARDOWN + (_CANCEL_WAITING if fail_fast else "") + "exit $code\n"
+
+
 @contextmanager
 def _outside_of_jobs() -> Iterator[None]:
-    """Without what SLURM told a job that this process may itself be part of."""
-    where = {key: os.environ[key] for key in ("SLURM_CONF",) if key in os.environ}
+    """Without what SLURM told a job that this process may itself be part of, but with what the user
+    tells sbatch.
+    """
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if key == "SLURM_CONF" or key.startswith("SBATCH_")
+    }
     with clean_env():
-        os.environ.update(where)
+        os.environ.update(kept)
         yield
 
 

@@ -33,9 +33,8 @@ def gpu_hours(jobs: Sequence[Job], tflops: float) -> float:
     return sum(_hours(job.run, tflops) for job in jobs)
 
 
-def check_cost(jobs: Sequence[Job], tflops: float, most_hours: float | None) -> None:
+def check_cost(hours: float, tflops: float, most_hours: float | None) -> None:
     """Raise `UserError` if runs may take more GPU-hours than they are allowed."""
-    hours = gpu_hours(jobs, tflops)
     if most_hours is not None and hours > most_hours:
         raise UserError(
             f"hydra.launcher.max_gpu_hours={most_hours:g}: the sweep may take {hours:.3g} "

@@ -33,6 +33,12 @@ def command(folder: Path, conf: Path) -> str:
     values = [
         f"{key}={written(value)}" for key, value in _compared(own).items() if base.get(key) != value
     ]
+    # Elsewhere it would be another run, from its start.
+    values += [
+        f"{key}={written(own[key])}"
+        for key in ("output_dir", "data_dir")
+        if Path(own[key]).resolve() != Path(default[key]).expanduser().resolve()
+    ]
     return shlex.join(["python", "launch.py", *kinds, *values])
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -72,26 +73,25 @@ def submit_missing(
             console.print("        nothing to submit")
             return
         code = snapshot.take(root, sweep.output_dir / "code")
-        for job in missing:
-            if job.run.train.restart:
-                with job.folder.held():
-                    job.folder.clear()
-            job.folder.freeze(to_yaml(job.run), fingerprints[job.name])
-        first = None
-        if canary:
-            short = Job(_shortened(missing[0].run, sweep.folder / "canary"), {})
-            first = short.folder
-            if first.path not in settled_jobs([first]):  # an earlier one does as well
-                _begin_anew(short, fingerprints[missing[0].name])
-                list(submit([first], sweep.folder, settings, code))
-            console.print(
-                f"canary  job {first.job()['id']} · {first.path}: the others start when it has "
-                "succeeded"
-            )
-        by_folder = {job.folder.path: job for job in missing}
-        folders = [job.folder for job in missing]
-        for folder, id in submit(folders, sweep.folder, settings, code, first):
-            console.print(f"submit  {by_folder[folder.path]} · job {id} · {folder.path}")
+        with _restarted_if_taken(missing) as taken:
+            for job in missing:
+                job.folder.freeze(to_yaml(job.run), fingerprints[job.name])
+            first = None
+            if canary:
+                short = Job(_shortened(missing[0].run, sweep.folder / "canary"), {})
+                first = short.folder
+                if first.path not in settled_jobs([first]):  # an earlier one does as well
+                    _begin_anew(short, fingerprints[missing[0].name])
+                    list(submit([first], sweep.folder, settings, code))
+                console.print(
+                    f"canary  job {first.job()['id']} · {first.path}: the others start when it has "
+                    "succeeded"
+                )
+            by_folder = {job.folder.path: job for job in missing}
+            folders = [job.folder for job in missing]
+            for folder, id in submit(folders, sweep.folder, settings, code, first):
+                taken.add(folder.path)
+                console.print(f"submit  {by_folder[folder.path]} · job {id} · {folder.path}")
     console.print(f"code    {code}: what is edited now changes no job")
     console.print(f"next    {_look(sweep)}")
 
@@ -134,6 +134,29 @@ def check_all_done(sweep: Sweep) -> None:
     if missing:
         lines = "; ".join(f"{state.run} {state.state} {state.error}" for state in missing[:3])
         raise RunError(f"{len(missing)} of {len(states)} runs are not done: {lines}")
+
+
+@contextmanager
+def _restarted_if_taken(jobs: Sequence[Job]) -> Iterator[set[Path]]:
+    """Take away what runs with train.restart=true have produced; not for good if SLURM refuses
+    them.
+
+    Yields:
+        The folders of runs that SLURM has taken, to be filled.
+    """
+    taken: set[Path] = set()
+    restarted = [job.folder for job in jobs if job.run.train.restart]
+    for folder in restarted:
+        with folder.held():
+            folder.set_aside()
+    try:
+        yield taken
+    finally:
+        for folder in restarted:
+            if folder.path in taken:
+                folder.forget_aside()
+            else:
+                folder.put_back()
 
 
 def _begin_anew(job: Job, fingerprint: str) -> None:

@@ -146,14 +146,20 @@ def describe(
         macs_per_token=last.get("flops/paper_macs_per_token"),
         seconds_left=_seconds_left(rows, steps) if standing.state == "running" else None,
         error=standing.error,
-        log=str(_log(folder)),
+        log=str([*logs_of(folder), folder.log][0]),
     )
 
 
-def _log(folder: RunFolder) -> Path:
-    """Where a run says most of itself, or else its job."""
-    written = [path for path in (folder.output, folder.log) if path.exists()]
-    return [*written, *job_logs(folder), folder.log][0]
+def logs_of(folder: RunFolder) -> list[Path]:
+    """Where there is something to read of a run: what it printed itself, or else its last job, or
+    the canary that it waited for.
+    """
+    written = [path for path in (folder.output, folder.log) if path.exists()][:1]
+    if _last_job_never_began(folder) or not written:
+        canary = folder.job().get("canary")
+        of_canary = logs_of(RunFolder(Path(canary))) if canary else []
+        return job_logs(folder) or written or of_canary
+    return written
 
 
 def _state(
@@ -166,28 +172,33 @@ def _state(
         return written, ""
     if job:
         return ("running" if job.state == "RUNNING" and status else "queued"), ""
-    if written not in ("waiting", "running"):
-        return written, _error_of(status)
     if folder.is_held():
         return "running", ""
     job_id = folder.job().get("id")
+    end = _SLURM_ENDS.get(ended.get(job_id, ""), "") if job_id else ""
+    if _last_job_never_began(folder) and (last_line := printed(folder)):
+        return "lost", f"{end or 'code'}: {last_line}"
+    if written not in ("waiting", "running"):
+        return written, _error_of(status)
     if job_id is None:
         return (written, "") if written == "waiting" else ("lost", "killed without warning")
-    end = _SLURM_ENDS.get(ended.get(job_id, ""), "")
     if ran_out_of_memory(folder):
         return "lost", "out of memory: killed for it; hydra.launcher.mem asks for more"
     if folder.job_has_started():
         return "lost", f"{end or 'node'}: ended without a word"
-    if last_line := printed(folder):
-        return "lost", f"{end or 'code'}: {last_line}"
     return "cancelled", _canary_failed(folder) or "taken out of the queue before it started"
+
+
+def _last_job_never_began(folder: RunFolder) -> bool:
+    """Whether the run's last job did not get as far as the run, so that what that says is older."""
+    return bool(folder.job()) and not folder.job_has_started()
 
 
 def _canary_failed(folder: RunFolder) -> str:
     """Why the run that went first failed; empty if none did."""
     canary = folder.job().get("canary")
-    error = _error_of(RunFolder(Path(canary)).status()) if canary else ""
-    return f"the canary failed: {error}" if error else ""
+    state, error = _state(RunFolder(Path(canary)), None, {}) if canary else ("", "")
+    return f"the canary failed: {error}" if state in ("failed", "lost") else ""
 
 
 def _error_of(status: Mapping[str, Any]) -> str:

@@ -90,7 +90,7 @@ def test_a_copy_of_runs_that_a_cluster_trains_is_shown_as_far_as_it_is_known(
 ) -> None:
     train_here(*tiny, "train.steps=20")
     run = run_at(tmp_path, "done")
-    run.set_job("17_0", "sweep.0123ab", canary=None)
+    run.set_job("17_0", "sweep.0123ab", run.path.parent / "sweeps" / "sweep" / "slurm", None)
     run.set_status("running", 12)
     (copied,) = json.loads(adaspan("status", "--json").stdout)
     assert (copied["state"], copied["slurm"]) == ("running", "no answer")

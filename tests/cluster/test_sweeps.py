@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from adaspan.sweep.cost import training_flops
 from tests.cluster.conftest import Cluster
-from tests.conftest import ROOT, command
+from tests.conftest import ROOT, command, compose_run
 from tests.runs import assert_same, final_state, rows, status, train_here
 
 
@@ -80,8 +81,35 @@ def test_what_the_cluster_refuses_is_one_line_and_leaves_nothing(
     assert end.returncode == 2
     (line,) = end.stderr.splitlines()
     assert told in line
+    assert sweeps.launch("train.seed=1,2", setting, "hydra.launcher.dry_run=true").returncode == 2
     assert not sweeps.ask("squeue", "-ho", "%i")
-    assert not list(sweeps.runs.glob("sweeps/*/slurm/*.json"))
+    assert not sweeps.runs.exists()
+
+
+def test_a_restart_that_slurm_refuses_leaves_what_there_was(
+    sweeps: Cluster, tmp_path: Path
+) -> None:
+    assert sweeps.launch("train.seed=1").returncode == 0
+    sweeps.wait_until_empty()
+    (folder,) = folders(sweeps)
+    before = rows(folder)
+    full = tmp_path / "bin" / "sbatch"
+    full.parent.mkdir()
+    real = shutil.which("sbatch")
+    full.write_text(
+        f'#!/bin/bash\n[ "$1" = --test-only ] || {{ echo full >&2; exit 1; }}\nexec {real} "$@"\n'
+    )
+    full.chmod(0o755)
+    path = f"{full.parent}:{sweeps.environment()['PATH']}"
+    refused = sweeps.launch("train.seed=1", "train.restart=true", PATH=path)
+    assert refused.returncode == 2
+    assert "sbatch refuses the jobs: full" in refused.stderr
+    assert all_done(sweeps)
+    assert rows(folder) == before
+    anew = sweeps.launch("train.seed=1", "train.restart=true", "hydra.launcher.sbatch.hold=true")
+    assert "1 to submit" in anew.stdout, anew.stderr
+    assert status_or_none(folder) is None
+    assert not (folder / ".aside").exists()
 
 
 def test_the_same_command_typed_twice_at_once_submits_each_run_once(sweeps: Cluster) -> None:
@@ -189,6 +217,17 @@ def test_a_failure_stays_alone_and_is_explained(sweeps: Cluster) -> None:
     assert "output.txt" in told.stdout
     assert "optimizer.lr: 1e+30, others 0.01, 0.02" in told.stdout
     assert "the loss is" in sweeps.adaspan("logs", failed["run"]).stdout
+    # What another job of the same run then ends of.
+    setup = "hydra.launcher.setup=['echo no such module >&2','exit 3']"
+    assert sweeps.launch("optimizer.lr=1e30", setup).returncode == 0
+    sweeps.wait_until_empty()
+    found = json.loads(sweeps.adaspan("status", "--json").stdout)
+    (lost,) = (run for run in found if run["state"] == "lost")
+    assert lost["run"] == failed["run"]
+    assert lost["error"] == "code: no such module"
+    assert "no such module" in Path(sweeps.runs.parent, lost["log"]).read_text()
+    assert "no such module" in sweeps.adaspan("logs", failed["run"]).stdout
+    assert lost["log"] in sweeps.adaspan("explain", failed["run"]).stdout
 
 
 def test_on_request_a_failure_takes_what_waits_out_of_the_queue(sweeps: Cluster) -> None:
@@ -207,14 +246,16 @@ def test_a_mistake_that_only_the_node_can_see_is_one_line(sweeps: Cluster) -> No
 
 
 def test_a_run_that_needs_too_much_memory_says_so_and_is_not_tried_again(sweeps: Cluster) -> None:
-    endless = ("train.steps=1000000", "train.eval_every=1000", "train.seed=1")
-    assert sweeps.launch(*endless, "hydra.launcher.mem=200M").returncode == 0
+    endless = ("train.steps=1000000", "train.eval_every=1000", "train.seed=1,3")
+    too_little = ("hydra.launcher.mem=200M", "hydra.launcher.array_parallelism=1")
+    assert sweeps.launch(*endless, *too_little, "hydra.launcher.fail_fast=true").returncode == 0
     itself_notices = "hydra.launcher.setup=[ulimit -v 4000000]"
     assert sweeps.launch(itself_notices, "span.limit=1099511627776", "train.seed=2").returncode == 0
     sweeps.wait_until_empty()
     found = json.loads(sweeps.adaspan("status", "--json").stdout)
     assert {run["state"]: run["error"].partition(":")[0] for run in found} == {
         "lost": "out of memory",
+        "cancelled": "taken out of the queue before it started",
         "failed": "out of memory",
     }, sweeps.explain()
     (killed,) = (run for run in found if run["state"] == "lost")
@@ -223,14 +264,25 @@ def test_a_run_that_needs_too_much_memory_says_so_and_is_not_tried_again(sweeps:
     assert starts["in_vain"] == 0, "once"
 
 
-@pytest.mark.parametrize("canary_fails", [False, True])
-def test_a_canary_goes_first(sweeps: Cluster, canary_fails: bool) -> None:
-    values = "optimizer.lr=1e30,0.01" if canary_fails else "train.seed=1,2"
-    end = sweeps.launch(values, "hydra.launcher.canary=true", "train.steps=40")
+@pytest.mark.parametrize(
+    ("values", "setting", "becomes", "error"),
+    [
+        ("train.seed=1,2", "train.steps=40", "done", ""),
+        ("optimizer.lr=1e30,1", "train.steps=40", "cancelled", "the canary failed: non-finite: "),
+        ("train.seed=1,2", "hydra.launcher.mem=200M", "cancelled", "the canary failed: out of mem"),
+    ],
+    ids=["well", "diverges", "killed"],
+)
+def test_a_canary_goes_first(
+    sweeps: Cluster, values: str, setting: str, becomes: str, error: str
+) -> None:
+    end = sweeps.launch(values, setting, "hydra.launcher.canary=true")
     assert "canary  job" in end.stdout, end.stderr
     sweeps.wait_until_empty()
-    found = sorted(sweeps.states().values())
-    assert found == ["cancelled" if canary_fails else "done"] * 2, sweeps.explain()
+    for run in json.loads(sweeps.adaspan("status", "--json").stdout):
+        assert run["state"] == becomes, sweeps.explain()
+        assert run["error"].startswith(error)
+        assert Path(sweeps.runs.parent, run["log"]).exists()
 
 
 def test_a_cancelled_run_takes_only_those_that_waited_for_it_along(sweeps: Cluster) -> None:
@@ -329,6 +381,23 @@ def test_a_sweep_can_be_waited_for_and_searched(sweeps: Cluster) -> None:
     (found,) = sweeps.runs.glob("sweeps/search-*/optimization_results.yaml")
     assert "solutions" in found.read_text()
     assert all_done(sweeps)
+
+
+def test_a_search_stays_within_its_gpu_hours(sweeps: Cluster) -> None:
+    tiny = [o for o in sweeps.tiny if o != "-m" and not o.startswith("hydra")]
+    hours = training_flops(compose_run(*tiny, "train.steps=20")) / 40e12 / 3600
+    end = sweeps.launch(
+        "hydra/sweeper=optuna",
+        "hydra.sweeper.n_trials=4",
+        "hydra.sweeper.n_jobs=1",
+        "hydra.launcher.wait=true",
+        "train.seed=choice(1,2,3,4,5,6,7,8)",
+        "train.steps=20",
+        f"hydra.launcher.max_gpu_hours={1.5 * hours}",
+    )
+    assert end.returncode == 2
+    assert "hydra.launcher.max_gpu_hours=" in end.stderr
+    assert len(folders(sweeps)) == 1
 
 
 def test_two_nodes_train_one_run_and_are_preempted(sweeps: Cluster, tmp_path: Path) -> None:

@@ -140,6 +140,10 @@ def test_what_a_cluster_could_only_refuse_later_is_refused_at_once(launch: Launc
         "adaspan: error: hydra.launcher.nodes=0: must be at least 1",
         "adaspan: error: hydra.launcher.array_parallelism=-1: must be at least 1",
     ]
+    end = launch(*on_a_cluster, "hydra.launcher.timeout_min=1")
+    assert end.stderr.startswith(
+        "adaspan: error: hydra.launcher.signal_delay_s=90: must be less than the time limit, 60 s"
+    )
     end = launch(*on_a_cluster, "hydra.launcher.nodes=2", "train.batch_size=12,13")
     assert end.returncode == 2
     assert end.stderr.splitlines() == [

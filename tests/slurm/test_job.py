@@ -107,6 +107,20 @@ sys.exit(1)
     assert run.last_words() == "told again"
 
 
+def test_a_signal_that_comes_before_the_run_has_begun_is_heard(
+    train: Train, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = RunFolder.count_start
+
+    def slowly(folder: RunFolder, job_name: str) -> int:
+        os.kill(os.getpid(), signal.SIGUSR2)
+        return count(folder, job_name)
+
+    monkeypatch.setattr(RunFolder, "count_start", slowly)
+    assert train("print('trains')") == 75
+    assert run.last_words() == "no word"
+
+
 @pytest.mark.parametrize(
     ("said", "code", "kind"),
     [

@@ -13,7 +13,7 @@ from adaspan.config.schema import SlurmSettings
 from adaspan.errors import UserError
 from adaspan.run_folder import RunFolder
 from adaspan.slurm.job import STARTED
-from adaspan.slurm.submit import check_settings, resubmit, sbatch_text
+from adaspan.slurm.submit import check_settings, printed, resubmit, sbatch_text, was_submitted
 
 GOLDEN = Path(__file__).with_name("sbatch.txt")
 SETTINGS = SlurmSettings(
@@ -128,6 +128,47 @@ def test_without_gpus_none_is_asked_for() -> None:
     assert "gpu" not in text(gpus_per_node=0)
 
 
-def test_a_run_that_was_never_submitted_cannot_be_sent_again(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="was never submitted"):
-        list(resubmit([RunFolder(tmp_path)]))
+def test_a_run_that_was_never_submitted_is_passed_over(tmp_path: Path) -> None:
+    assert not was_submitted(RunFolder(tmp_path))
+    assert list(resubmit([RunFolder(tmp_path)])) == []
+
+
+@pytest.mark.parametrize(("code", "cancels"), [(0, False), (75, False), (1, True), (137, True)])
+def test_on_request_a_job_that_failed_takes_what_waits_along(
+    tmp_path: Path, code: int, cancels: bool
+) -> None:
+    for name in ("sweep.aaa.json", "sweep.bbb.json"):
+        (tmp_path / name).touch()
+    (tmp_path / "17_0_log.err").write_text("srun: error: n1: task 0: Out Of Memory")
+    tool = tmp_path / "scancel"
+    tool.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
+    tool.chmod(0o755)
+    teardown = text(fail_fast=True).partition("# teardown\n")[2]
+    subprocess.run(
+        ["bash", "-c", f"(exit {code})\n{teardown}"],
+        env={
+            "PATH": f"{tmp_path}:/usr/bin:/bin",
+            "SLURM_JOB_ID": "17",
+            STARTED: str(tmp_path / "started"),
+        },
+        check=False,
+    )
+    asked = tmp_path / "asked"
+    assert asked.exists() == cancels
+    if cancels:
+        assert asked.read_text().splitlines() == [
+            f"--state=PENDING --name=sweep.{name}" for name in ("aaa", "bbb")
+        ]
+
+
+def test_the_last_error_counts_before_what_was_merely_printed(tmp_path: Path) -> None:
+    run, records = RunFolder(tmp_path / "run"), tmp_path / "sweeps" / "s" / "slurm"
+    run.path.mkdir()
+    records.mkdir(parents=True)
+    run.set_job("17_0", "s.0123ab", records, None)
+    assert printed(run) == ""
+    (records / "17_0_0_log.out").write_text("bye\n")
+    (records / "17_0_0_log.err").write_text("srun: error: n1: task 0: Exited\n")
+    assert printed(run) == "bye"
+    (records / "17_0_0_log.err").write_text("module not found\nsubmitit ERROR (now) - left\n")
+    assert printed(run) == "module not found"

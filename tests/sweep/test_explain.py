@@ -47,6 +47,12 @@ def test_the_command_names_a_text_of_ones_own(name: str, text: Path, tmp_path: P
     assert run_name(compose_run(*words[2:])) == run_name(compose_run(*overrides))
 
 
+def test_the_command_goes_on_with_a_run_wherever_it_is(tmp_path: Path) -> None:
+    elsewhere = f"output_dir={tmp_path / 'else where'}"
+    words = shlex.split(command(frozen(tmp_path / "run", elsewhere), CONF))
+    assert compose_run(*words[2:]).output_dir == str(tmp_path / "else where")
+
+
 def test_the_default_run_is_the_bare_command(tmp_path: Path) -> None:
     assert command(frozen(tmp_path / "run"), CONF) == "python launch.py"
     assert against_default(tmp_path / "run", CONF) == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -194,6 +195,7 @@ class SlurmLauncher(_SweepLauncher):
 
     def __init__(self, **settings: Any) -> None:
         self._settings = settings
+        self._gpu_hours = 0.0  # that a search has asked for so far
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -204,10 +206,10 @@ class SlurmLauncher(_SweepLauncher):
             UserError: a search, which needs results, but is not to wait for them.
         """
         from adaspan.config.schema import SlurmLauncherConfig
-        from adaspan.errors import UserError
+        from adaspan.errors import RunError, UserError
         from adaspan.slurm import cluster
         from adaspan.slurm.submit import check_settings, sbatch_text
-        from adaspan.sweep.cost import check_cost, preview
+        from adaspan.sweep.cost import check_cost, gpu_hours, preview
         from adaspan.sweep.jobs import prepare_data, write_manifest
         from adaspan.sweep.slurm import check_all_done, missing_jobs, submit_missing, wait_for
         from adaspan.terminal import show
@@ -225,14 +227,19 @@ class SlurmLauncher(_SweepLauncher):
             )
         sweep = self._plan(job_overrides, settings, settings.nodes * settings.tasks_per_node)
         missing = missing_jobs(sweep)
+        hours = gpu_hours(missing, settings.gpu_tflops)
+        # A preview can be had without a SLURM that answers.
+        with suppress(RunError) if settings.dry_run else nullcontext():
+            check_settings(sweep.folder, settings, _ROOT)
         if settings.dry_run:
             show(preview(sweep, settings.gpu_tflops))
+            print(f"{len(missing)} to submit, {hours:.3g} GPU-hours at most")
             if missing:
                 print(sbatch_text(len(missing), sweep.folder, settings, Path("CODE")))
-        check_cost(missing, settings.gpu_tflops, settings.max_gpu_hours)
+        self._gpu_hours += hours
+        check_cost(self._gpu_hours, settings.gpu_tflops, settings.max_gpu_hours)
         if settings.dry_run:
             return []
-        check_settings(sweep.folder, settings, _ROOT)
         data = prepare_data(sweep)
         write_manifest(sweep)
         submit_missing(sweep, data, _ROOT, settings, settings.canary)
