@@ -85,15 +85,14 @@ class Cluster:
     @contextmanager
     def disk_that_hangs(self, run: Path) -> Iterator[None]:
         """Whoever writes the metrics of a run waits for ever, as on a shared disk that is gone."""
-        metrics = run / "metrics.jsonl"
-        written = metrics.read_bytes()
-        metrics.unlink()
-        os.mkfifo(metrics)  # which nobody reads
+        metrics, written, endless = (run / name for name in ("metrics.jsonl", "kept", "endless"))
+        os.link(metrics, written)
+        os.mkfifo(endless)  # which nobody reads
+        endless.rename(metrics)
         try:
             yield
         finally:
-            metrics.unlink()
-            metrics.write_bytes(written)
+            written.rename(metrics)
 
     def preempt(self) -> None:
         """Take a node for a moment for something more important."""
