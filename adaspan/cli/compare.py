@@ -12,6 +12,7 @@ from rich.console import Console
 
 from adaspan.cli.choose import chosen_runs, runs_option
 from adaspan.errors import UserError
+from adaspan.files import replacing
 
 if TYPE_CHECKING:
     from adaspan.report.comparison import Comparison
@@ -101,7 +102,8 @@ def report(
             "json": lambda: export.to_json(comparison, margin),
         }
         if out:
-            out.write_text(texts[form]())
+            with replacing(out) as file:
+                file.write(texts[form]().encode())
         else:
             click.echo(texts[form](), nl=False)
 

@@ -198,6 +198,10 @@ def _explain(error: Exception) -> str:
         return _unknown_key(cause.full_key, cause.object_type, typed[1] if typed else None)
     if isinstance(cause, MissingMandatoryValue) and cause.full_key:
         return f"{cause.full_key}: needs a value"
+    if match := re.match(r"In '([^']*)': \w+ raised while composing config:\s*(.*)", str(error)):
+        if match[1].startswith("sweeps/wandb/"):
+            return f"{match[1].replace('/', '=', 1)}: is for W&B: wandb sweep {match[1]}.yaml"
+        return f"{match[1]}.yaml: {match[2]}"
     if match := re.match(r"Multiple values for ([\w/@]+)\. To override", str(error)):
         return f"{match[1]}: chosen already; write {match[1]}=OPTION, without a plus"
     if match := re.search(r"Could not append to config. An item is already at '(.*?)'", str(error)):

@@ -14,6 +14,9 @@ from adaspan.report.groups import SEED, Group, Run, first_begun
 from adaspan.run_folder import RunFolder
 from adaspan.sweep.state import describe, standings
 
+# Enough to tell texts apart.
+_FINGERPRINT_DIGITS = 12
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -22,6 +25,7 @@ class Comparison:
     title: str
     runs: Sequence[Run]
     groups: Sequence[Group]
+    copies: Sequence[Run]  # of other folders' runs: left out, or they would count as seeds
 
     @property
     def varied(self) -> list[str]:
@@ -68,7 +72,7 @@ def compare(title: str, runs: Mapping[Path, Mapping[str, str]]) -> Comparison:
         title: of the sweep.
         runs: folders, and the values in which each differs from the others as far as known.
     """
-    read = _read(runs)
+    read, copies = _apart(_read(runs))
     groups: dict[str, list[Run]] = {}
     for run, identity in zip(read, _identities(read), strict=True):
         groups.setdefault(identity, []).append(run)
@@ -79,7 +83,7 @@ def compare(title: str, runs: Mapping[Path, Mapping[str, str]]) -> Comparison:
     found = [
         Group(varies, of_group) for varies, of_group in zip(told, groups.values(), strict=True)
     ]
-    return Comparison(title, read, found)
+    return Comparison(title, read, found, copies)
 
 
 def _read(runs: Mapping[Path, Mapping[str, str]]) -> list[Run]:
@@ -88,8 +92,18 @@ def _read(runs: Mapping[Path, Mapping[str, str]]) -> list[Run]:
     for folder, standing in zip(folders, standings(folders), strict=True):
         values, rows = read_values(folder.path), folder.rows()
         state = describe(folder, dict(runs[folder.path]), standing, values, rows)
-        read.append(Run(folder.path, state, flat(values), rows))
+        data = (folder.data_fingerprint() or "")[:_FINGERPRINT_DIGITS]
+        read.append(Run(folder.path, state, flat(values), data, rows))
     return read
+
+
+def _apart(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
+    """Runs, each once, and what is a run of another folder over again."""
+    first: dict[str, Run] = {}
+    for run in runs:
+        first.setdefault(f"{_identity(run)} {run.seed}" if run.values else run.name, run)
+    own = list(first.values())
+    return own, [run for run in runs if all(run is not other for other in own)]
 
 
 def _given(run: Run) -> dict[str, str]:
@@ -115,11 +129,12 @@ def _identity(run: Run) -> str:
 def _compared(run: Run) -> dict[str, object]:
     """What determines the result, the seed aside."""
     ignored = (SEED, *NOT_IDENTITY)
-    return {
+    values = {
         key: value
         for key, value in run.values.items()
         if not any(key == other or key.startswith(f"{other}.") for other in ignored)
     }
+    return values | ({"data.sha256": run.data} if run.data else {})
 
 
 def _text(values: Mapping[str, object]) -> str:

@@ -52,6 +52,7 @@ class Run:
     folder: Path
     state: RunState
     values: Mapping[str, object]  # dotted keys of its configuration; none before it begins
+    data: str  # the beginning of its text's fingerprint; empty before it begins
     rows: Sequence[Row]
 
     @property

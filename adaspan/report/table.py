@@ -125,6 +125,8 @@ def unfinished(comparison: Comparison) -> list[tuple[Group, Run]]:
 def standing_of(run: Run) -> str:
     """How far a run got that is not done, and why no further."""
     state = run.state
+    if state.state == "done":
+        return "done, but its final figures are missing from metrics.jsonl"
     queue = f" ({state.slurm})" if state.slurm else ""
     step = f" at step {state.step} of {state.steps}" if state.steps else ""
     quick = "" if run.quick_bpc is None else f", quick bpc {run.quick_bpc:.3f}"
@@ -142,6 +144,8 @@ def finding(comparison: Comparison, margin: float) -> str:
     missing = len(unfinished(comparison))
     best, cheap = next(iter(comparison.done), None), comparison.cheapest_within(margin)
     if best is None or cheap is None:
+        if len(comparison.runs) == 1:
+            return "The run is not done yet."
         return f"None of the {len(comparison.runs)} runs is done yet."
     said = [
         f"Best: {best.label}, {_bpc(best)} bpc on valid, {best.test_bpc:.3f} on test, at "
@@ -160,6 +164,9 @@ def finding(comparison: Comparison, margin: float) -> str:
         said.append("The runs are on different data, so their bpc says little.")
     if missing:
         said.append(f"{missing} of {len(comparison.runs)} runs are not done.")
+    if comparison.copies:
+        names = ", ".join(run.name for run in comparison.copies)
+        said.append(f"Left out as copies of other folders: {names}.")
     return " ".join(said)
 
 
@@ -171,10 +178,10 @@ def _bpc(group: Group) -> str:
     return f"{group.valid_bpc:.3f}{spread}{of}"
 
 
-def _data(group: Group) -> tuple[object, object]:
+def _data(group: Group) -> tuple[object, ...]:
     """What its runs read."""
-    values = group.runs[0].values
-    return values["data"], values.get("data.path")
+    values = group.first.values
+    return values["data"], values.get("data.path"), group.first.data
 
 
 def _values(group: Group) -> dict[str, Value]:

@@ -6,6 +6,7 @@ A letter before each row of the table is its mark in the plots, so that no colou
 from __future__ import annotations
 
 import io
+import math
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -75,6 +76,7 @@ def to_text(comparison: Comparison, margin: float, width: int, *, coloured: bool
             zip(comparison.groups, looks(comparison), strict=True)
         )
     ]
+    best_first = sorted(marked, key=lambda item: item[0].valid_bpc or math.inf)
     console.print(Text(comparison.title, style="bold"))
     console.print(Text(finding(comparison, margin)))
     console.print()
@@ -86,12 +88,14 @@ def to_text(comparison: Comparison, margin: float, width: int, *, coloured: bool
         seed = f", seed {run.seed}" if len(group.runs) > 1 else ""
         console.print(Text(f"not done: {group.short_label}{seed}: {standing_of(run)}"))
     for title, points, label_of_x in (
-        (f"{BPC}, quick look, against tokens read", _curves(marked), si),
-        (f"{BPC} against {MACS}", _costs(marked), lambda place: si(10**place)),
+        (f"{BPC}, quick look, against tokens read", _curves(best_first), si),
+        (f"{BPC} against {MACS}", _costs(best_first), lambda place: si(10**place)),
     ):
         if points:
             console.print()
             console.print(Text.from_ansi(_plot(title, points, label_of_x, width, coloured)))
+    if len(comparison.done) > 1:
+        console.print(Text("where points meet, the letter of the better run is shown"))
     return "".join(f"{line.rstrip()}\n" for line in written.getvalue().rstrip().split("\n"))
 
 
@@ -123,11 +127,10 @@ def _print_table(
 
 
 def _curves(marked: Sequence[tuple[Group, Look, str]]) -> list[_Points]:
-    """How training went: the mean of a group, or the runs of one that has none."""
+    """How training went: the mean of each group, and its runs that are not done."""
     found = []
     for group, look, mark in marked:
-        mean = group.curve()
-        for curve in [mean] if mean else [run.curve() for run in group.not_done]:
+        for curve in [group.curve(), *(run.curve() for run in group.not_done)]:
             if curve is not None:
                 thin = curve.thinned(_MOST_POINTS)
                 late = thin.steps >= SHOWN_FROM * group.first.state.steps
@@ -155,10 +158,10 @@ def _plot(
     width: int,
     coloured: bool,
 ) -> str:
-    """A plot, a letter a point."""
+    """A plot, a letter a point; where points meet, the letter of the first of them."""
     plotext.terminal.limit(False, False)
     figure = plotext.figure.clear().plot_size(width, _PLOT_HEIGHT).theme("colorless").title(title)
-    for one in points:
+    for one in reversed(points):  # the last is drawn on top
         pixel = plotext.pixel(tuple(round(part) for part in unlabel_rgb(one.colour)))
         marker = plotext.marker(one.mark, pixel)
         figure.draw(figure.signal(one.x.tolist(), one.y.tolist(), marker=marker))

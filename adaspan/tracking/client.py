@@ -49,6 +49,8 @@ def start(mode: Literal["online", "offline"], arguments: dict[str, Any]) -> Any:
     logging.raiseExceptions = False  # W&B's own log on a full disk must not print tracebacks
     with _private_files():
         if mode == "online":
+            if (forbidden := os.environ.get("WANDB_MODE", "online")) != "online":
+                raise RuntimeError(f"WANDB_MODE={forbidden} forbids it")
             _warn_of_open_netrc()
             if not wandb.login(prompt=False):
                 raise RuntimeError("no key (`wandb login` or WANDB_API_KEY)")

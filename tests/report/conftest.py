@@ -88,6 +88,8 @@ def copied(run: Path, to: Path, overrides: Sequence[str], step: int) -> RunFolde
     to.mkdir()
     shutil.copy(run / "metrics.jsonl", to)
     folder = RunFolder(to)
-    folder.freeze(to_yaml(compose_run(*overrides)), "0123")
+    fingerprint = RunFolder(run).data_fingerprint()
+    assert fingerprint
+    folder.freeze(to_yaml(compose_run(*overrides)), fingerprint)
     folder.cut_back(step)
     return folder

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -12,6 +14,7 @@ import pytest
 from adaspan.report.comparison import Comparison, compare
 from adaspan.report.groups import Group, thinned
 from adaspan.report.labels import readable
+from adaspan.report.table import finding
 from adaspan.sweep.find import Runs
 from tests.runs import rows
 
@@ -55,6 +58,26 @@ def test_a_group_is_the_mean_over_its_seeds(comparison: Comparison, runs: Runs) 
             assert getattr(group, figure) == fmean(final[key] for final in finals)
         bpc = [final["final/valid_bpc"] for final in finals]
         assert group.spread == (stdev(bpc) if seeds > 1 else None)
+
+
+def test_a_copied_folder_is_no_seed_and_is_told(runs: Runs, tmp_path: Path) -> None:
+    original, *_ = trained(runs, kind="adaptive", limit="12")
+    copy = Path(shutil.copytree(original, tmp_path / "copy"))
+    found = compare("copied", {original: {}, copy: {}})
+    assert [run.folder for run in found.runs] == [original]
+    assert found.groups[0].spread is None
+    assert "Left out as copies of other folders: copy." in finding(found, 0.02)
+
+
+def test_runs_on_other_data_are_no_seeds(runs: Runs, tmp_path: Path) -> None:
+    one, two = trained(runs, kind="adaptive", limit="12")
+    elsewhere = Path(shutil.copytree(two, tmp_path / "elsewhere"))
+    (elsewhere / "source.json").write_text(json.dumps({"data_sha256": "0123456789abcdef"}))
+    found = compare("edited", {one: {}, elsewhere: {}})
+    assert len(found.groups) == 2
+    assert found.varied == ["data.sha256"]
+    assert found.groups[1].label == "data.sha256=0123456789ab"
+    assert "The runs are on different data" in finding(found, 0.02)
 
 
 def test_a_curve_is_the_mean_of_the_evaluations_of_the_seeds_that_are_done(

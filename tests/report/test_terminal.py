@@ -32,13 +32,32 @@ def test_each_group_has_its_letter_in_the_plot_of_costs(comparison: Comparison) 
     assert sorted(marks(told, "against multiply-adds a token")) == ["a", "b", "c", "d"]
 
 
-@pytest.mark.parametrize(("group", "evaluations"), [(0, 4), (3, 4), (4, 3)])
+@pytest.mark.parametrize(("group", "evaluations"), [(0, 4), (2, 4), (4, 3)])
 def test_a_curve_has_a_letter_an_evaluation(
     comparison: Comparison, group: int, evaluations: int
 ) -> None:
     alone = dataclasses.replace(comparison, groups=[comparison.groups[group]])
     told = to_text(alone, 0.02, 80, coloured=False)
     assert marks(told, "quick look, against tokens read") == "a" * evaluations
+
+
+def test_where_points_meet_the_better_run_is_seen(comparison: Comparison) -> None:
+    first, second = comparison.done[1], comparison.done[0]
+    same = dataclasses.replace(comparison, groups=[first, dataclasses.replace(first), second])
+    told = to_text(same, 0.02, 80, coloured=False)
+    assert "c" in marks(told, "against multiply-adds a token"), "the best"
+    assert "b" not in marks(told, "against multiply-adds a token"), "the same as a"
+    assert "the letter of the better run" in told
+
+
+def test_a_seed_that_is_not_done_has_a_curve_beside_the_mean(comparison: Comparison) -> None:
+    (group,) = (g for g in comparison.groups if g.done and g.not_done and g.not_done[0].evaluations)
+    alone = dataclasses.replace(comparison, groups=[group])
+    told = to_text(alone, 0.02, 80, coloured=False)
+    mean_only = dataclasses.replace(group, runs=group.done)
+    without = to_text(dataclasses.replace(alone, groups=[mean_only]), 0.02, 80, coloured=False)
+    title = "quick look, against tokens read"
+    assert len(marks(told, title)) > len(marks(without, title))
 
 
 def test_a_wide_terminal_has_every_column_in_colours(comparison: Comparison) -> None:

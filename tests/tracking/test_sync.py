@@ -12,6 +12,7 @@ from pathlib import Path
 from subprocess import DEVNULL, Popen
 from typing import Any, Literal
 
+import pexpect
 import pytest
 import wandb
 from click.testing import CliRunner, Result
@@ -104,6 +105,39 @@ def test_a_run_that_is_being_trained_is_left_alone(server: Server, run: RunFolde
         "0 runs sent, 1 still being trained",
     ]
     assert not server.runs
+
+
+def test_several_are_sent_at_a_time_with_a_bar_of_progress(
+    server: Server, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"sums-def{number}" for number in range(3)]
+    for name in names:
+        other = RunFolder(run.path.with_name(name))
+        other.freeze((run.path / "config.yaml").read_text(), "0123")
+        tracker = track(other.path, run_id=name.removeprefix("sums-"))
+        other.append(row(1))
+        tracker.log(row(1))
+        tracker.leave(resumable=True)
+        other.set_status("resumable", 1)
+        wandb.teardown()
+    together, met, answer = threading.Barrier(2), threading.Event(), server.answer
+
+    def answer_two_at_once(*request: Any) -> tuple[int, bytes] | None:
+        if b"mutation UpsertBucket" in request[-1] and not met.is_set():
+            with suppress(threading.BrokenBarrierError):
+                together.wait(60)
+                met.set()
+        return answer(*request)
+
+    monkeypatch.setattr(server, "answer", answer_two_at_once)
+    command = str(Path(sys.executable).parent / "adaspan")
+    arguments = ["sync", *names, "--runs", str(run.path.parent)]
+    terminal = pexpect.spawn(command, arguments, encoding="utf8", timeout=120)
+    terminal.expect(r"sending.*3/3")
+    terminal.expect("3 runs sent")
+    terminal.expect(pexpect.EOF)
+    assert met.is_set(), "two at once"
+    assert all(server.runs[name.removeprefix("sums-")].steps == [1] for name in names)
 
 
 def test_a_server_that_refuses_is_told_and_gets_the_rest_the_next_time(
