@@ -18,7 +18,8 @@ from adaspan.errors import RunError
 from adaspan.slurm import cluster, snapshot
 from adaspan.slurm.submit import live_jobs, settled_jobs, submit, submitting
 from adaspan.sweep.jobs import Job, Sweep
-from adaspan.sweep.state import read_states
+from adaspan.sweep.state import read_states, table
+from adaspan.terminal import show
 
 _POLL_SECONDS = 5.0
 # A controller that restarts does not answer for minutes.
@@ -127,9 +128,10 @@ def wait_for(sweep: Sweep) -> None:
         raise
 
 
-def check_all_done(sweep: Sweep) -> None:
-    """Raise `RunError` with what became of the runs that are not done."""
+def show_end(sweep: Sweep) -> None:
+    """Show what became of the runs; raises `RunError` if some are not done."""
     states = read_states({job.folder.path: job.varies for job in sweep.jobs})
+    show(table(sweep.name, states))
     missing = [state for state in states if state.state != "done"]
     if missing:
         lines = "; ".join(f"{state.run} {state.state} {state.error}" for state in missing[:3])

@@ -211,7 +211,7 @@ class SlurmLauncher(_SweepLauncher):
         from adaspan.slurm.submit import check_settings, sbatch_text
         from adaspan.sweep.cost import check_cost, gpu_hours, preview
         from adaspan.sweep.jobs import prepare_data, write_manifest
-        from adaspan.sweep.slurm import check_all_done, missing_jobs, submit_missing, wait_for
+        from adaspan.sweep.slurm import missing_jobs, show_end, submit_missing, wait_for
         from adaspan.terminal import show
 
         settings = SlurmLauncherConfig(**_plain(self._settings))
@@ -247,7 +247,7 @@ class SlurmLauncher(_SweepLauncher):
             return []
         wait_for(sweep)
         if self._sees_all_runs():
-            check_all_done(sweep)
+            show_end(sweep)
             return []
         return self._results(sweep, settings.objectives)
 
