@@ -42,6 +42,11 @@ TINY = (
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest first, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: item.path.parent.name != "cluster")
+
+
 @pytest.fixture
 def text(tmp_path: Path) -> Path:
     """4,000 bytes with something to learn: sums, written out."""

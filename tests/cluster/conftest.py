@@ -138,8 +138,13 @@ class Cluster:
         """All that may say why something did not happen."""
         outputs = [
             f"{path}\n{path.read_text()[-1500:]}"
-            for pattern in ("*/output.txt", "*/status.json", "sweeps/*/slurm/*.err")
-            for path in self.runs.glob(pattern)
+            for pattern in (
+                "*/output.txt",
+                "*/status.json",
+                "*/starts.json",
+                "sweeps/*/slurm/*.err",
+            )
+            for path in (*self.runs.glob(pattern), *self.runs.glob(f"sweeps/*/canary/{pattern}"))
         ]
         return "\n".join([self.ask("squeue"), *outputs])
 

@@ -281,7 +281,7 @@ def test_a_canary_goes_first(
     sweeps.wait_until_empty()
     for run in json.loads(sweeps.adaspan("status", "--json").stdout):
         assert run["state"] == becomes, sweeps.explain()
-        assert run["error"].startswith(error)
+        assert run["error"].startswith(error), sweeps.explain()
         assert Path(sweeps.runs.parent, run["log"]).exists()
 
 
