@@ -177,16 +177,20 @@ def _state(
     job_id = folder.job().get("id")
     end = _SLURM_ENDS.get(ended.get(job_id, ""), "") if job_id else ""
     if _last_job_never_began(folder) and (last_line := printed(folder)):
-        return "lost", f"{end or 'code'}: {last_line}"
+        return "lost", _out_of_memory(folder) or f"{end or 'code'}: {last_line}"
     if written not in ("waiting", "running"):
         return written, _error_of(status)
     if job_id is None:
         return (written, "") if written == "waiting" else ("lost", "killed without warning")
-    if ran_out_of_memory(folder):
-        return "lost", "out of memory: killed for it; hydra.launcher.mem asks for more"
     if folder.job_has_started():
-        return "lost", f"{end or 'node'}: ended without a word"
+        return "lost", _out_of_memory(folder) or f"{end or 'node'}: ended without a word"
     return "cancelled", _canary_failed(folder) or "taken out of the queue before it started"
+
+
+def _out_of_memory(folder: RunFolder) -> str:
+    if not ran_out_of_memory(folder):
+        return ""
+    return "out of memory: killed for it; hydra.launcher.mem asks for more"
 
 
 def _last_job_never_began(folder: RunFolder) -> bool:

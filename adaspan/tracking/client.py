@@ -13,7 +13,9 @@ from typing import Any, Literal
 
 from PIL.Image import Image
 
-# What a dead server may cost a run at its end. A job that is told to leave has little more.
+# What a server that refuses or is dead may cost a run at its start, and at its end, when a job that
+# is told to leave has little more.
+START_SECONDS = 30.0
 FINISH_SECONDS = 30.0
 _GIVE_UP_SECONDS = 1.0
 
@@ -88,6 +90,7 @@ def _settings(mode: Literal["online", "offline"]) -> Any:
         x_save_requirements=False,
         x_transaction_log_flush_interval=1.0,  # a kill loses the last second, not fifteen
         x_file_stream_retry_max=10_000,  # a week; one that gives up would end as if all was sent
+        init_timeout=START_SECONDS,
         finish_timeout=FINISH_SECONDS,
         finish_timeout_raises=True,
     )

@@ -269,14 +269,19 @@ def test_a_run_that_needs_too_much_memory_says_so_and_is_not_tried_again(sweeps:
     [
         ("train.seed=1,2", "train.steps=40", "done", ""),
         ("optimizer.lr=1e30,1", "train.steps=40", "cancelled", "the canary failed: non-finite: "),
-        ("train.seed=1,2", "hydra.launcher.mem=200M", "cancelled", "the canary failed: out of mem"),
+        (
+            "train.seed=1,2",
+            "hydra.launcher.mem=200M model.dim=2048",
+            "cancelled",
+            "the canary failed: out of memory: ",
+        ),
     ],
     ids=["well", "diverges", "killed"],
 )
 def test_a_canary_goes_first(
     sweeps: Cluster, values: str, setting: str, becomes: str, error: str
 ) -> None:
-    end = sweeps.launch(values, setting, "hydra.launcher.canary=true")
+    end = sweeps.launch(values, *setting.split(), "hydra.launcher.canary=true")
     assert "canary  job" in end.stdout, end.stderr
     sweeps.wait_until_empty()
     for run in json.loads(sweeps.adaspan("status", "--json").stdout):

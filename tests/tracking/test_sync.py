@@ -21,6 +21,7 @@ from adaspan.cli import main
 from adaspan.config.frozen import read_run, to_yaml
 from adaspan.config.identity import run_id
 from adaspan.run_folder import RunFolder
+from adaspan.tracking import client
 from tests.conftest import TINY, compose_run
 from tests.runs import wait_until
 from tests.tracking.server import KEY, Server
@@ -219,8 +220,9 @@ def test_what_was_not_sent_online_is_sent_then(server: Server, run: RunFolder) -
 
 @pytest.mark.parametrize("goes_on", ["offline", "online"])
 def test_a_run_that_was_deleted_on_wandb_is_sent_as_another(
-    server: Server, run: RunFolder, goes_on: str
+    server: Server, run: RunFolder, goes_on: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(client, "START_SECONDS", 3.0)  # for which W&B's client tries again
     train(run, 5, "resumable")
     assert sync(run).output == "1 run sent\n"
     server.delete("abc123")
