@@ -89,9 +89,10 @@ def test_what_the_cluster_refuses_is_one_line_and_leaves_nothing(
 def test_a_restart_that_slurm_refuses_leaves_what_there_was(
     sweeps: Cluster, tmp_path: Path
 ) -> None:
-    assert sweeps.launch("train.seed=1").returncode == 0
-    sweeps.wait_until_empty()
+    waited_for = sweeps.launch("train.seed=1", "hydra.launcher.wait=true")
+    assert waited_for.returncode == 0, waited_for.stderr
     (folder,) = folders(sweeps)
+    assert f"{folder.name} done" in waited_for.stdout
     before = rows(folder)
     full = tmp_path / "bin" / "sbatch"
     full.parent.mkdir()
