@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 TEMPORARY_SUFFIX = ".partial"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -24,7 +26,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         partial.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk does not say which
+        if error.errno in _FULL:  # which does not say where
+            error.filename = error.filename or str(path)
         raise
     finally:
         partial.unlink(missing_ok=True)

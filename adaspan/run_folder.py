@@ -33,6 +33,9 @@ from adaspan.files import TEMPORARY_SUFFIX, replacing, write_json
 
 Row = dict[str, Any]  # flat; "step" first
 _LOCK_SECONDS = 2.0
+_FINGERPRINT_DIGITS = 12
+# Beside the keys of a configuration: what was read.
+DATA_KEY = "data.sha256"
 
 # In a copy of the code: what `code_version` said of the original.
 SOURCE_OF_SNAPSHOT = "source.json"
@@ -183,6 +186,10 @@ class RunFolder:
     def job_has_started(self) -> bool:
         """Whether the run's last job got as far as a node."""
         return _read_json(self._starts).get("job") == self.job().get("name")
+
+    def short_fingerprint(self) -> str:
+        """Enough of `data_fingerprint` to tell texts apart; empty for a new run."""
+        return (self.data_fingerprint() or "")[:_FINGERPRINT_DIGITS]
 
     def last_words(self) -> str:
         """The last line that the run printed: errors are one line, and a trace ends on its own."""

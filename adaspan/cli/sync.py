@@ -23,12 +23,13 @@ _TRAINED = "still being trained"
 @click.command()
 @click.argument("names", metavar="[SWEEP|RUN]...", nargs=-1)
 @runs_option
-def sync(names: Sequence[str], output_dir: Path) -> None:
+@click.option("--again", is_flag=True, help="Ask W&B about runs that were sent before, too.")
+def sync(names: Sequence[str], output_dir: Path, again: bool) -> None:
     """Send what W&B lacks of runs, or of all runs, once they have ended.
 
     Exit code: 0 all was sent, 1 some could not be sent.
     """
-    from adaspan.tracking.send import has_news
+    from adaspan.tracking.send import doubt, has_news
     from adaspan.tracking.sync import send_all
 
     runs = find_runs(output_dir, names)
@@ -46,11 +47,15 @@ def sync(names: Sequence[str], output_dir: Path) -> None:
     for run, standing in zip(folders, standings(folders), strict=True):
         if standing.state in _WRITTEN or run.is_held():
             count(_TRAINED, f"{run.path}: {_TRAINED}, left alone")
-        elif not has_news(run.path):
+            continue
+        if again:
+            doubt(run.path)
+        if not has_news(run.path):
             count("not tracked" if _mode(run.path) == "disabled" else "had nothing new")
         else:
             ended.append(run.path)
 
+    restarts = {run: RunFolder(run).restarts() for run in ended}
     if ended:
         with _bar(console) as bar:
             task = bar.add_task("", total=len(ended))
@@ -58,6 +63,8 @@ def sync(names: Sequence[str], output_dir: Path) -> None:
             def tell(run: Path, error: UserError | RunError | None) -> None:
                 bar.advance(task)
                 match error:
+                    case None if RunFolder(run).restarts() > restarts[run]:
+                        count("sent", f"{run}: W&B did not take its id again; sent as another run")
                     case None:
                         count("sent")
                     case UserError():

@@ -11,11 +11,9 @@ from pathlib import Path
 from adaspan.config.frozen import flat, read_values
 from adaspan.config.identity import NOT_IDENTITY
 from adaspan.report.groups import SEED, Group, Run, first_begun
-from adaspan.run_folder import RunFolder
+from adaspan.report.labels import by_number
+from adaspan.run_folder import DATA_KEY, RunFolder
 from adaspan.sweep.state import describe, standings
-
-# Enough to tell texts apart.
-_FINGERPRINT_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -83,6 +81,8 @@ def compare(title: str, runs: Mapping[Path, Mapping[str, str]]) -> Comparison:
     found = [
         Group(varies, of_group) for varies, of_group in zip(told, groups.values(), strict=True)
     ]
+    if not any(runs.values()):  # in the order of their folders, which says little
+        found.sort(key=lambda group: [by_number(value) for value in group.varies.values()])
     return Comparison(title, read, found, copies)
 
 
@@ -92,7 +92,7 @@ def _read(runs: Mapping[Path, Mapping[str, str]]) -> list[Run]:
     for folder, standing in zip(folders, standings(folders), strict=True):
         values, rows = read_values(folder.path), folder.rows()
         state = describe(folder, dict(runs[folder.path]), standing, values, rows)
-        data = (folder.data_fingerprint() or "")[:_FINGERPRINT_DIGITS]
+        data = folder.short_fingerprint()
         read.append(Run(folder.path, state, flat(values), data, rows))
     return read
 
@@ -100,8 +100,9 @@ def _read(runs: Mapping[Path, Mapping[str, str]]) -> list[Run]:
 def _apart(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
     """Runs, each once, and what is a run of another folder over again."""
     first: dict[str, Run] = {}
-    for run in runs:
+    for run in sorted(runs, key=lambda run: not run.is_done):
         first.setdefault(f"{_identity(run)} {run.seed}" if run.values else run.name, run)
+    first = {key: run for run in runs for key, kept in first.items() if run is kept}
     own = list(first.values())
     return own, [run for run in runs if all(run is not other for other in own)]
 
@@ -134,7 +135,7 @@ def _compared(run: Run) -> dict[str, object]:
         for key, value in run.values.items()
         if not any(key == other or key.startswith(f"{other}.") for other in ignored)
     }
-    return values | ({"data.sha256": run.data} if run.data else {})
+    return values | ({DATA_KEY: run.data} if run.data else {})
 
 
 def _text(values: Mapping[str, object]) -> str:

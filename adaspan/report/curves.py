@@ -9,14 +9,23 @@ import plotly.graph_objects as go
 
 from adaspan.report.comparison import Comparison
 from adaspan.report.groups import Curve, Group, Run
-from adaspan.report.style import BPC, COUNTS, Look, looks, name_x, name_y, plain, text, transparent
+from adaspan.report.style import (
+    BPC,
+    COUNTS,
+    Look,
+    log_ticks,
+    looks,
+    name_x,
+    name_y,
+    plain,
+    text,
+    transparent,
+)
 
 # A curve has at most so many points, and all of a plot together.
 _MOST_POINTS, _MOST_POINTS_IN_ALL = 500, 20_000
 # Where the frame around curves begins: earlier, they fall from so high that the rest looks flat.
 SHOWN_FROM = 0.1
-# From so many times the smallest value on, a logarithmic axis has numbers at powers of ten only.
-_MANY_TIMES = 30
 
 
 def curves(comparison: Comparison, against: str) -> go.Figure:
@@ -41,10 +50,8 @@ def curves(comparison: Comparison, against: str) -> go.Figure:
         name_x(figure, "tokens read", tickformat=COUNTS, nticks=7)
     else:
         flops = np.concatenate([np.empty(0), *(curve.flops for _, curve in drawn)])
-        far = flops.size > 0 and flops.max() > _MANY_TIMES * flops.min()
-        ticks = {"dtick": 1, "minor": {"ticks": "outside"}} if far else {"nticks": 7}
         title = "FLOPs of training, executed"
-        name_x(figure, title, type="log", tickformat=COUNTS, **ticks)
+        name_x(figure, title, type="log", tickformat=COUNTS, **log_ticks(flops))
     name_y(figure, f"{BPC}, quick look", range=_frame(drawn))
     return figure
 

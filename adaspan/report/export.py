@@ -9,7 +9,17 @@ import json
 from tabulate import tabulate
 
 from adaspan.report.comparison import Comparison
+from adaspan.report.groups import Group
 from adaspan.report.table import finding, standing_of, table_of, unfinished
+
+# What a run that is done adds to its group's means.
+_OF_A_RUN = {
+    "valid_bpc": "final/valid_bpc",
+    "test_bpc": "final/test_bpc",
+    "span_mean": "span/mean",
+    "span_max": "span/max",
+    "paper_macs_per_token": "flops/paper_macs_per_token",
+}
 
 
 def to_csv(comparison: Comparison) -> str:
@@ -27,7 +37,7 @@ def to_json(comparison: Comparison, margin: float) -> str:
     table = table_of(comparison)
     groups = [
         {
-            "varies": group.varies,
+            "varies": _typed(group),
             **{key: row.get(key) for key in table.keys},
             "runs": [
                 {
@@ -36,6 +46,7 @@ def to_json(comparison: Comparison, margin: float) -> str:
                     "state": run.state.state,
                     "step": run.state.step,
                     "quick_valid_bpc": run.quick_bpc,
+                    **{name: run.last.get(figure) for name, figure in _OF_A_RUN.items()},
                     "error": run.state.error or None,
                 }
                 for run in group.runs
@@ -45,6 +56,11 @@ def to_json(comparison: Comparison, margin: float) -> str:
     ]
     said = {"title": comparison.title, "finding": finding(comparison, margin), "groups": groups}
     return json.dumps(said, indent=2) + "\n"
+
+
+def _typed(group: Group) -> dict[str, object]:
+    """What varies, numbers as numbers."""
+    return {key: group.first.values.get(key, value) for key, value in group.varies.items()}
 
 
 def to_markdown(comparison: Comparison, margin: float) -> str:

@@ -20,6 +20,7 @@ from adaspan.report.style import (
     FEW,
     GREY,
     MACS,
+    log_ticks,
     look_of_kind,
     looks,
     name_x,
@@ -128,7 +129,8 @@ def pareto(comparison: Comparison) -> go.Figure:
             hovertemplate="<b>%{fullData.name}</b><br>%{y:.3f} bpc"
             "<br>%{x:.3s} multiply-adds a token<extra></extra>",
         )
-    name_x(figure, MACS, type="log", tickformat=COUNTS, nticks=7)
+    costs = np.array([group.macs_per_token or 1.0 for group in comparison.done])
+    name_x(figure, MACS, type="log", tickformat=COUNTS, **log_ticks(costs))
     name_y(figure, BPC)
     return figure
 

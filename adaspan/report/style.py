@@ -8,21 +8,28 @@ largest, or, of many groups, from the worst to the best.
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 from plotly.colors import label_rgb, sample_colorscale, unlabel_rgb
 
 from adaspan.report.comparison import Comparison
 from adaspan.report.groups import Group
 from adaspan.report.labels import by_number
+from adaspan.units import si
 
 BPC = "bpc on valid"
 MACS = "multiply-adds a token, the paper’s count"
 GREY = "rgb(127,127,127)"
 COUNTS = "~s"  # 1.2M
+# From so many times the smallest value on, a logarithmic axis has numbers at powers of ten only.
+_MANY_TIMES = 30
+_FEWEST_TICKS = 2
 TITLE = {"standoff": 8, "font": {"size": 13}}  # of an axis
 _AXIS = {
     "showline": True,
@@ -68,6 +75,27 @@ def looks(comparison: Comparison) -> list[Look]:
         for index, colour in zip(indices, colours, strict=False):
             found[index] = Look(_rgb(colour), _MARKERS.get(kind, "circle"))
     return [found[index] for index in range(len(groups))]
+
+
+def log_ticks(values: NDArray[np.float64]) -> dict[str, Any]:
+    """Ticks of a logarithmic axis whose numbers stand apart."""
+    if not values.size or values.max() > _MANY_TIMES * values.min():
+        return {"dtick": 1, "minor": {"ticks": "outside"}}
+    least, most = values.min(), values.max()
+    powers = range(math.floor(math.log10(least)), math.ceil(math.log10(most)) + 1)
+    ticks = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+    ticks = [tick for tick in ticks if least <= tick <= most]
+    if len(ticks) < _FEWEST_TICKS:
+        between = np.geomspace(least, most, _FEWEST_TICKS + 1).tolist()
+        ticks = between if most > least else [least]
+    return {"tickvals": ticks, "ticktext": [_without_zeros(si(tick)) for tick in ticks]}
+
+
+def _without_zeros(count: str) -> str:
+    """2.00G is 2G."""
+    digits, point, rest = count.partition(".")
+    decimals = rest[:-1].rstrip("0")
+    return f"{digits}{'.' if decimals else ''}{decimals}{rest[-1:]}" if point else count
 
 
 def look_of_kind(kind: str, index: int, count: int) -> Look:

@@ -29,6 +29,7 @@ from adaspan.units import si
 
 _LETTERS = string.ascii_lowercase + string.ascii_uppercase
 _NO_LETTER = "·"
+_NOT_DONE = "×"  # a seed beside the mean of the others
 _PLOT_HEIGHT, _TICKS = 18, 5
 _MOST_POINTS = 40
 # Left out of a table that is too wide, the first first.
@@ -96,6 +97,8 @@ def to_text(comparison: Comparison, margin: float, width: int, *, coloured: bool
             console.print(Text.from_ansi(_plot(title, points, label_of_x, width, coloured)))
     if len(comparison.done) > 1:
         console.print(Text("where points meet, the letter of the better run is shown"))
+    if any(group.done and group.not_done for group in comparison.groups):
+        console.print(Text(f"{_NOT_DONE} a seed that is not done"))
     return "".join(f"{line.rstrip()}\n" for line in written.getvalue().rstrip().split("\n"))
 
 
@@ -130,11 +133,12 @@ def _curves(marked: Sequence[tuple[Group, Look, str]]) -> list[_Points]:
     """How training went: the mean of each group, and its runs that are not done."""
     found = []
     for group, look, mark in marked:
-        for curve in [group.curve(), *(run.curve() for run in group.not_done)]:
+        not_done = [(_NOT_DONE if group.done else mark, run.curve()) for run in group.not_done]
+        for own_mark, curve in [(mark, group.curve()), *not_done]:
             if curve is not None:
                 thin = curve.thinned(_MOST_POINTS)
                 late = thin.steps >= SHOWN_FROM * group.first.state.steps
-                found.append(_Points(mark, look.colour, thin.tokens[late], thin.bpc[late]))
+                found.append(_Points(own_mark, look.colour, thin.tokens[late], thin.bpc[late]))
     return [points for points in found if points.x.size]
 
 

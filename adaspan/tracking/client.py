@@ -90,7 +90,7 @@ def _settings(mode: Literal["online", "offline"]) -> Any:
         x_save_requirements=False,
         x_transaction_log_flush_interval=1.0,  # a kill loses the last second, not fifteen
         x_file_stream_retry_max=10_000,  # a week; one that gives up would end as if all was sent
-        init_timeout=START_SECONDS,
+        init_timeout=float(os.environ.get("WANDB_INIT_TIMEOUT", START_SECONDS)),
         finish_timeout=FINISH_SECONDS,
         finish_timeout_raises=True,
     )

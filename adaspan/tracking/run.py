@@ -29,7 +29,7 @@ from typing import Any, Literal
 from adaspan.config.identity import run_id, source_name, tracked_name
 from adaspan.config.schema import RunConfig
 from adaspan.config.validate import TAG_LENGTH
-from adaspan.run_folder import Row, RunFolder
+from adaspan.run_folder import DATA_KEY, Row, RunFolder
 from adaspan.tracking import client
 from adaspan.tracking.media import heatmap, span_table
 
@@ -39,19 +39,27 @@ _UPLOAD_SECONDS = 600
 _log = logging.getLogger(__name__)
 
 
-def description(run: RunConfig, folder: RunFolder) -> dict[str, Any]:
+def description(run: RunConfig, folder: RunFolder, restarts: int | None = None) -> dict[str, Any]:
     """What W&B is told of a run before its first row, as arguments of `Tracker`.
 
     Its id is the run's identity; W&B forgets nothing, so a run begun anew is another one there.
+
+    Args:
+        run: its configuration.
+        folder: its folder.
+        restarts: how often it was begun anew; None: as the folder knows.
     """
-    restarts = folder.restarts()
+    restarts = folder.restarts() if restarts is None else restarts
+    config = dataclasses.asdict(run)
+    group, _, key = DATA_KEY.partition(".")
+    config[group][key] = folder.short_fingerprint()
     return {
         "run_id": run_id(run) + (f"r{restarts}" if restarts else ""),
         "project": run.tracking.project,
         "entity": run.tracking.entity,
         "group": run.tracking.group,
         "name": tracked_name(run),
-        "config": dataclasses.asdict(run),
+        "config": config,
         "source": folder.source(),
         "span_limit": run.span.limit,
         "tags": [source_name(run.data), run.span.kind, *run.tracking.tags],
@@ -116,8 +124,9 @@ class Tracker:
             "resume": "allow",  # a kill may have left it with rows, and us without
         }
         with self._never_stopping():
+            self._unsent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._unsent.touch()  # whatever becomes of the rest
             self._start(mode, arguments)
-            self._unsent.touch()
             if source.get("diff"):
                 self._save("diff.patch", source["diff"])
         for row in earlier:
@@ -132,7 +141,7 @@ class Tracker:
             except Exception as error:  # the network, the server, a wrong key: all alike here
                 client.give_up()
                 _log.warning("W&B: %s; tracking offline instead", _first_line(error))
-        self._written = max((_last_step(file) for file in self._files()), default=-1)
+        self._written = max((last_step(file) for file in self._files()), default=-1)
         self._run = client.start("offline", arguments)
 
     @property
@@ -246,7 +255,7 @@ def _summary(figures: Row) -> Row:
     return {key.replace("/", "_"): value for key, value in figures.items() if key != "step"}
 
 
-def _last_step(file: Path) -> int:
+def last_step(file: Path) -> int:
     """The last step whose row is in a file, as W&B itself reads it; -1 if there is none.
 
     A kill can leave a summary there that is a step ahead of the rows.

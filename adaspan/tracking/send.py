@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,7 +30,7 @@ from adaspan.errors import RunError, UserError, reported_in_one_line
 from adaspan.run_folder import RunFolder, is_final
 from adaspan.tracking import client
 from adaspan.tracking.account import signed_in
-from adaspan.tracking.run import Tracker, description
+from adaspan.tracking.run import Tracker, description, last_step
 
 _ENVIRONMENT = {
     # How often W&B's client tries again before it gives up; its own answer is many hours.
@@ -46,8 +47,14 @@ _ENVIRONMENT = {
 }
 
 
+def doubt(folder: Path) -> None:
+    """Have W&B asked what it lacks, though all was sent: a run may have been deleted there."""
+    if (folder / "wandb").exists():
+        _unsent(folder).touch()
+
+
 def has_news(folder: Path) -> bool:
-    """Whether W&B lacks something of a run that was tracked."""
+    """Whether W&B lacks something of a run that was tracked, as far as is known here."""
     offline = filter(_is_offline, _parts(folder))
     return _unsent(folder).exists() or any(not _mark(part).exists() for part in offline)
 
@@ -67,13 +74,11 @@ def send(run: RunFolder) -> None:
         new = [part for part in parts if _is_offline(part) and not _mark(part).exists()]
         was_sent = len(new) < len(parts)
         rows = _rows_at_wandb(run.path)
-        if deleted := rows is None and was_sent:
-            run.begin_anew_on_wandb()
+        is_gone = rows is None and was_sent
         are_next = was_sent and all(map(_is_offline, parts)) and not any(map(_begun, new))
-        by_files = new and not deleted and (not rows or are_next)
-        was_killed = run.status().get("state") == "running"  # with rows that are in no file yet
-        if not by_files or _send_files(new) or was_killed:
-            parts += _send_rest(run, anew=deleted)
+        by_files = new and not is_gone and (not rows or are_next)
+        if not by_files or _send_files(new) or _lack_rows(new, run):
+            parts += _send_rest(run, anew=rows is None and not by_files)
         later = [part for part in _parts(run.path) if part not in parts]
         for part in later:  # of a training that has begun meanwhile
             _mark(part).unlink(missing_ok=True)
@@ -94,7 +99,9 @@ def _rows_at_wandb(folder: Path) -> int | None:
             found = wandb.Api().runs(project, {"name": _run_id(folder)})
             rows = [run.history_line_count or 0 for run in found]
             return rows[0] if rows else None
-    except ValueError:  # as the client says that there is no such project
+    except ValueError as error:
+        if "Could not find project" not in str(error):
+            raise RunError(str(error)) from error
         return None
     except UserError as error:
         raise RunError(str(error)) from error
@@ -123,19 +130,27 @@ def _send_files(parts: Sequence[Path]) -> str:
     return str(errors[0]) if errors else (said.splitlines() or ["no word"])[-1]
 
 
+def _lack_rows(parts: Sequence[Path], run: RunFolder) -> bool:
+    """Whether a kill kept rows from the files that W&B's client wrote, or the run's end."""
+    if run.status().get("state") == "running":
+        return True
+    rows = [row["step"] for row in run.rows() if not is_final(row)]
+    return bool(rows) and max(map(last_step, parts)) < rows[-1]
+
+
 def _send_rest(run: RunFolder, *, anew: bool) -> list[Path]:
     """Send the rows after the last that W&B has, and how the run ended.
 
     Args:
         run: its folder.
-        anew: W&B does not know the run; if not, it does.
+        anew: W&B does not know the run, perhaps no more; if not, it does.
 
     Returns:
         The part of the run that this adds to its folder.
     """
     values, rows, state = read_values(run.path), run.rows(), run.status().get("state")
     try:
-        rest = _Anew(run) if anew else _Rest(run.path, values)
+        rest = _begun_anew(run) if anew else _Rest(run.path, values)
         for row in rows:
             if not is_final(row):
                 rest.log(row)
@@ -164,11 +179,30 @@ class _Strict(Tracker):
         yield
 
 
+def _begun_anew(run: RunFolder) -> _Anew:
+    """The run under its own id, or the next one if W&B refuses that, which it does for ever after a
+    run was deleted.
+    """
+    before = _parts(run.path)
+    try:
+        return _Anew(run, run.restarts())
+    except Exception as error:  # W&B's errors have no base class in common
+        if "deleted" not in str(error):
+            raise
+        client.give_up()
+        for part in _parts(run.path):
+            if part not in before:
+                shutil.rmtree(part.parent)
+        anew = _Anew(run, run.restarts() + 1)
+        run.begin_anew_on_wandb()
+        return anew
+
+
 class _Anew(_Strict):
     """Begins a run on W&B, online or not at all."""
 
-    def __init__(self, run: RunFolder) -> None:
-        described = description(read_run(run.path), run)
+    def __init__(self, run: RunFolder, restarts: int) -> None:
+        described = description(read_run(run.path), run, restarts)
         super().__init__(mode="online", folder=run.path, earlier=(), **described)
 
     def _start(self, mode: str, arguments: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from adaspan.report.comparison import Comparison
 from adaspan.report.curves import curves
 from adaspan.report.plots import all_plots, pareto, span_limits
-from adaspan.report.style import looks, text
+from adaspan.report.style import log_ticks, looks, text
 from tests.report.conftest import ODD
 
 CURVES = ("tokens", "flops")
@@ -96,3 +96,22 @@ def test_the_panels_of_figure_3_have_a_line_for_each_kind_of_span(comparison: Co
     for trace, panel in zip(traces, (0, 1, 2) * 2, strict=True):
         assert trace.x == (12, 24)
         assert trace.y == tuple(by_limit[trace.name, limit][panel] for limit in trace.x)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.7e9, 8e9], ["1G", "2G", "5G"]),
+        ([3.1e6, 3.9e6], ["3.1M", "3.48M", "3.9M"]),
+        ([450.0, 1.2e3], ["500", "1k"]),
+        ([2e6, 2e6], ["2M"]),
+    ],
+)
+def test_the_numbers_of_a_short_logarithmic_axis_stand_apart(
+    values: list[float], expected: list[str]
+) -> None:
+    assert log_ticks(np.array(values))["ticktext"] == expected
+
+
+def test_a_long_logarithmic_axis_has_powers_of_ten() -> None:
+    assert log_ticks(np.array([1e3, 1e9])) == {"dtick": 1, "minor": {"ticks": "outside"}}

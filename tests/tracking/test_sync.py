@@ -37,11 +37,13 @@ def run(tmp_path: Path, text: Path) -> RunFolder:
     return folder
 
 
-def train(run: RunFolder, until: int, state: str, mode: str = "offline") -> None:
+def train(
+    run: RunFolder, until: int, state: str, mode: str = "offline", id: str = "abc123"
+) -> None:
     """Go on with a run as a session in a process of its own does."""
     with run.held():
         earlier = run.rows()
-        tracker = track(run.path, mode, earlier=earlier)
+        tracker = track(run.path, mode, earlier=earlier, run_id=id)
         for step in range(len(earlier) + 1, until + 1):
             line = {**row(step), "val/bpc": 3.0, "span/layer_00/head_0": step}
             run.append(line)
@@ -222,20 +224,63 @@ def test_what_was_not_sent_online_is_sent_then(server: Server, run: RunFolder) -
 def test_a_run_that_was_deleted_on_wandb_is_sent_as_another(
     server: Server, run: RunFolder, goes_on: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "START_SECONDS", 3.0)  # for which W&B's client tries again
-    train(run, 5, "resumable")
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "3")  # so long W&B's client tries again
+    own = run_id(read_run(run.path))
+    train(run, 5, "resumable", id=own)
     assert sync(run).output == "1 run sent\n"
-    server.delete("abc123")
-    train(run, 9, "done", goes_on)
-    assert sync(run).output == "1 run sent\n"
+    server.delete(own)
+    train(run, 9, "done", goes_on, id=own)
+    told, counted = sync(run).output.splitlines()
+    assert told.endswith("W&B did not take its id again; sent as another run")
+    assert counted == "1 run sent"
     ((id, again),) = server.runs.items()
-    assert id == f"{run_id(read_run(run.path))}r1"
+    assert id == f"{own}r1"
     assert again.steps == list(range(1, 10))
     assert again.summary["best_val_bpc"] == 2.4
     assert (again.finished, again.exit_code) == (True, 0)
     assert again.tags == ["sums", "adaptive"]
     assert again.config["span"]["limit"] == 24
     assert sync(run).output == "0 runs sent, 1 had nothing new\n"
+
+
+def test_what_was_sent_is_looked_for_again_on_request(
+    server: Server, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(run, 9, "done")
+    assert sync(run).output == "1 run sent\n"
+    assert sync(run, "--again").output == "1 run sent\n"
+    assert server.runs["abc123"].steps == list(range(1, 10))
+    server.runs.clear()  # as another server, or another's account, which never heard of it
+    assert sync(run).output == "0 runs sent, 1 had nothing new\n"
+    assert sync(run, "--again").output == "1 run sent\n"
+    ((id, again),) = server.runs.items()
+    assert id == run_id(read_run(run.path)), "its own"
+    assert again.steps == list(range(1, 10))
+    assert run.restarts() == 0
+
+
+def test_a_run_that_could_not_be_tracked_at_all_is_sent_from_its_rows(
+    server: Server, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(client, "start", lambda *_: 1 / 0)
+        train(run, 5, "resumable")
+    assert not list(run.path.glob("wandb/*run-*"))
+    assert sync(run).output == "1 run sent\n"
+    (sent,) = server.runs.values()
+    assert sent.steps == [1, 2, 3, 4, 5]
+    assert sync(run).output == "0 runs sent, 1 had nothing new\n"
+
+
+def test_rows_that_a_kill_kept_from_the_files_are_sent_whatever_became_of_the_run(
+    server: Server, run: RunFolder
+) -> None:
+    train(run, 5, "resumable")
+    run.append(row(6))
+    run.append(row(7))
+    run.set_status("failed", 7, error="out of memory", message="")  # as its job saw it
+    assert sync(run).output == "1 run sent\n"
+    assert server.runs["abc123"].steps == list(range(1, 8))
 
 
 def test_runs_that_were_not_tracked_are_told_of(server: Server, run: RunFolder) -> None:
