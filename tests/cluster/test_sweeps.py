@@ -41,7 +41,7 @@ def assert_undisturbed(sweeps: Cluster, *varying: str) -> None:
 
 
 def test_a_sweep_is_submitted_once_and_only_what_is_missing_later(sweeps: Cluster) -> None:
-    end = sweeps.launch("train.seed=1,2")
+    end = sweeps.launch("train.seed=1,2", "hydra.launcher.sbatch.hold=true")
     assert end.returncode == 0, end.stderr
     assert "2 runs: 0 done, 0 under way, 2 to submit" in end.stdout
     assert "next    adaspan status" in end.stdout
@@ -51,6 +51,7 @@ def test_a_sweep_is_submitted_once_and_only_what_is_missing_later(sweeps: Cluste
     dry = sweeps.launch("train.seed=1,2,3", "hydra.launcher.dry_run=true")
     assert "#SBATCH" in dry.stdout
     assert "--array" not in dry.stdout, "one is missing"
+    sweeps.ask("scontrol", "release", *sweeps.jobs())
     more = sweeps.launch("train.seed=1,2,3")
     assert "1 to submit" in more.stdout
     sweeps.wait_until_empty()
@@ -310,7 +311,7 @@ def test_a_run_out_of_time_is_resumable_where_requeueing_is_forbidden_or_timed_o
     never_done = ("train.seed=1,2", "train.steps=1000000", "train.eval_every=1000")
     forbidden = "hydra.launcher.sbatch.no_requeue=true"
     # SLURM looks at time limits twice a minute.
-    a_minute = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=58")
+    a_minute = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=20")
     assert sweeps.launch(*never_done, forbidden, *a_minute).returncode == 0
     folder, hanging = folders(sweeps)
     sweeps.wait_until(lambda: all((f / "metrics.jsonl").exists() for f in (folder, hanging)))
