@@ -102,9 +102,9 @@ def _apart(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
     first: dict[str, Run] = {}
     for run in sorted(runs, key=lambda run: not run.is_done):
         first.setdefault(f"{_identity(run)} {run.seed}" if run.values else run.name, run)
-    first = {key: run for run in runs for key, kept in first.items() if run is kept}
-    own = list(first.values())
-    return own, [run for run in runs if all(run is not other for other in own)]
+    kept = {run.folder for run in first.values()}
+    own = [run for run in runs if run.folder in kept]
+    return own, [run for run in runs if run.folder not in kept]
 
 
 def _given(run: Run) -> dict[str, str]:

@@ -147,14 +147,16 @@ def _restarted_if_taken(jobs: Sequence[Job]) -> Iterator[set[Path]]:
         The folders of runs that SLURM has taken, to be filled.
     """
     taken: set[Path] = set()
-    restarted = [job.folder for job in jobs if job.run.train.restart]
-    for folder in restarted:
-        with folder.held():
-            folder.set_aside()
+    set_aside = []
     try:
+        for job in jobs:
+            if job.run.train.restart:
+                with job.folder.held():
+                    job.folder.set_aside()
+                set_aside.append(job.folder)
         yield taken
     finally:
-        for folder in restarted:
+        for folder in set_aside:
             if folder.path in taken:
                 folder.forget_aside()
             else:

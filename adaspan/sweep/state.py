@@ -194,8 +194,11 @@ def _out_of_memory(folder: RunFolder) -> str:
 
 
 def _last_job_never_began(folder: RunFolder) -> bool:
-    """Whether the run's last job did not get as far as the run, so that what that says is older."""
-    return bool(folder.job()) and not folder.job_has_started()
+    """Whether the run's last job did not get as far as the run, nor was that trained since."""
+    if not folder.job() or folder.job_has_started():
+        return False
+    last_trained = folder.status().get("time", 0.0)
+    return all(log.stat().st_mtime > last_trained for log in job_logs(folder))
 
 
 def _canary_failed(folder: RunFolder) -> str:

@@ -161,8 +161,6 @@ def _send_rest(run: RunFolder, *, anew: bool) -> list[Path]:
             rest.leave(resumable=state == "resumable")
     except Exception as error:  # W&B's errors have no base class in common
         raise RunError(str(error).partition("\n")[0]) from error
-    if has_news(run.path):
-        raise RunError("took longer than W&B's client waits")
     return [part for part in _parts(run.path) if part.parent == rest.folder]
 
 
@@ -233,9 +231,10 @@ def _parts(folder: Path) -> list[Path]:
 
 
 def _run_id(folder: Path) -> str:
-    """The run's identity, or what an agent of a W&B sweep has called it."""
-    last = (_parts(folder) or [folder])[-1]
-    return last.name.removesuffix(".wandb").rpartition("-")[2]
+    """What W&B's client was told last, or an agent of a W&B sweep told it; else the run's own."""
+    if parts := _parts(folder):
+        return parts[-1].name.removesuffix(".wandb").rpartition("-")[2]
+    return str(description(read_run(folder), RunFolder(folder))["run_id"])
 
 
 def _is_offline(part: Path) -> bool:

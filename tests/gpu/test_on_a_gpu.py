@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from adaspan.distributed import Processes
 from adaspan.errors import NoMemoryError
 from adaspan.trainer import Trainer
 from tests.attention.test_implementations import FAST, farthest, random_case, run
-from tests.conftest import ROOT, Launch, compose_run, environment
+from tests.conftest import Launch, compose_run
 from tests.runs import (
     FindFolder,
     assert_same,
@@ -31,6 +29,7 @@ from tests.runs import (
     train_here,
     wait_for_step,
 )
+from tests.test_distributed import run_two
 from tests.test_flops import compare_with_torch
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
@@ -203,15 +202,7 @@ def test_two_gpus_have_the_losses_of_one(
         *("train.precision=float32", "tracking=disabled"),
     ]
     train_here(*overrides, f"output_dir={tmp_path / 'one'}")
-    program = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    end = subprocess.run(
-        [*program, str(ROOT / "launch.py"), *overrides],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    end = run_two(tmp_path, *overrides)
     assert end.returncode == 0, end.stderr
     (one,) = (tmp_path / "one").iterdir()
     for ours, theirs in zip(rows(run_folder()), rows(one), strict=True):

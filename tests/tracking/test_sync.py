@@ -272,6 +272,24 @@ def test_a_run_that_could_not_be_tracked_at_all_is_sent_from_its_rows(
     assert sync(run).output == "0 runs sent, 1 had nothing new\n"
 
 
+def test_what_was_begun_anew_is_never_mixed_with_what_was_before(
+    server: Server, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, config = run_id(read_run(run.path)), (run.path / "config.yaml").read_text()
+    run = RunFolder(run.path.rename(run.path.with_name(f"sums-{own}")))
+    train(run, 9, "done", id=own)
+    assert sync(run).output == "1 run sent\n"
+    with run.held():
+        run.clear()
+        run.freeze(config, "0123")
+    with monkeypatch.context() as broken:
+        broken.setattr(client, "start", lambda *_: 1 / 0)
+        train(run, 12, "resumable", id=f"{own}r1")
+    assert sync(run).output == "1 run sent\n"
+    assert server.runs[own].steps == list(range(1, 10))
+    assert server.runs[f"{own}r1"].steps == list(range(1, 13))
+
+
 def test_rows_that_a_kill_kept_from_the_files_are_sent_whatever_became_of_the_run(
     server: Server, run: RunFolder
 ) -> None:
