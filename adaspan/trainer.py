@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from adaspan import flops
+from adaspan.attention import IMPLEMENTATIONS
 from adaspan.checkpoint import State
 from adaspan.config.schema import DynamicSpanConfig, RunConfig
-from adaspan.data import Corpus, Position, Streams
+from adaspan.data import Corpus
+from adaspan.data.streams import Position, Streams
 from adaspan.device import autocast, choose_precision, to_device
 from adaspan.distributed import Processes
 from adaspan.errors import NonFiniteError, UserError
@@ -263,7 +265,7 @@ class Trainer:
             train.block_size,
             [cache.shape[1] for cache in self._caches],
             plan,
-            self.model.attention,
+            IMPLEMENTATIONS[self.model.attention],
             self._device,
         )
         times = train.micro_batches * self._processes.count

@@ -38,6 +38,7 @@ TINY = (
     "train.log_every=3",
     "train.device=cpu",
     "optimizer.warmup_steps=5",
+    "tracking=disabled",
 )
 
 torch.set_num_threads(1)

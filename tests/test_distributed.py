@@ -58,7 +58,8 @@ def test_two_processes_have_the_losses_of_one(
 ) -> None:
     plain = [o for o in tiny if not o.startswith(("span.", "model.dropout"))]
     # Not Adagrad: its first steps turn the rounding of a gradient near 0 into a whole step.
-    overrides = [*plain, f"span={span}", "span.limit=24", "optimizer=sgd", "optimizer.lr=0.5"]
+    sgd = ("optimizer=sgd", "optimizer.lr=0.5")
+    overrides = [*plain, f"span={span}", "span.limit=24", *sgd, "tracking=offline"]
     train_here(*overrides, f"output_dir={tmp_path / 'one'}")
     end = run_two(tmp_path, *overrides)
     assert end.returncode == 0, end.stderr
@@ -74,7 +75,7 @@ def test_two_processes_have_the_losses_of_one(
 def test_two_processes_leave_at_the_same_step_and_go_on_bit_equal(
     tiny: tuple[str, ...], tmp_path: Path, run_folder: Callable[[], Path]
 ) -> None:
-    overrides = [*tiny, "train.steps=100", "tracking=disabled"]
+    overrides = [*tiny, "train.steps=100"]
     assert run_two(tmp_path, *overrides, f"output_dir={tmp_path / 'undisturbed'}").returncode == 0
     (undisturbed,) = (tmp_path / "undisturbed").iterdir()
 
@@ -100,7 +101,7 @@ def test_two_processes_leave_in_the_middle_of_the_final_evaluation(
     tiny: tuple[str, ...], tmp_path: Path, run_folder: Callable[[], Path], text: Path
 ) -> None:
     text.write_text(text.read_text() * 500)
-    short = ("train.steps=5", "train.eval_fraction=0.01", "tracking=disabled")
+    short = ("train.steps=5", "train.eval_fraction=0.01")
     process = start_two(tmp_path, *tiny, *short)
     while "scoring the weights" not in (output := (tmp_path / "output").read_text()):
         assert process.poll() is None, output
@@ -118,7 +119,7 @@ def test_two_processes_leave_in_the_middle_of_the_final_evaluation(
 def test_a_run_that_loses_one_of_its_processes_says_so_and_can_go_on(
     tiny: tuple[str, ...], tmp_path: Path, run_folder: Callable[[], Path]
 ) -> None:
-    overrides = [*tiny, "train.steps=3000", "tracking=disabled"]
+    overrides = [*tiny, "train.steps=3000"]
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
@@ -185,7 +186,7 @@ Trainer.update = hungry
 runpy.run_path({str(ROOT / "launch.py")!r}, run_name="__main__")
 """
     )
-    words = torchrun(*tiny, "tracking=disabled")
+    words = torchrun(*tiny)
     words[words.index(str(ROOT / "launch.py"))] = str(program)
     end = subprocess.run(
         words,

@@ -79,7 +79,8 @@ def compare_with_torch(span: SpanConfig, block: int, implementation: str) -> Non
     for _ in range(4):
         cached = [cache.shape[1] for cache in caches]
         plan, device = model.plan(batch, block), model.position_SK.device
-        executed = executed_flops(counted, batch, block, cached, plan, implementation, device)
+        attention = IMPLEMENTATIONS[implementation]
+        executed = executed_flops(counted, batch, block, cached, plan, attention, device)
         with FlopCounterMode(display=False) as counter:
             output = model(torch.randint(19, (batch, block)), caches)
             forward = counter.get_total_flops()
@@ -104,9 +105,10 @@ LEARNED = [30.0, 40, 50, 60, 80, 150, 500, 2000]
 
 def executed(spans: list[float], limit: int = 8192, implementation: str = "banded") -> int:
     """FLOPs of one attention layer, forward and backward: batch 2, blocks of 512, ramp 32."""
-    cost_of = IMPLEMENTATIONS[implementation].group_cost
+    attention = IMPLEMENTATIONS[implementation]
+    cost_of = attention.group_cost
     groups = group_heads(spans, 8, limit, 32, cost_of(2, 512, CPU) if cost_of else None)
-    return sum(executed_flops(LAYER, 2, 512, [limit], [groups], implementation, CPU))
+    return sum(executed_flops(LAYER, 2, 512, [limit], [groups], attention, CPU))
 
 
 def ideal(spans: list[float]) -> int:

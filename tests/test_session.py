@@ -38,7 +38,7 @@ from tests.tracking.test_run import steps as tracked_steps
 def test_a_run_killed_at_random_ends_as_if_undisturbed(
     tiny: tuple[str, ...], launch: Launch, tmp_path: Path, run_folder: FindFolder
 ) -> None:
-    overrides = [*tiny, "train.steps=150"]
+    overrides = [*tiny, "train.steps=150", "tracking=offline"]
     train_here(*overrides, f"output_dir={tmp_path / 'undisturbed'}")
     (undisturbed,) = (tmp_path / "undisturbed").iterdir()
 
@@ -63,7 +63,7 @@ def test_a_run_killed_at_random_ends_as_if_undisturbed(
 def test_a_run_killed_while_it_writes_a_checkpoint_ends_as_if_undisturbed(
     tiny: tuple[str, ...], launch: Launch, tmp_path: Path, run_folder: FindFolder
 ) -> None:
-    overrides = [*tiny, "model.dim=128", "train.checkpoint_every=2", "tracking=disabled"]
+    overrides = [*tiny, "model.dim=128", "train.checkpoint_every=2"]
     train_here(*overrides, f"output_dir={tmp_path / 'undisturbed'}")
     (undisturbed,) = (tmp_path / "undisturbed").iterdir()
 
@@ -91,7 +91,7 @@ def test_a_run_killed_while_it_writes_a_checkpoint_ends_as_if_undisturbed(
 def test_a_signal_saves_at_the_next_step_and_leaves(
     tiny: tuple[str, ...], launch: Launch, tmp_path: Path, run_folder: FindFolder, number: int
 ) -> None:
-    overrides = [*tiny, "train.steps=2000", "train.checkpoint_every=1000", "tracking=disabled"]
+    overrides = [*tiny, "train.steps=2000", "train.checkpoint_every=1000"]
     process = start(tmp_path, *overrides)
     assert wait_for_step(tmp_path, 21, process)
     process.send_signal(number)
@@ -141,7 +141,7 @@ def test_a_resume_in_another_precision_is_refused_and_leaves_the_run_as_it_was(
     status_file.unlink()  # as if it had not been done
     newest = max((run_folder() / "checkpoints").glob("step_*.pt"))
     torch.save(final_state(run_folder()) | {"precision": "torch.bfloat16"}, newest)
-    end = launch(*tiny, "tracking=disabled")
+    end = launch(*tiny)
     assert end.returncode == 2
     (line,) = end.stderr.splitlines()
     assert "begun in torch.bfloat16" in line
@@ -170,7 +170,7 @@ def test_a_diverging_run_fails_with_step_and_rate_and_keeps_its_checkpoint(
 def test_memory_that_does_not_suffice_is_one_line_with_a_way_out(
     tiny: tuple[str, ...], launch: Launch, run_folder: FindFolder
 ) -> None:
-    end = launch(*tiny, "span.limit=1099511627776", "tracking=disabled")  # 35 TB of positions
+    end = launch(*tiny, "span.limit=1099511627776")  # 35 TB of positions
     assert end.returncode == 1
     (line,) = end.stderr.splitlines()
     assert line == (
@@ -183,16 +183,15 @@ def test_memory_that_does_not_suffice_is_one_line_with_a_way_out(
 def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(
     tiny: tuple[str, ...], launch: Launch, tmp_path: Path, run_folder: FindFolder
 ) -> None:
-    overrides = [*tiny, "tracking=disabled"]
     train_here(*tiny, f"output_dir={tmp_path / 'undisturbed'}")
     (undisturbed,) = (tmp_path / "undisturbed").iterdir()
-    process = start(tmp_path, *overrides)
+    process = start(tmp_path, *tiny)
     wait_for_step(tmp_path, 30, process)
     kill(process)
     folder = run_folder()
     newest = max((folder / "checkpoints").glob("step_*.pt"))
     newest.write_bytes(newest.read_bytes()[:1000])
-    end = launch(*overrides)
+    end = launch(*tiny)
     assert end.returncode == 0, end.stderr
     assert f"warning: {newest}: damaged" in end.stdout
     assert rows(folder) == rows(undisturbed)
@@ -225,15 +224,14 @@ def test_a_run_whose_best_weights_are_gone_ends_on_its_last_and_says_so(
 def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_when_there_is_room(
     tiny: tuple[str, ...], launch: Launch, tmp_path: Path, run_folder: FindFolder
 ) -> None:
-    overrides = [*tiny, "tracking=disabled"]
     train_here(*tiny, f"output_dir={tmp_path / 'undisturbed'}")
     (undisturbed,) = (tmp_path / "undisturbed").iterdir()
-    process = start(tmp_path, *overrides)
+    process = start(tmp_path, *tiny)
     wait_for_step(tmp_path, 30, process)
     kill(process)
     before = sorted((run_folder() / "checkpoints").glob("step_*.pt"))
     full = subprocess.run(
-        ["bash", "-c", 'ulimit -f 16; exec "$@"', "bash", *command(*overrides)],  # 16 kB a file
+        ["bash", "-c", 'ulimit -f 16; exec "$@"', "bash", *command(*tiny)],  # 16 kB a file
         cwd=tmp_path,
         env=environment(),
         capture_output=True,
@@ -245,7 +243,7 @@ def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_when_there_is_room(
     assert "type the same command again" in line
     assert status(run_folder())["state"] == "failed"
     assert sorted((run_folder() / "checkpoints").glob("step_*.pt")) == before
-    assert launch(*overrides).returncode == 0
+    assert launch(*tiny).returncode == 0
     assert rows(run_folder()) == rows(undisturbed)
 
 

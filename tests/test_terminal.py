@@ -16,7 +16,7 @@ from tests.runs import train_here
 def test_a_file_gets_plain_lines(
     tiny: tuple[str, ...], launch: Launch, run_folder: Callable[[], Path]
 ) -> None:
-    end = launch(*tiny, "tracking=disabled")
+    end = launch(*tiny)
     assert end.stderr == ""
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", end.stdout)
     lines = end.stdout.splitlines()
@@ -39,7 +39,7 @@ def test_the_attention_that_auto_chose_is_said_once(
 
 
 def test_a_terminal_gets_one_live_bar(tiny: tuple[str, ...], tmp_path: Path) -> None:
-    program, *arguments = command(*tiny, "tracking=disabled", "train.steps=300")
+    program, *arguments = command(*tiny, "train.steps=300")
     child = pexpect.spawn(
         program,
         arguments,
@@ -65,7 +65,7 @@ def test_a_terminal_gets_one_live_bar(tiny: tuple[str, ...], tmp_path: Path) -> 
 def test_control_c_on_a_terminal_saves_and_says_how_to_go_on(
     tiny: tuple[str, ...], tmp_path: Path
 ) -> None:
-    program, *arguments = command(*tiny, "train.steps=3000")
+    program, *arguments = command(*tiny, "train.steps=3000", "tracking=offline")
     child = pexpect.spawn(
         program,
         arguments,

@@ -4,6 +4,5 @@
 
 from adaspan.data.prepare import Corpus, Tokens, prepare
 from adaspan.data.sources import open_source
-from adaspan.data.streams import Position, Streams
 
-__all__ = ["Corpus", "Position", "Streams", "Tokens", "open_source", "prepare"]
+__all__ = ["Corpus", "Tokens", "open_source", "prepare"]

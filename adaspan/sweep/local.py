@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 
-import torch
 from rich.console import Console
 
 from adaspan.config.frozen import to_yaml
@@ -150,6 +149,8 @@ def _none_left_behind(running: list[_Running]) -> Iterator[None]:
 
 def _gpus() -> list[str]:
     """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    import torch  # takes seconds: not for a preview, nor for runs that name their device
+
     count = torch.cuda.device_count()
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     return allowed.split(",")[:count] if allowed else [str(index) for index in range(count)]
@@ -162,6 +163,8 @@ def _share_of_cores(processes: int) -> dict[str, str]:
     """
     if processes == 1 or "OMP_NUM_THREADS" in os.environ:
         return {}
+    import torch
+
     return {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // processes))}
 
 

@@ -22,7 +22,6 @@ QUICK_SLURM = (
     "hydra.launcher.partition=main",
     "hydra.launcher.cpus_per_task=1",
     "hydra.launcher.timeout_min=30",
-    "tracking=disabled",
 )
 
 

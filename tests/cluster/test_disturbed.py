@@ -93,9 +93,9 @@ def do(way: str, sweeps: Cluster, job: str, typed: Sequence[str], chance: random
         case "signal":
             sweeps.try_to("scancel", "--signal=USR2", job)
         case "kill":
-            return kill_one(processes(sweeps, "--config-path"), chance)
+            return kill_one(sweeps, "--config-path", chance)
         case "kill the task":
-            return kill_one(processes(sweeps, "submitit.core._submit"), chance)
+            return kill_one(sweeps, "submitit.core._submit", chance)
         case "launch again":
             sweeps.launch(*typed)
     return True
@@ -114,10 +114,13 @@ def processes(sweeps: Cluster, word: str) -> list[int]:
     return found
 
 
-def kill_one(found: list[int], chance: random.Random) -> bool:
-    """Whether there was one."""
-    if not found:
-        return False
+def kill_one(sweeps: Cluster, word: str, chance: random.Random) -> bool:
+    """Whether there was one; a job that has just begun takes seconds to start its processes."""
+    end = time.monotonic() + 10
+    while not (found := processes(sweeps, word)):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
     with suppress(ProcessLookupError):
         os.kill(chance.choice(found), signal.SIGKILL)
     return True

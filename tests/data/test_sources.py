@@ -1,102 +1,12 @@
-"""Where texts come from: the standard library, files, and checked archives."""
+"""Where texts come from: the standard library, files, published archives."""
 
 from __future__ import annotations
 
-import hashlib
-import http.server
-import threading
-import zipfile
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
-import pytest
-
 from adaspan.config.schema import Enwik8DataConfig, StdlibDataConfig, Text8DataConfig
-from adaspan.data.sources import ENWIK8, TEXT8, Archive, ArchiveSource, StdlibSource, open_source
-from adaspan.errors import UserError
-
-CONTENT = b"all work and no play " * 50
-
-
-def sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A folder, and the loopback address at which it can be downloaded from."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield folder, f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def make_archive(folder: Path, base_url: str, content: bytes = CONTENT) -> Archive:
-    with zipfile.ZipFile(folder / "book.zip", "w") as archive:
-        archive.writestr("book", content)
-    return Archive(
-        name="book",
-        base_url=base_url,
-        sha256=sha256((folder / "book.zip").read_bytes()),
-        content_sha256=sha256(CONTENT),
-    )
-
-
-def test_an_archive_is_downloaded_once_and_checked(
-    served: tuple[Path, str], tmp_path: Path
-) -> None:
-    folder, address = served
-    source = ArchiveSource(make_archive(folder, address), tmp_path / "downloads")
-    assert source.read() == CONTENT
-    (folder / "book.zip").unlink()
-    assert source.read() == CONTENT
-
-
-def test_a_download_with_another_checksum_is_refused(
-    served: tuple[Path, str], tmp_path: Path
-) -> None:
-    folder, address = served
-    archive = make_archive(folder, address)
-    (folder / "book.zip").write_bytes(b"something else")
-    with pytest.raises(UserError, match="data=book: cannot be had"):
-        ArchiveSource(archive, tmp_path / "downloads").read()
-    assert not (tmp_path / "downloads" / "book.zip").exists()
-
-
-def test_without_a_network_the_message_says_what_to_do(tmp_path: Path) -> None:
-    archive = make_archive(tmp_path, "http://127.0.0.1:9/")
-    with pytest.raises(UserError) as error:
-        ArchiveSource(archive, tmp_path / "downloads").read()
-    message = str(error.value)
-    assert "http://127.0.0.1:9/book.zip" in message
-    assert str(tmp_path / "downloads" / "book.zip") in message
-    assert "data.archive=FILE" in message
-    assert archive.sha256 in message
-
-
-def test_a_local_archive_is_accepted_and_checked(tmp_path: Path) -> None:
-    archive = make_archive(tmp_path, "http://127.0.0.1:9/")
-    assert ArchiveSource(archive, tmp_path, tmp_path / "book.zip").read() == CONTENT
-    (tmp_path / "other.zip").write_bytes(b"something else")
-    with pytest.raises(UserError, match=rf"other\.zip: sha256 is .* must be {archive.sha256}"):
-        ArchiveSource(archive, tmp_path, tmp_path / "other.zip").read()
-
-
-def test_the_text_inside_is_checked_too(tmp_path: Path) -> None:
-    archive = make_archive(tmp_path, "http://127.0.0.1:9/", content=b"another text")
-    with pytest.raises(UserError, match="its text has not the sha256"):
-        ArchiveSource(archive, tmp_path, tmp_path / "book.zip").read()
+from adaspan.data.archives import ENWIK8, TEXT8, ArchiveSource
+from adaspan.data.sources import StdlibSource, open_source
 
 
 def test_published_archives_are_named_by_the_configuration(tmp_path: Path) -> None:

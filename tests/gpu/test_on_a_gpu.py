@@ -105,10 +105,10 @@ def test_a_run_killed_at_random_ends_as_if_undisturbed(
     (undisturbed,) = (tmp_path / "undisturbed").iterdir()
     moments = random.Random(1)
     for _ in range(2):
-        process = start(tmp_path, *overrides, "tracking=disabled")
+        process = start(tmp_path, *overrides)
         wait_for_step(tmp_path, step_so_far(tmp_path) + moments.randint(20, 60), process)
         kill(process)
-    end = launch(*overrides, "tracking=disabled")
+    end = launch(*overrides)
     assert end.returncode == 0, end.stderr
     assert "going on from step" in end.stdout
     assert rows(run_folder()) == rows(undisturbed)
@@ -151,7 +151,7 @@ def test_an_update_waits_for_nothing_but_the_spans(
 def test_a_run_begun_on_a_gpu_goes_on_without_and_back(
     tiny_gpu: tuple[str, ...], tmp_path: Path, run_folder: FindFolder, launch: Launch
 ) -> None:
-    overrides = [*tiny_gpu, "train.steps=300", "train.precision=float32", "tracking=disabled"]
+    overrides = [*tiny_gpu, "train.steps=300", "train.precision=float32"]
     process = start(tmp_path, *overrides)
     wait_for_step(tmp_path, 60, process)
     kill(process)
@@ -185,7 +185,7 @@ def test_memory_that_does_not_suffice_is_named(
 def test_several_runs_at_once_share_the_gpus(
     tiny_gpu: tuple[str, ...], launch: Launch, tmp_path: Path
 ) -> None:
-    end = launch("-m", *tiny_gpu, "tracking=disabled", "train.seed=1,2", "hydra/launcher=local")
+    end = launch("-m", *tiny_gpu, "train.seed=1,2", "hydra/launcher=local")
     assert end.returncode == 0, end.stderr
     outputs = [path.read_text() for path in (tmp_path / "runs").glob("*/output.txt")]
     assert len(outputs) == 2
@@ -197,10 +197,7 @@ def test_two_gpus_have_the_losses_of_one(
     tiny_gpu: tuple[str, ...], tmp_path: Path, run_folder: FindFolder
 ) -> None:
     plain = [o for o in tiny_gpu if not o.startswith("model.dropout")]
-    overrides = [
-        *(*plain, "optimizer=sgd", "optimizer.lr=0.5"),
-        *("train.precision=float32", "tracking=disabled"),
-    ]
+    overrides = [*plain, "optimizer=sgd", "optimizer.lr=0.5", "train.precision=float32"]
     train_here(*overrides, f"output_dir={tmp_path / 'one'}")
     end = run_two(tmp_path, *overrides)
     assert end.returncode == 0, end.stderr

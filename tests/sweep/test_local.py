@@ -21,7 +21,7 @@ Tiny = tuple[str, ...]
 @pytest.fixture
 def quick(tiny: Tiny) -> Tiny:
     """A sweep's common overrides, W&B left out."""
-    return ("-m", *tiny, "tracking=disabled", "train.steps=20")
+    return ("-m", *tiny, "train.steps=20")
 
 
 def folders(tmp_path: Path) -> list[Path]:
@@ -134,10 +134,10 @@ def test_a_stopped_sweep_saves_and_goes_on(quick: Tiny, tmp_path: Path, launch: 
 def test_what_a_killed_sweep_left_training_is_left_alone(
     quick: Tiny, tmp_path: Path, launch: Launch
 ) -> None:
-    killed = start(tmp_path, *quick, "train.steps=400", "train.seed=1")
+    killed = start(tmp_path, *quick, "train.steps=1000", "train.seed=1")
     assert wait_until(lambda: states(tmp_path) == ["running"], killed)
     kill(killed)
-    end = launch(*quick, "train.steps=400", "train.seed=1")
+    end = launch(*quick, "train.steps=1000", "train.seed=1")
     assert end.returncode == 0, end.stderr
     assert "another process trains it" in end.stdout
     assert "start " not in end.stdout

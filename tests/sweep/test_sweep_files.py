@@ -55,7 +55,6 @@ def test_a_search_announces_its_runs_and_finds_something(
         "data=text",
         f"data.path={text}",
         f"data_dir={tmp_path}",
-        "tracking=disabled",
         "train.steps=10",
         "span.limit=choice(8,16)",
         "span.ramp=choice(2,4)",

@@ -16,7 +16,8 @@ def test_the_commands_after_a_sweep_work(
 ) -> None:
     either_span = [override for override in TINY if not override.startswith("span.")]
     data = ("data=text", f"data.path={text}", f"data_dir={tmp_path}")
-    end = launch("sweeps=span_limit_tiny", *either_span, *data, "train.steps=20", "span.limit=16")
+    quick = ("tracking=offline", "train.steps=20", "span.limit=16")
+    end = launch("sweeps=span_limit_tiny", *either_span, *data, *quick)
     assert end.returncode == 0, end.stderr
     for command in AFTER_A_SWEEP:
         adaspan, *words = command.split()

@@ -32,7 +32,7 @@ from tests.tracking.test_run import row, track
 def run(tmp_path: Path, text: Path) -> RunFolder:
     """A run of which nothing is trained yet."""
     folder = RunFolder(tmp_path / "runs" / "sums-abc123")
-    configuration = compose_run(*TINY, "data=text", f"data.path={text}")
+    configuration = compose_run(*TINY, "tracking=offline", "data=text", f"data.path={text}")
     folder.freeze(to_yaml(configuration), "0123")
     return folder
 
