@@ -16,7 +16,7 @@ import torch
 
 from adaspan.distributed import joined
 from adaspan.errors import LostPeerError
-from tests.conftest import ROOT, command, environment
+from tests.conftest import ROOT, environment
 from tests.runs import final_state, rows, status, step_so_far, train_here
 
 
@@ -47,6 +47,28 @@ def start_two(tmp_path: Path, *overrides: str) -> subprocess.Popen[bytes]:
             stderr=output,
             start_new_session=True,
         )
+
+
+def start_ranks(
+    tmp_path: Path, *overrides: str, program: Path = ROOT / "launch.py"
+) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
+    """The same, as SLURM starts them: without torchrun, each told its rank; errors are piped."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+
+    def start(rank: int) -> subprocess.Popen[str]:
+        with (tmp_path / "output").open("a") as output:
+            return subprocess.Popen(
+                [sys.executable, str(program), *overrides],
+                cwd=tmp_path,
+                env=environment(**together, RANK=str(rank), PYTHONPATH=str(ROOT)),
+                stdout=output,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+
+    return start(0), start(1)
 
 
 @pytest.mark.parametrize("span", ["adaptive", "dynamic"])
@@ -102,38 +124,28 @@ def test_two_processes_leave_in_the_middle_of_the_final_evaluation(
 ) -> None:
     text.write_text(text.read_text() * 500)
     short = ("train.steps=5", "train.eval_fraction=0.01")
-    process = start_two(tmp_path, *tiny, *short)
+    both = start_ranks(tmp_path, *tiny, *short)
     while "scoring the weights" not in (output := (tmp_path / "output").read_text()):
-        assert process.poll() is None, output
+        assert both[0].poll() is None, output
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGTERM)
-    process.wait(timeout=60)
+    for process in both:
+        process.send_signal(signal.SIGTERM)
+    for process in both:
+        assert process.communicate(timeout=60)[1] == ""
+        assert process.returncode == 128 + signal.SIGTERM
     assert status(run_folder())["state"] == "resumable"
     assert "stopped at step 5, all saved" in (tmp_path / "output").read_text()
 
-    end = run_two(tmp_path, *tiny, *short)
-    assert end.returncode == 0, end.stderr
+    for process in start_ranks(tmp_path, *tiny, *short):
+        process.communicate(timeout=60)
+        assert process.returncode == 0
     assert status(run_folder())["state"] == "done"
 
 
 def test_a_run_that_loses_one_of_its_processes_says_so_and_can_go_on(
     tiny: tuple[str, ...], tmp_path: Path, run_folder: Callable[[], Path]
 ) -> None:
-    overrides = [*tiny, "train.steps=3000"]
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    first, second = (
-        subprocess.Popen(
-            command(*overrides),
-            cwd=tmp_path,
-            env=environment(**together, RANK=str(rank)),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    )
+    first, second = start_ranks(tmp_path, *tiny, "train.steps=3000")
     while step_so_far(tmp_path) < 30:
         assert first.poll() is None
         time.sleep(0.01)
@@ -186,17 +198,9 @@ Trainer.update = hungry
 runpy.run_path({str(ROOT / "launch.py")!r}, run_name="__main__")
 """
     )
-    words = torchrun(*tiny)
-    words[words.index(str(ROOT / "launch.py"))] = str(program)
-    end = subprocess.run(
-        words,
-        cwd=tmp_path,
-        env=environment(PYTHONPATH=str(ROOT)),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert end.returncode
-    assert "out of memory on the CPU" in end.stderr
+    first, second = start_ranks(tmp_path, *tiny, program=program)
+    assert "out of memory on the CPU" in second.communicate(timeout=60)[1] + first.communicate()[1]
+    assert first.returncode
+    assert second.returncode
     assert status(run_folder())["error"] == "out of memory"
     assert status(run_folder())["step"] == 20

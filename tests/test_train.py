@@ -104,4 +104,4 @@ def test_a_sweep_is_looked_at_without_waiting_for_torch(
 ) -> None:
     """More than half of the time until a typo shows, or two hundred runs are in the queue."""
     sweep = ("-m", "train.seed=1,2", f"hydra/launcher={launcher}", "hydra.launcher.dry_run=true")
-    assert "torch" not in imported(*tiny, *sweep)
+    assert "torch" not in imported(*sweep, *tiny)

@@ -19,10 +19,10 @@ def test_training_costs_three_times_a_forward_pass_of_every_token() -> None:
 
 def test_a_sweep_that_may_cost_too_much_is_refused(launch: Launch) -> None:
     asked = ("-m", "span.limit=512,1024", "hydra/launcher=slurm", "hydra.launcher.dry_run=true")
-    end = launch(*asked, "hydra.launcher.max_gpu_hours=0.001", "hydra.launcher.gpu_tflops=50")
+    end = launch(*asked, "hydra.launcher.max_gpu_hours=1e-6", "hydra.launcher.gpu_tflops=50")
     assert end.returncode == 2
     (line,) = end.stderr.splitlines()
-    assert line.startswith("adaspan: error: hydra.launcher.max_gpu_hours=0.001: the sweep may take")
+    assert line.startswith("adaspan: error: hydra.launcher.max_gpu_hours=1e-06: the sweep may take")
     assert launch(*asked, "hydra.launcher.max_gpu_hours=1e9").returncode == 0
 
 
