@@ -29,6 +29,7 @@ from typing import Any, Literal
 from adaspan.config.identity import run_id, source_name, tracked_name
 from adaspan.config.schema import RunConfig
 from adaspan.config.validate import TAG_LENGTH
+from adaspan.files import write_json
 from adaspan.run_folder import DATA_KEY, Row, RunFolder
 from adaspan.tracking import client
 from adaspan.tracking.media import heatmap, span_table
@@ -258,8 +259,22 @@ def _summary(figures: Row) -> Row:
 def last_step(file: Path) -> int:
     """The last step whose row is in a file, as W&B itself reads it; -1 if there is none.
 
-    A kill can leave a summary there that is a step ahead of the rows.
+    That takes a second, so what was found is noted beside the file: or a run would start more and
+    more slowly the more often it is preempted.
     """
+    size = file.stat().st_size
+    note = file.with_name(f"{file.name}.last_step")
+    if note.exists():
+        noted = json.loads(note.read_text())
+        if noted["bytes"] == size:
+            return int(noted["last_step"])
+    found = _read_last_step(file)
+    write_json(note, {"bytes": size, "last_step": found})
+    return found
+
+
+def _read_last_step(file: Path) -> int:
+    """A kill can leave a summary there that is a step ahead of the rows: these count."""
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
     quiet = {**os.environ, "WANDB_ERROR_REPORTING": "false"}  # it would tell W&B of itself
     answer = subprocess.run(

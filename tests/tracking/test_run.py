@@ -14,7 +14,7 @@ import pytest
 import wandb
 
 from adaspan.run_folder import Row
-from adaspan.tracking.run import Tracker
+from adaspan.tracking.run import Tracker, last_step
 from tests.conftest import Launch
 
 
@@ -105,6 +105,22 @@ def test_a_resumed_run_has_every_row_once(tmp_path: Path) -> None:
         second.log(row(step))
     finish(second)
     assert steps(tmp_path) == list(range(1, 11))
+
+
+def test_a_file_is_read_once_however_often_a_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = track(tmp_path)
+    tracker.log(row(7))
+    finish(tracker)
+    (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    assert last_step(file) == 7
+    monkeypatch.setattr(sys, "executable", "/nothing/to/read/it/with")
+    assert last_step(file) == 7
+    with file.open("ab") as more:  # a client that outlived its run
+        more.write(b"more")
+    with pytest.raises(FileNotFoundError):
+        last_step(file)
 
 
 def test_wandb_learns_how_a_run_ended(tmp_path: Path) -> None:
