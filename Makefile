@@ -23,6 +23,5 @@ format: .venv/ready-dev
 .venv/ready-dev: EXTRAS := [dev]
 .venv/ready .venv/ready-dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	# Python compiles what is imported when it is: a small part, so that half the time is saved here.
-	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.$(EXTRAS)'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.$(EXTRAS)'
 	touch $@
