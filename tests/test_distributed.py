@@ -26,6 +26,7 @@ def torchrun(*overrides: str) -> list[str]:
 
 
 def run_two(tmp_path: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
+    """Two processes, as torchrun starts them, waited for."""
     return subprocess.run(
         torchrun(*overrides),
         cwd=tmp_path,
@@ -37,7 +38,7 @@ def run_two(tmp_path: Path, *overrides: str) -> subprocess.CompletedProcess[str]
 
 
 def start_two(tmp_path: Path, *overrides: str) -> subprocess.Popen[bytes]:
-    """Two processes that are not waited for; what they print goes to `output`."""
+    """The same, not waited for; what they print goes to `output`."""
     with (tmp_path / "output").open("w") as output:
         return subprocess.Popen(
             torchrun(*overrides),
@@ -52,7 +53,7 @@ def start_two(tmp_path: Path, *overrides: str) -> subprocess.Popen[bytes]:
 def start_ranks(
     tmp_path: Path, *overrides: str, program: Path = ROOT / "launch.py"
 ) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
-    """The same, as SLURM starts them: without torchrun, each told its rank; errors are piped."""
+    """Two processes as SLURM starts them, each told its rank; errors are piped."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
@@ -69,6 +70,14 @@ def start_ranks(
             )
 
     return start(0), start(1)
+
+
+def run_ranks(tmp_path: Path, *overrides: str) -> str:
+    """The same, waited for until both have ended well; what they printed."""
+    for process in start_ranks(tmp_path, *overrides):
+        assert process.communicate(timeout=120)[1] == ""
+        assert process.returncode == 0
+    return (tmp_path / "output").read_text()
 
 
 @pytest.mark.parametrize("span", ["adaptive", "dynamic"])
@@ -98,7 +107,7 @@ def test_two_processes_leave_at_the_same_step_and_go_on_bit_equal(
     tiny: tuple[str, ...], tmp_path: Path, run_folder: Callable[[], Path]
 ) -> None:
     overrides = [*tiny, "train.steps=100"]
-    assert run_two(tmp_path, *overrides, f"output_dir={tmp_path / 'undisturbed'}").returncode == 0
+    run_ranks(tmp_path, *overrides, f"output_dir={tmp_path / 'undisturbed'}")
     (undisturbed,) = (tmp_path / "undisturbed").iterdir()
 
     process = start_two(tmp_path, *overrides)
@@ -110,9 +119,7 @@ def test_two_processes_leave_at_the_same_step_and_go_on_bit_equal(
     assert status(run_folder())["state"] == "resumable"
     assert status(run_folder())["step"] < 100
 
-    end = run_two(tmp_path, *overrides)
-    assert end.returncode == 0, end.stderr
-    assert "going on from step" in end.stdout
+    assert "going on from step" in run_ranks(tmp_path, *overrides)
     assert rows(run_folder()) == rows(undisturbed)
     ours, theirs = final_state(run_folder()), final_state(undisturbed)
     for name, weight in theirs["model"].items():
@@ -136,9 +143,7 @@ def test_two_processes_leave_in_the_middle_of_the_final_evaluation(
     assert status(run_folder())["state"] == "resumable"
     assert "stopped at step 5, all saved" in (tmp_path / "output").read_text()
 
-    for process in start_ranks(tmp_path, *tiny, *short):
-        process.communicate(timeout=60)
-        assert process.returncode == 0
+    run_ranks(tmp_path, *tiny, *short)
     assert status(run_folder())["state"] == "done"
 
 

@@ -27,6 +27,8 @@ ON_A_CLUSTER = [
     if "=slurm" in line or (line.startswith("adaspan") and line not in AFTER_A_SWEEP)
 ]
 LAUNCHES = [line for line in COMMANDS if "launch.py" in line and line not in ON_A_CLUSTER]
+# Its runs are what the commands of AFTER_A_SWEEP look at: tests/tracking/test_readme.py has it run.
+THE_SWEEP = "python launch.py sweeps=span_limit_tiny"
 
 # Enough to see a command through to its end, in seconds.
 SHORT = ("train.steps=2", "train.eval_fraction=0.01", "tracking=disabled")
@@ -43,6 +45,7 @@ def is_sweep(command: str) -> bool:
 def test_the_readme_has_commands() -> None:
     assert COMMANDS[:2] == ["make train", "make test"]
     assert len(LAUNCHES) >= 7
+    assert THE_SWEEP in LAUNCHES
 
 
 def test_the_readme_shows_the_default_run() -> None:
@@ -72,7 +75,7 @@ def test_every_launch_composes_into_a_valid_run(
     assert compose_run(*single)
 
 
-@pytest.mark.parametrize("command", [c for c in LAUNCHES if "enwik8" not in c])
+@pytest.mark.parametrize("command", [c for c in LAUNCHES if "enwik8" not in c and c != THE_SWEEP])
 def test_every_launch_that_needs_no_download_runs(
     command: str, launch: Launch, tmp_path: Path
 ) -> None:

@@ -43,7 +43,7 @@ def test_a_run_killed_at_random_ends_as_if_undisturbed(
     (undisturbed,) = (tmp_path / "undisturbed").iterdir()
 
     moments = random.Random(1)
-    for _ in range(4):
+    for _ in range(3):
         process = start(tmp_path, *overrides)
         wait_for_step(tmp_path, step_so_far(tmp_path) + moments.randint(3, 30), process)
         time.sleep(moments.random() * 0.05)

@@ -17,8 +17,9 @@ from adaspan.config.compose import register
 from adaspan.errors import UserError
 from adaspan.run_folder import RunFolder
 from adaspan.slurm import cluster
-from adaspan.slurm.submit import live_jobs, settled_jobs, submitting, was_submitted
+from adaspan.slurm.lookup import live_jobs, settled_jobs
 from adaspan.slurm.submit import resubmit as submit_again
+from adaspan.slurm.submit import submitting, was_submitted
 from adaspan.sweep import explain as explanation
 from adaspan.sweep.find import find_run, find_runs, sweeps_of
 from adaspan.sweep.state import RunState, logs_of, read_states

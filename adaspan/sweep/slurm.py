@@ -16,7 +16,8 @@ from adaspan.config.frozen import to_yaml
 from adaspan.config.schema import RunConfig, SlurmSettings
 from adaspan.errors import RunError
 from adaspan.slurm import cluster, snapshot
-from adaspan.slurm.submit import live_jobs, settled_jobs, submit, submitting
+from adaspan.slurm.lookup import live_jobs, settled_jobs
+from adaspan.slurm.submit import submit, submitting
 from adaspan.sweep.jobs import Job, Sweep
 from adaspan.sweep.state import read_states, table
 from adaspan.terminal import show

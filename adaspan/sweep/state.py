@@ -13,7 +13,7 @@ from adaspan.config.frozen import read_values
 from adaspan.errors import RunError
 from adaspan.run_folder import Row, RunFolder, is_final
 from adaspan.slurm import cluster
-from adaspan.slurm.submit import job_logs, live_jobs, printed, ran_out_of_memory
+from adaspan.slurm.lookup import job_logs, live_jobs, printed, ran_out_of_memory
 from adaspan.units import duration, si
 
 # How SLURM calls the ends that a run itself can say nothing of.

@@ -14,6 +14,7 @@ from adaspan.sweep.cost import training_flops
 from tests.cluster.conftest import Cluster
 from tests.conftest import ROOT, command, compose_run
 from tests.runs import assert_same, final_state, rows, status, train_here
+from tests.test_distributed import run_ranks
 
 
 def folders(sweeps: Cluster) -> list[Path]:
@@ -409,12 +410,8 @@ def test_a_search_stays_within_its_gpu_hours(sweeps: Cluster) -> None:
 
 def test_two_nodes_train_one_run_and_are_preempted(sweeps: Cluster, tmp_path: Path) -> None:
     two = ("hydra.launcher.nodes=2", "train.steps=300", "train.seed=1")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     alone = [o for o in sweeps.tiny if o != "-m" and not o.startswith(("hydra", "output_dir"))]
-    undisturbed = sweeps.run(
-        *[*torchrun, str(ROOT / "launch.py"), *alone, *two[1:], f"output_dir={tmp_path}/alone"]
-    )
-    assert undisturbed.returncode == 0, undisturbed.stderr
+    run_ranks(tmp_path, *alone, *two[1:], f"output_dir={tmp_path}/alone")
     (expected,) = (tmp_path / "alone").iterdir()
 
     assert sweeps.launch(*two).returncode == 0

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.conftest import TINY, Launch, environment
-from tests.test_readme import AFTER_A_SWEEP
+from tests.test_readme import AFTER_A_SWEEP, THE_SWEEP, overrides_of
 from tests.tracking.server import Server
 
 
@@ -17,8 +17,9 @@ def test_the_commands_after_a_sweep_work(
     either_span = [override for override in TINY if not override.startswith("span.")]
     data = ("data=text", f"data.path={text}", f"data_dir={tmp_path}")
     quick = ("tracking=offline", "train.steps=20", "span.limit=16")
-    end = launch("sweeps=span_limit_tiny", *either_span, *data, *quick)
+    end = launch(*overrides_of(THE_SWEEP), *either_span, *data, *quick)
     assert end.returncode == 0, end.stderr
+    assert "MACs" in end.stdout
     for command in AFTER_A_SWEEP:
         adaspan, *words = command.split()
         answer = subprocess.run(

@@ -208,7 +208,7 @@ class SlurmLauncher(_SweepLauncher):
         from adaspan.config.schema import SlurmLauncherConfig
         from adaspan.errors import RunError, UserError
         from adaspan.slurm import cluster
-        from adaspan.slurm.submit import check_settings, sbatch_text
+        from adaspan.slurm.sbatch import check_settings, sbatch_text
         from adaspan.sweep.cost import check_cost, gpu_hours, preview
         from adaspan.sweep.jobs import prepare_data, write_manifest
         from adaspan.sweep.slurm import missing_jobs, show_end, submit_missing, wait_for

@@ -1,0 +1,74 @@
+"""Which job a run has in the queue, and what its last one has said."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from adaspan.run_folder import RunFolder
+from adaspan.slurm import cluster
+
+_POLL_SECONDS = 1.0
+# A run that is told to leave finishes a step and writes a checkpoint.
+ENDING_SECONDS = 180.0
+
+
+def live_jobs(
+    runs: Sequence[RunFolder], queue: Mapping[str, cluster.Queued]
+) -> dict[Path, cluster.Queued]:
+    """Which of the runs have a job, waiting or running."""
+    found = {}
+    for run in runs:
+        job = run.job()
+        queued = queue.get(job.get("id", ""))
+        if queued and queued.name == job["name"]:
+            found[run.path] = queued
+    return found
+
+
+def settled_jobs(runs: Sequence[RunFolder]) -> dict[Path, cluster.Queued]:
+    """`live_jobs`, once those that are just ending have ended (or a while has passed).
+
+    Raises:
+        RunError: SLURM does not answer.
+    """
+    deadline = time.monotonic() + ENDING_SECONDS
+    while True:
+        live = live_jobs(runs, cluster.queue())
+        ending = any(job.state == "COMPLETING" for job in live.values())
+        if not ending or time.monotonic() > deadline:
+            return live
+        time.sleep(_POLL_SECONDS)
+
+
+def job_logs(run: RunFolder) -> list[Path]:
+    """What the run's last job printed before the run itself could."""
+    records = run.job_records()
+    return sorted(records.glob(f"{run.job()['id']}_*_log.*")) if records else []
+
+
+def ran_out_of_memory(run: RunFolder) -> bool:
+    """Whether SLURM says so of the run's last job."""
+    said = (log.read_text(errors="replace") for log in job_logs(run))
+    return any(re.search(cluster.MEMORY_WORDS, text) for text in said)
+
+
+def printed(run: RunFolder) -> str:
+    """The last line of `job_logs`, of an error if there is one; empty if the job never got to a
+    node.
+    """
+    logs = job_logs(run)
+    for ending in (".err", ".out"):
+        lines = [
+            line
+            for log in logs
+            if log.suffix == ending
+            for line in log.read_text(errors="replace").splitlines()
+            # What these add says only that there was an error.
+            if line.strip() and not line.startswith(("srun: error:", "submitit "))
+        ]
+        if lines:
+            return lines[-1]
+    return "no word" if logs else ""
