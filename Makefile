@@ -1,8 +1,8 @@
 # `make train` and `make test` work on a fresh machine: each sets up .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
-# Three more than there are cores: tests on a cluster wait more than they compute.
-WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 3)
+# Two more than there are cores: tests on a cluster wait more than they compute.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
 
 .PHONY: train test format
 

@@ -63,7 +63,7 @@ def start_ranks(
             return subprocess.Popen(
                 [sys.executable, str(program), *overrides],
                 cwd=tmp_path,
-                env=environment(**together, RANK=str(rank), PYTHONPATH=str(ROOT)),
+                env=environment(**together, RANK=str(rank)),
                 stdout=output,
                 stderr=subprocess.PIPE,
                 text=True,

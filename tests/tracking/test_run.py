@@ -113,6 +113,7 @@ def test_a_file_is_read_once_however_often_a_run_goes_on(
     tracker = track(tmp_path)
     tracker.log(row(7))
     finish(tracker)
+    wandb.teardown()  # who writes it has ended, too
     (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     assert last_step(file) == 7
     monkeypatch.setattr(sys, "executable", "/nothing/to/read/it/with")
