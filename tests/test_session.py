@@ -61,7 +61,7 @@ def test_a_run_killed_at_random_ends_as_if_undisturbed(
 
 
 def test_a_run_killed_while_it_writes_a_checkpoint_ends_as_if_undisturbed(
-    tiny: tuple[str, ...], launch: Launch, tmp_path: Path, run_folder: FindFolder
+    tiny: tuple[str, ...], tmp_path: Path, run_folder: FindFolder
 ) -> None:
     overrides = [*tiny, "model.dim=128", "train.checkpoint_every=2"]
     train_here(*overrides, f"output_dir={tmp_path / 'undisturbed'}")
@@ -80,7 +80,7 @@ def test_a_run_killed_while_it_writes_a_checkpoint_ends_as_if_undisturbed(
         if caught == 2:
             break
     assert caught, "no kill fell into the writing of a checkpoint"
-    assert launch(*overrides).returncode == 0
+    train_here(*overrides)
     folder = run_folder()
     assert rows(folder) == rows(undisturbed)
     assert_same(final_state(folder), final_state(undisturbed))
@@ -222,7 +222,7 @@ def test_a_run_whose_best_weights_are_gone_ends_on_its_last_and_says_so(
 
 
 def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_when_there_is_room(
-    tiny: tuple[str, ...], launch: Launch, tmp_path: Path, run_folder: FindFolder
+    tiny: tuple[str, ...], tmp_path: Path, run_folder: FindFolder
 ) -> None:
     train_here(*tiny, f"output_dir={tmp_path / 'undisturbed'}")
     (undisturbed,) = (tmp_path / "undisturbed").iterdir()
@@ -243,7 +243,7 @@ def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_when_there_is_room(
     assert "type the same command again" in line
     assert status(run_folder())["state"] == "failed"
     assert sorted((run_folder() / "checkpoints").glob("step_*.pt")) == before
-    assert launch(*tiny).returncode == 0
+    train_here(*tiny)
     assert rows(run_folder()) == rows(undisturbed)
 
 

@@ -201,7 +201,7 @@ def _explain(error: Exception) -> str:
     if match := re.match(r"In '([^']*)': \w+ raised while composing config:\s*(.*)", str(error)):
         if match[1].startswith("sweeps/wandb/"):
             return f"{match[1].replace('/', '=', 1)}: is for W&B: wandb sweep {match[1]}.yaml"
-        return f"{match[1]}.yaml: {match[2]}"
+        return f"{match[1]}.yaml: {_explain_in_file(error.__context__, match[2])}"
     if match := re.match(r"Multiple values for ([\w/@]+)\. To override", str(error)):
         return f"{match[1]}: chosen already; write {match[1]}=OPTION, without a plus"
     if match := re.search(r"Could not append to config. An item is already at '(.*?)'", str(error)):
@@ -211,6 +211,15 @@ def _explain(error: Exception) -> str:
     if match := re.match(r"Error merging override (.*)", str(error)):
         return f"{match[1]}: {_wanted_type(str(cause).splitlines()[0])}"
     return " ".join(str(error if cause is error else f"{error}: {cause}").split())
+
+
+def _explain_in_file(cause: BaseException | None, said: str) -> str:
+    """What is wrong in a YAML file: with a key, or with its value."""
+    if not isinstance(cause, OmegaConfBaseException) or not cause.full_key:
+        return said
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError):
+        return _unknown_key(cause.full_key, cause.object_type)
+    return f"{cause.full_key}: {_wanted_type(said)}"
 
 
 def _unknown_key(full_key: str, schema_class: Any, typed: str | None = None) -> str:

@@ -44,6 +44,26 @@ def test_a_sweep_file_may_lie_in_a_folder(launch: Launch, tmp_path: Path) -> Non
     assert "mine-seeds-" in end.stdout, "the name of one folder"
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("hydra: {sweeper: {parms: {train.seed: '1,2'}}}", "hydra.sweeper.parms: no such key; did"),
+        ("span: {limt: 3}", "span.limt: no such key; did you mean span.limit?"),
+        ("span: {limit: long}", "span.limit: must be a whole number"),
+    ],
+)
+def test_a_mistake_in_a_sweep_file_is_one_line_that_names_it(
+    launch: Launch, tmp_path: Path, content: str, told: str
+) -> None:
+    own = tmp_path / "conf" / "sweeps" / "mine.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text(f"# @package _global_\n{content}\n")
+    end = launch("--config-dir", str(tmp_path / "conf"), "sweeps=mine")
+    assert end.returncode == 2
+    (line,) = end.stderr.splitlines()
+    assert line.startswith(f"adaspan: error: sweeps/mine.yaml: {told}")
+
+
 @pytest.mark.parametrize("file", SEARCHES, ids=lambda file: file.stem)
 def test_a_search_announces_its_runs_and_finds_something(
     file: Path, launch: Launch, tmp_path: Path, text: Path
