@@ -26,4 +26,4 @@ format: .venv/ready-dev
 	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.$(EXTRAS)'
 	# By all cores at once; what packages hold for another Python fails, and is of no use here.
 	$(BIN)/python -m compileall -qq --workers 0 .venv/lib || true
-	touch $@
+	touch .venv/ready $@

@@ -18,8 +18,8 @@ from adaspan.config.schema import RunConfig
 
 ROOT = Path(__file__).parent.parent
 
-# A run that ends within seconds and still uses everything: dropout, micro-batches, learned spans,
-# a text short enough that the streams wrap around.
+# A run that ends within seconds and still uses everything but W&B, which tests ask for: dropout,
+# micro-batches, learned spans, a text short enough that the streams wrap around.
 TINY = (
     "model.layers=2",
     "model.dim=16",

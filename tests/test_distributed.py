@@ -19,6 +19,9 @@ from adaspan.errors import LostPeerError
 from tests.conftest import ROOT, environment
 from tests.runs import final_state, rows, status, step_so_far, train_here
 
+# This checkout's code, for programs that lie elsewhere, too.
+_PATH = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+
 
 def torchrun(*overrides: str) -> list[str]:
     program = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -53,7 +56,11 @@ def start_two(tmp_path: Path, *overrides: str) -> subprocess.Popen[bytes]:
 def start_ranks(
     tmp_path: Path, *overrides: str, program: Path = ROOT / "launch.py"
 ) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
-    """Two processes as SLURM starts them, each told its rank; errors are piped."""
+    """Two processes as SLURM starts them, each told its rank.
+
+    What they print goes to `output`; errors are piped.
+    """
+    (tmp_path / "output").write_text("")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     together = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
@@ -63,7 +70,7 @@ def start_ranks(
             return subprocess.Popen(
                 [sys.executable, str(program), *overrides],
                 cwd=tmp_path,
-                env=environment(**together, RANK=str(rank)),
+                env=environment(**together, RANK=str(rank), PYTHONPATH=_PATH),
                 stdout=output,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -74,9 +81,15 @@ def start_ranks(
 
 def run_ranks(tmp_path: Path, *overrides: str) -> str:
     """The same, waited for until both have ended well; what they printed."""
-    for process in start_ranks(tmp_path, *overrides):
-        assert process.communicate(timeout=120)[1] == ""
-        assert process.returncode == 0
+    both = start_ranks(tmp_path, *overrides)
+    try:
+        for process in both:
+            errors = process.communicate(timeout=120)[1]
+            assert process.returncode == 0, errors
+    finally:
+        for process in both:
+            process.kill()
+            process.communicate()
     return (tmp_path / "output").read_text()
 
 
@@ -203,9 +216,10 @@ Trainer.update = hungry
 runpy.run_path({str(ROOT / "launch.py")!r}, run_name="__main__")
 """
     )
-    first, second = start_ranks(tmp_path, *tiny, program=program)
-    assert "out of memory on the CPU" in second.communicate(timeout=60)[1] + first.communicate()[1]
-    assert first.returncode
-    assert second.returncode
+    both = start_ranks(tmp_path, *tiny, program=program)
+    assert "out of memory on the CPU" in "".join(
+        process.communicate(timeout=60)[1] for process in both
+    )
+    assert all(process.returncode for process in both)
     assert status(run_folder())["error"] == "out of memory"
     assert status(run_folder())["step"] == 20

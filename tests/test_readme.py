@@ -27,7 +27,7 @@ ON_A_CLUSTER = [
     if "=slurm" in line or (line.startswith("adaspan") and line not in AFTER_A_SWEEP)
 ]
 LAUNCHES = [line for line in COMMANDS if "launch.py" in line and line not in ON_A_CLUSTER]
-# Its runs are what the commands of AFTER_A_SWEEP look at: tests/tracking/test_readme.py has it run.
+# The commands of AFTER_A_SWEEP look at its runs: tests/tracking/test_readme.py runs them all.
 THE_SWEEP = "python launch.py sweeps=span_limit_tiny"
 
 # Enough to see a command through to its end, in seconds.

@@ -102,6 +102,6 @@ def test_a_run_starts_without_importing_what_it_does_not_use(tiny: tuple[str, ..
 def test_a_sweep_is_looked_at_without_waiting_for_torch(
     tiny: tuple[str, ...], launcher: str
 ) -> None:
-    """More than half of the time until a typo shows, or two hundred runs are in the queue."""
+    """More than half of the time until a preview of a few runs, or a typo in them, is seen."""
     sweep = ("-m", "train.seed=1,2", f"hydra/launcher={launcher}", "hydra.launcher.dry_run=true")
     assert "torch" not in imported(*sweep, *tiny)

@@ -25,6 +25,7 @@ from omegaconf.errors import (
     MissingMandatoryValue,
     OmegaConfBaseException,
 )
+from yaml import MarkedYAMLError
 
 from adaspan.config import schema
 from adaspan.config.validate import validate
@@ -115,6 +116,10 @@ def explained_errors() -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_explain(error)) from error
+    except MarkedYAMLError as error:
+        place = error.problem_mark
+        where = f"{place.name}, line {place.line + 1}: " if place else ""
+        raise UserError(f"{where}{error.problem}") from error
     except ValueError as error:
         if "Config group override must be" in str(error):  # Hydra's answer to model=null
             raise UserError("a group needs the name of one of its options, not null") from error
@@ -215,11 +220,26 @@ def _explain(error: Exception) -> str:
 
 def _explain_in_file(cause: BaseException | None, said: str) -> str:
     """What is wrong in a YAML file: with a key, or with its value."""
+    if match := re.match(r"Merge error: \w+ is not a subclass of (\w+)\. value: (.*)", said):
+        part = _part_of(match[1])
+        return (
+            f"{part}: {match[2]}: must hold keys; an option is chosen by "
+            f"defaults: [override /{part}: OPTION]"
+        )
     if not isinstance(cause, OmegaConfBaseException) or not cause.full_key:
         return said
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         return _unknown_key(cause.full_key, cause.object_type)
     return f"{cause.full_key}: {_wanted_type(said)}"
+
+
+def _part_of(schema_class: str) -> str:
+    """The key of a run under which such a class stands; the class if there is none."""
+    for field in dataclasses.fields(schema.RunConfig):
+        kinds = [field.default_factory, *schema.KINDS.get(field.name, {}).values()]
+        if schema_class in [getattr(kind, "__name__", "") for kind in kinds]:
+            return field.name
+    return schema_class
 
 
 def _unknown_key(full_key: str, schema_class: Any, typed: str | None = None) -> str:
@@ -256,6 +276,7 @@ def _wanted_type(message: str) -> str:
         ("to Float", "must be a number"),
         ("valid bool", "must be true or false"),
         ("is not Optional", "needs a value"),
+        ("Incompatible value 'None'", "needs a value"),
         ("is not a ListConfig", "must be a list: [a,b]"),
     ):
         if part in message:

@@ -16,6 +16,7 @@ from adaspan.config.schema import (
     Text8DataConfig,
     TextDataConfig,
 )
+from adaspan.data.archives import ENWIK8, TEXT8, ArchiveSource
 
 
 class Source(Protocol):
@@ -45,9 +46,6 @@ def open_source(data: DataConfig, data_dir: Path) -> Source:
         case TextDataConfig():
             return FileSource(Path(data.path), characters=data.symbols == "characters")
         case Enwik8DataConfig() | Text8DataConfig():
-            # What downloads takes long to import: not where nothing is to be downloaded.
-            from adaspan.data.archives import ENWIK8, TEXT8, ArchiveSource
-
             archive = ENWIK8 if isinstance(data, Enwik8DataConfig) else TEXT8
             local = Path(data.archive).expanduser() if data.archive else None
             return ArchiveSource(archive, data_dir / "downloads", local)

@@ -10,7 +10,7 @@ from pathlib import Path
 from adaspan.run_folder import RunFolder
 from adaspan.slurm import cluster
 
-_POLL_SECONDS = 1.0
+POLL_SECONDS = 1.0
 # A run that is told to leave finishes a step and writes a checkpoint.
 ENDING_SECONDS = 180.0
 
@@ -40,7 +40,7 @@ def settled_jobs(runs: Sequence[RunFolder]) -> dict[Path, cluster.Queued]:
         ending = any(job.state == "COMPLETING" for job in live.values())
         if not ending or time.monotonic() > deadline:
             return live
-        time.sleep(_POLL_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def job_logs(run: RunFolder) -> list[Path]:

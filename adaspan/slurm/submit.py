@@ -28,10 +28,8 @@ from adaspan.files import write_json
 from adaspan.run_folder import RunFolder
 from adaspan.slurm import cluster
 from adaspan.slurm.job import train_on_node
-from adaspan.slurm.lookup import ENDING_SECONDS
+from adaspan.slurm.lookup import ENDING_SECONDS, POLL_SECONDS
 from adaspan.slurm.sbatch import make_executor, outside_of_jobs
-
-_POLL_SECONDS = 1.0
 
 
 @contextmanager
@@ -166,6 +164,6 @@ def _cancel_orphans(sweeps: Path) -> None:
         if time.monotonic() > deadline:
             raise RunError(f"job {orphans[0].id} of a killed launcher does not end; try again")
         cluster.cancel(job.id for job in orphans if job.state != "COMPLETING")
-        time.sleep(_POLL_SECONDS)
+        time.sleep(POLL_SECONDS)
     for record in records:
         record.unlink()

@@ -10,7 +10,8 @@ A run that goes on continues the same W&B run with every step once, whatever the
 - online, and now offline: the files go on after the last row that the client was given. What a kill
   kept it from sending is missing on W&B then, if the files are sent as they are.
 
-`wandb/unsent` in the run folder says that W&B does not have everything of the run yet.
+`wandb/unsent` in the run folder says that W&B does not have everything of the run yet;
+`run-….wandb.last_step` beside what the client wrote, which row is its last.
 """
 
 from __future__ import annotations

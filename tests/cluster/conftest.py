@@ -119,6 +119,18 @@ class Cluster:
         finally:
             self.try_to("scontrol", "update", f"NodeName={node}", "State=RESUME")
 
+    def processes(self, word: str) -> list[int]:
+        """Processes of this test's jobs whose command line has the word."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:  # gone meanwhile
+                continue
+            if word in line and str(self.runs) in line:
+                found.append(int(path.parent.name))
+        return found
+
     def wait_until(self, happened: Callable[[], Any], seconds: float = 180) -> None:
         end = time.monotonic() + seconds
         while not happened():

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
 
 from tests.cluster.conftest import Cluster
 from tests.cluster.test_sweeps import all_done, assert_undisturbed, folders
@@ -44,7 +43,7 @@ def test_every_run_ends_once_and_as_if_undisturbed(sweeps: Cluster) -> None:
     print(dict(disturbances))
     assert disturbances.keys() == set(WAYS), "each at least once"
     assert len(folders(sweeps)) == RUNS * (number + 1)
-    assert not processes(sweeps, "--config-path"), "no orphan"
+    assert not sweeps.processes("--config-path"), "no orphan"
     for folder in folders(sweeps):
         logged = [row["step"] for row in rows(folder)][:-1]
         assert logged == list(range(20, 201, 20)), "each row once"
@@ -102,23 +101,10 @@ def do(way: str, sweeps: Cluster, job: str, typed: Sequence[str], chance: random
     return True
 
 
-def processes(sweeps: Cluster, word: str) -> list[int]:
-    """Processes of this test's jobs whose command line has the word."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:  # gone meanwhile
-            continue
-        if word in line and str(sweeps.runs) in line:
-            found.append(int(path.parent.name))
-    return found
-
-
 def kill_one(sweeps: Cluster, word: str, chance: random.Random) -> bool:
     """Whether there was one; a job that has just begun takes seconds to start its processes."""
     end = time.monotonic() + 10
-    while not (found := processes(sweeps, word)):
+    while not (found := sweeps.processes(word)):
         if time.monotonic() > end:
             return False
         time.sleep(0.1)

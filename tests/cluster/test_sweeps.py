@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -306,17 +307,24 @@ def test_a_cancelled_run_takes_only_those_that_waited_for_it_along(sweeps: Clust
     sweeps.wait_until_empty()
 
 
-def test_a_run_out_of_time_is_resumable_where_requeueing_is_forbidden_or_timed_out_if_it_hangs(
+def test_a_run_out_of_time_goes_on_or_is_resumable_or_timed_out_if_it_hangs(
     sweeps: Cluster,
 ) -> None:
-    never_done = ("train.seed=1,2", "train.steps=1000000", "train.eval_every=1000")
-    forbidden = "hydra.launcher.sbatch.no_requeue=true"
     # SLURM looks at time limits twice a minute.
     a_minute = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=20")
-    assert sweeps.launch(*never_done, forbidden, *a_minute).returncode == 0
+    endless = ("train.steps=1000000", "train.eval_every=1000", *a_minute)
+    forbidden = "hydra.launcher.sbatch.no_requeue=true"
+    assert sweeps.launch("train.seed=1,2", forbidden, *endless).returncode == 0
     folder, hanging = folders(sweeps)
-    sweeps.wait_until(lambda: all((f / "metrics.jsonl").exists() for f in (folder, hanging)))
+    assert sweeps.launch("train.seed=3", *endless).returncode == 0
+    (requeued,) = {*folders(sweeps)} - {folder, hanging}
+    sweeps.wait_until(lambda: all((f / "metrics.jsonl").exists() for f in folders(sweeps)))
+    for process in sweeps.processes("--config-path"):
+        os.setpriority(os.PRIO_PROCESS, process, 19)  # they only wait for their limit
     with sweeps.disk_that_hangs(hanging):
+        sweeps.wait_until(lambda: len(sweeps.jobs()) == 1, seconds=300)
+        sweeps.wait_until(lambda: "going on from" in (requeued / "output.txt").read_text())
+        assert "cancelled 1 of 1" in sweeps.adaspan("cancel", requeued.name).stdout
         sweeps.wait_until_empty()
     assert status(folder)["state"] == "resumable"
     found = json.loads(sweeps.adaspan("status", "--json").stdout)

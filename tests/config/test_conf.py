@@ -29,6 +29,10 @@ def test_every_kind_has_a_file_and_says_its_name(group: str) -> None:
         assert schema().kind == kind
 
 
+def test_runs_are_tracked_without_a_network_unless_told_otherwise() -> None:
+    assert compose_run().tracking.mode == "offline"
+
+
 def test_the_feed_forward_is_four_times_as_wide_unless_told_otherwise() -> None:
     assert compose_run("model.dim=96").model.ffn_dim == 384
     assert compose_run("model.ffn_dim=100").model.ffn_dim == 100

@@ -85,10 +85,10 @@ def test_losses_are_those_of_a_cpu(tiny: tuple[str, ...], span: str) -> None:
 def test_a_gpu_is_used_unasked_in_bfloat16_where_it_has_it(
     tiny_gpu: tuple[str, ...], launch: Launch, run_folder: FindFolder
 ) -> None:
-    end = launch(*tiny_gpu)
+    end = launch(*tiny_gpu, "tracking=offline")
     assert end.returncode == 0, end.stderr
     precision = "bfloat16" if torch.cuda.is_bf16_supported(False) else "float32"
-    assert f"cuda:0 · {precision} · attention banded" in end.stdout
+    assert f"cuda:0 · {precision} · attention banded · W&B offline" in end.stdout
     assert status(run_folder())["state"] == "done"
 
 

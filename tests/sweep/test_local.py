@@ -20,7 +20,7 @@ Tiny = tuple[str, ...]
 
 @pytest.fixture
 def quick(tiny: Tiny) -> Tiny:
-    """A sweep's common overrides, W&B left out."""
+    """A sweep's common overrides."""
     return ("-m", *tiny, "train.steps=20")
 
 

@@ -50,6 +50,8 @@ def test_a_sweep_file_may_lie_in_a_folder(launch: Launch, tmp_path: Path) -> Non
         ("hydra: {sweeper: {parms: {train.seed: '1,2'}}}", "hydra.sweeper.parms: no such key; did"),
         ("span: {limt: 3}", "span.limt: no such key; did you mean span.limit?"),
         ("span: {limit: long}", "span.limit: must be a whole number"),
+        ("span: {limit: null}", "span.limit: needs a value"),
+        ("span: fixed", "span: fixed: must hold keys; an option is chosen by defaults: [override"),
     ],
 )
 def test_a_mistake_in_a_sweep_file_is_one_line_that_names_it(
@@ -62,6 +64,16 @@ def test_a_mistake_in_a_sweep_file_is_one_line_that_names_it(
     assert end.returncode == 2
     (line,) = end.stderr.splitlines()
     assert line.startswith(f"adaspan: error: sweeps/mine.yaml: {told}")
+
+
+def test_broken_yaml_is_one_line_that_names_file_and_line(launch: Launch, tmp_path: Path) -> None:
+    own = tmp_path / "conf" / "sweeps" / "mine.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("# @package _global_\nspan: [\n")
+    end = launch("--config-dir", str(tmp_path / "conf"), "sweeps=mine")
+    assert end.returncode == 2
+    (line,) = end.stderr.splitlines()
+    assert line.startswith(f"adaspan: error: {own}, line 3: ")
 
 
 @pytest.mark.parametrize("file", SEARCHES, ids=lambda file: file.stem)

@@ -23,7 +23,7 @@ def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     """No key, no configuration and no run of the machine's user."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.setattr(wandb, "run", None)  # again afterwards, though a client was made to fail
+    monkeypatch.setattr(wandb, "run", None)  # a client that failed leaves it set
     yield
     wandb.teardown()
 
