@@ -8,7 +8,13 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from adaspan.config.compose import register, require_multirun, to_run_config, user_errors
+from adaspan.config.compose import (
+    register,
+    require_known_flags,
+    require_multirun,
+    to_run_config,
+    user_errors,
+)
 from adaspan.errors import reported_in_one_line
 
 
@@ -25,4 +31,5 @@ def main(composed: DictConfig) -> None:
 if __name__ == "__main__":
     register(Path(__file__).parent / "conf")
     with user_errors():
+        require_known_flags()
         main()

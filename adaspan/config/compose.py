@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -123,6 +124,8 @@ def explained_errors() -> Iterator[None]:
     except ValueError as error:
         if "Config group override must be" in str(error):  # Hydra's answer to model=null
             raise UserError("a group needs the name of one of its options, not null") from error
+        if str(error).startswith("Only one of --run"):
+            raise UserError(str(error)) from error
         raise
 
 
@@ -160,6 +163,17 @@ def require_multirun() -> None:
         raise UserError(
             f"hydra/launcher={launcher}: takes runs with -m only; add -m, for one run, too"
         )
+
+
+def require_known_flags() -> None:
+    """Raise `UserError` for what Hydra would answer with all its flags: one that it does not know,
+    and `key=value` on both sides of a flag.
+    """
+    _, unknown = get_args_parser().parse_known_args()
+    for word in unknown[:1]:
+        if word.startswith("-"):
+            raise UserError(f"{word}: no such flag; python launch.py --help")
+        raise UserError(f"{word}: stands after a flag and others before it; write flags first")
 
 
 def default_values(conf: Path, overrides: Sequence[str]) -> dict[str, Any]:

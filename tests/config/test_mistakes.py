@@ -179,6 +179,23 @@ def test_a_text_that_is_too_short_is_refused_with_its_sizes(launch: Launch, tmp_
     assert "data=short: the text is too short: tokens are train 126, valid 7, test 7" in line
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("train.seed=1", "-m", "model.dim=16,32"), "model.dim=16,32: stands after a flag and"),
+        (("-m", "--cfg", "job"), "Only one of --run, --multirun, --cfg"),
+        (("train.seed=1", "--foo"), "--foo: no such flag; python launch.py --help"),
+    ],
+)
+def test_a_flag_that_is_unknown_or_out_of_place_is_one_line(
+    launch: Launch, words: tuple[str, ...], told: str
+) -> None:
+    end = launch(*words)
+    assert end.returncode == 2
+    (line,) = end.stderr.splitlines()
+    assert line.startswith(f"adaspan: error: {told}")
+
+
 def test_help_shows_the_groups_and_the_keys_that_matter(launch: Launch) -> None:
     end = launch("--help")
     assert end.returncode == 0

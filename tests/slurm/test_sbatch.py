@@ -6,6 +6,7 @@ import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,8 +32,8 @@ SETTINGS = SlurmSettings(
 )
 
 
-def text(**changes: object) -> str:
-    settings = dataclasses.replace(SETTINGS, **changes)  # type: ignore[arg-type]
+def text(**changes: Any) -> str:
+    settings = dataclasses.replace(SETTINGS, **changes)
     given = sbatch_text(40, Path("/runs/sweeps/span_limit-0123ab"), settings, Path("/runs/code/1f"))
     return given.replace(sys.executable, "PYTHON")
 
