@@ -20,10 +20,10 @@ format: .venv/ready-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Compiled by all cores at once; what packages hold for another Python fails, and is of no use here.
 .venv/ready-dev: EXTRAS := [dev]
 .venv/ready .venv/ready-dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --no-compile --constraint constraints.txt --editable '.$(EXTRAS)'
-	# By all cores at once; what packages hold for another Python fails, and is of no use here.
 	$(BIN)/python -m compileall -qq --workers 0 .venv/lib || true
 	touch .venv/ready $@
