@@ -8,13 +8,8 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from adaspan.config.compose import (
-    register,
-    require_known_flags,
-    require_multirun,
-    to_run_config,
-    user_errors,
-)
+from adaspan.config.hydra import register, require_multirun, to_run_config
+from adaspan.config.mistakes import require_known_flags, user_errors
 from adaspan.errors import reported_in_one_line
 
 
@@ -23,7 +18,7 @@ from adaspan.errors import reported_in_one_line
 def main(composed: DictConfig) -> None:
     require_multirun()
     run = to_run_config(composed)
-    from adaspan.train import train  # imports torch: not needed for --help or to find a mistake
+    from adaspan.train.run import train  # imports torch: not needed for --help or to find a mistake
 
     train(run)
 

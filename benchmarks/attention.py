@@ -18,10 +18,10 @@ from measure import Result, again_with_tuned_malloc, measure, show
 from public_code import load, options, set_spans
 from torch import Tensor
 
-from adaspan.attention import IMPLEMENTATIONS
-from adaspan.attention.groups import group_heads
-from adaspan.layers import MultiHeadAttention
-from adaspan.span import AdaptiveSpan, reach
+from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.nn.attention.groups import group_heads
+from adaspan.nn.layers import MultiHeadAttention
+from adaspan.nn.span import AdaptiveSpan, reach
 
 DIM, HEADS, BLOCK, BATCH, RAMP = 512, 8, 512, 2, 32
 LEARNED = [30.0, 40, 50, 60, 80, 150, 500, 2000]

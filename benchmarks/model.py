@@ -25,8 +25,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from adaspan.config.schema import AdaptiveSpanConfig, ModelConfig
-from adaspan.model import make_model, reach_of_layers
-from adaspan.span import AdaptiveSpan, cache_length
+from adaspan.nn.span import AdaptiveSpan, cache_length
+from adaspan.nn.transformer import reach_of_layers
+from adaspan.train.build import make_model
 
 VOCABULARY, RAMP = 205, 32
 

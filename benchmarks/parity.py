@@ -21,10 +21,11 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 
-from adaspan.attention import IMPLEMENTATIONS
 from adaspan.config.schema import AdaptiveSpanConfig, ModelConfig
-from adaspan.model import Transformer, make_model
-from adaspan.span import AdaptiveSpan
+from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.nn.span import AdaptiveSpan
+from adaspan.nn.transformer import Transformer
+from adaspan.train.build import make_model
 
 LIMIT, RAMP, BLOCK, BATCH, VOCABULARY = 256, 32, 64, 2, 60
 SHAPE = ModelConfig(layers=12, dim=64, heads=8, ffn_dim=128)

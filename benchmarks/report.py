@@ -23,13 +23,13 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.table import Table
 
-from adaspan.config.compose import register, to_run_config
 from adaspan.config.frozen import to_yaml
+from adaspan.config.hydra import register, to_run_config
 from adaspan.config.schema import RunConfig
-from adaspan.flops import Shape, paper_macs_per_token
+from adaspan.nn.flops import Shape, paper_macs_per_token
 from adaspan.report.comparison import compare
 from adaspan.report.page import write_page
-from adaspan.run_folder import Row, RunFolder
+from adaspan.runs.folder import Row, RunFolder
 
 CONF = Path(__file__).parents[1] / "conf"
 SHARED_MEMORY = Path("/dev/shm")

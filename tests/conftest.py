@@ -13,7 +13,8 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from adaspan.config.compose import register, to_run_config, user_errors
+from adaspan.config.hydra import register, to_run_config
+from adaspan.config.mistakes import user_errors
 from adaspan.config.schema import RunConfig
 
 ROOT = Path(__file__).parent.parent

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adaspan.config.identity import run_name
+from adaspan.runs.identity import run_name
 from tests.conftest import ROOT, Launch, compose_run
 
 README = (ROOT / "README.md").read_text()

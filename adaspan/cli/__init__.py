@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import click
 
-from adaspan.cli.cluster import doctor
-from adaspan.cli.compare import report
-from adaspan.cli.runs import cancel, explain, logs, resubmit, status
+from adaspan.cli.cancel import cancel
+from adaspan.cli.doctor import doctor
+from adaspan.cli.explain import explain
+from adaspan.cli.logs import logs
+from adaspan.cli.report import report
+from adaspan.cli.resubmit import resubmit
+from adaspan.cli.status import status
 from adaspan.cli.sync import sync
 from adaspan.errors import reported_in_one_line
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from adaspan.errors import UserError
-from adaspan.sweep.find import Runs, find_runs, find_sweep
+from adaspan.status.find import Runs, find_runs, find_sweep
 
 runs_option = click.option(
     "--runs",

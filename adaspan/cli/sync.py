@@ -12,9 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from adaspan.cli.choose import runs_option
 from adaspan.config.frozen import read_values
 from adaspan.errors import RunError, UserError
-from adaspan.run_folder import RunFolder
-from adaspan.sweep.find import find_runs
-from adaspan.sweep.state import standings
+from adaspan.runs.folder import RunFolder
+from adaspan.status.find import find_runs
+from adaspan.status.state import standings
 
 _WRITTEN = {"queued", "running"}
 _TRAINED = "still being trained"

@@ -1,4 +1,8 @@
-"""The configuration: `schema` (every knob), `validate` (what is allowed), `identity` (the run's
-hash), `frozen` (the run folder's copy) and `compose` (the bridge to Hydra). It imports no torch, so
-that mistakes show at once.
+"""The configuration: every knob, what is allowed, the way from Hydra. Without torch.
+
+schema.py     every knob, its type and what it means
+validate.py   ranges and rules between keys
+hydra.py      where Hydra ends: its dictionary becomes a typed RunConfig
+mistakes.py   what Hydra refuses, in our words
+frozen.py     the resolved configuration as a file of the run folder
 """

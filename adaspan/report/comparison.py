@@ -9,11 +9,11 @@ from functools import cached_property
 from pathlib import Path
 
 from adaspan.config.frozen import flat, read_values
-from adaspan.config.identity import NOT_IDENTITY
 from adaspan.report.groups import SEED, Group, Run, first_begun
 from adaspan.report.labels import by_number
-from adaspan.run_folder import DATA_KEY, RunFolder
-from adaspan.sweep.state import describe, standings
+from adaspan.runs.folder import DATA_KEY, RunFolder
+from adaspan.runs.identity import NOT_IDENTITY
+from adaspan.status.state import describe, standings
 
 
 @dataclass(frozen=True)

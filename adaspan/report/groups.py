@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaspan.report.labels import in_short
-from adaspan.run_folder import Row
-from adaspan.sweep.state import RunState
+from adaspan.runs.folder import Row
+from adaspan.status.state import RunState
 
 SEED = "train.seed"
 

@@ -23,7 +23,7 @@ from adaspan.report.plots import all_plots
 from adaspan.report.spans import SCALE, colours
 from adaspan.report.style import FEW, looks
 from adaspan.report.table import Table, finding, standing_of, table_of, text_of, unfinished
-from adaspan.run_folder import RunFolder
+from adaspan.runs.folder import RunFolder
 
 # The slider over training has at most so many places, fewer where all runs together would have more
 # spans than that.

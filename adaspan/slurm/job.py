@@ -29,7 +29,7 @@ from submitit import JobEnvironment
 from submitit.helpers import TorchDistributedEnvironment
 
 from adaspan.errors import LostPeerError, RunError, UserError
-from adaspan.run_folder import RunFolder
+from adaspan.runs.folder import RunFolder
 from adaspan.slurm import cluster
 
 # A job that ends so often before its run has saved anything new will not do better the next time.

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from adaspan.run_folder import RunFolder
+from adaspan.runs.folder import RunFolder
 from adaspan.slurm import cluster
 
 POLL_SECONDS = 1.0

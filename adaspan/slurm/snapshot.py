@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from adaspan.files import write_json
-from adaspan.run_folder import SOURCE_OF_SNAPSHOT, code_version
+from adaspan.runs.folder import SOURCE_OF_SNAPSHOT, code_version
 
 _PARTS = ("launch.py", "adaspan", "conf", "sweeps")
 _LEFT_OUT = ("__pycache__",)

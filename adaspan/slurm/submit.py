@@ -25,7 +25,7 @@ from submitit.core.utils import FailedJobError
 from adaspan.config.schema import SlurmSettings
 from adaspan.errors import RunError, UserError
 from adaspan.files import write_json
-from adaspan.run_folder import RunFolder
+from adaspan.runs.folder import RunFolder
 from adaspan.slurm import cluster
 from adaspan.slurm.job import train_on_node
 from adaspan.slurm.lookup import ENDING_SECONDS, POLL_SECONDS

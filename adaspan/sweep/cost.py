@@ -8,9 +8,9 @@ from rich.table import Table
 
 from adaspan.config.schema import RunConfig
 from adaspan.errors import UserError
-from adaspan.flops import Shape, paper_macs_per_token
+from adaspan.nn.flops import Shape, paper_macs_per_token
+from adaspan.status.state import read_states
 from adaspan.sweep.jobs import Job, Sweep
-from adaspan.sweep.state import read_states
 from adaspan.units import si
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from adaspan.config.identity import name_in_sweep, run_name
 from adaspan.config.schema import RunConfig
 from adaspan.config.validate import NAME_LENGTH
 from adaspan.data import open_source, prepare
 from adaspan.errors import UserError
 from adaspan.files import write_json
-from adaspan.run_folder import RunFolder
+from adaspan.runs.folder import RunFolder
+from adaspan.runs.identity import name_in_sweep, run_name
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from rich.console import Console
 from adaspan.config.frozen import to_yaml
 from adaspan.errors import RunError, UserError
 from adaspan.signals import stop_request
+from adaspan.status.state import read_states
+from adaspan.status.table import show, table
 from adaspan.sweep.jobs import Job, Sweep
-from adaspan.sweep.state import read_states, table
-from adaspan.terminal import show
 
 _POLL_SECONDS = 0.2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adaspan.errors import RunError, UserError
-from adaspan.run_folder import is_final
+from adaspan.runs.folder import is_final
 from adaspan.sweep.jobs import Job
 
 Values = float | tuple[float, ...]

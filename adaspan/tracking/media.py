@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
-from adaspan.run_folder import Row
+from adaspan.runs.folder import Row
 
 _HEAD = re.compile(r"span/layer_(\d+)/head_(\d+)")
 

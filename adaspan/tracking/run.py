@@ -27,11 +27,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from adaspan.config.identity import run_id, source_name, tracked_name
 from adaspan.config.schema import RunConfig
 from adaspan.config.validate import TAG_LENGTH
 from adaspan.files import write_json
-from adaspan.run_folder import DATA_KEY, Row, RunFolder
+from adaspan.runs.folder import DATA_KEY, Row, RunFolder
+from adaspan.runs.identity import run_id, source_name, tracked_name
 from adaspan.tracking import client
 from adaspan.tracking.media import heatmap, span_table
 

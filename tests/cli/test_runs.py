@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from adaspan.run_folder import RunFolder
+from adaspan.runs.folder import RunFolder
 from tests.conftest import Launch, environment
-from tests.runs import train_here
+from tests.processes import train_here
 
 Adaspan = Callable[..., "subprocess.CompletedProcess[str]"]
 

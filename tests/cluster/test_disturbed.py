@@ -13,7 +13,7 @@ from itertools import count
 
 from tests.cluster.conftest import Cluster
 from tests.cluster.test_sweeps import all_done, assert_undisturbed, folders
-from tests.runs import rows
+from tests.processes import rows
 from tests.tracking.test_run import steps as tracked_steps
 
 # ADASPAN_DISTURB_SECONDS=3600 for the long form: one sweep after another.

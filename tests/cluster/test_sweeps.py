@@ -14,8 +14,8 @@ import pytest
 from adaspan.sweep.cost import training_flops
 from tests.cluster.conftest import Cluster
 from tests.conftest import ROOT, command, compose_run
-from tests.runs import assert_same, final_state, rows, status, train_here
-from tests.test_distributed import run_ranks
+from tests.processes import assert_same, final_state, rows, status, train_here
+from tests.train.test_distributed import run_ranks
 
 
 def folders(sweeps: Cluster) -> list[Path]:

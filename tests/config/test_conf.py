@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from adaspan.attention import IMPLEMENTATIONS
 from adaspan.config.schema import KINDS, AdaptiveSpanConfig, FixedSpanConfig
+from adaspan.nn.attention import IMPLEMENTATIONS
 from tests.conftest import ROOT, compose_run
 
 OPTIONS = [

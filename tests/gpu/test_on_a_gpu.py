@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from adaspan.attention import IMPLEMENTATIONS
 from adaspan.config.schema import AdaptiveSpanConfig
 from adaspan.data import open_source, prepare
-from adaspan.distributed import Processes
 from adaspan.errors import NoMemoryError
-from adaspan.trainer import Trainer
-from tests.attention.test_implementations import FAST, farthest, random_case, run
+from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.train.distributed import Processes
+from adaspan.train.trainer import Trainer
 from tests.conftest import Launch, compose_run
-from tests.runs import (
+from tests.nn.attention.test_implementations import FAST, farthest, random_case, run
+from tests.nn.test_flops import compare_with_torch
+from tests.processes import (
     FindFolder,
     assert_same,
     final_state,
@@ -29,8 +30,7 @@ from tests.runs import (
     train_here,
     wait_for_step,
 )
-from tests.test_distributed import run_two
-from tests.test_flops import compare_with_torch
+from tests.train.test_distributed import run_two
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
 

@@ -12,11 +12,11 @@ from selenium.webdriver import Chrome
 
 from adaspan.config.frozen import to_yaml
 from adaspan.report.comparison import Comparison, compare
-from adaspan.run_folder import RunFolder
-from adaspan.sweep.find import Runs
+from adaspan.runs.folder import RunFolder
+from adaspan.status.find import Runs
 from tests.conftest import TINY, compose_run
+from tests.processes import train_here
 from tests.report import browser
-from tests.runs import train_here
 
 LEARNED_ONLY = ("span.ramp=", "span.initial_fraction=")
 ODD = "<script>document.title='odd'</script>\"'&"

@@ -13,7 +13,7 @@ from adaspan.cli import main
 from adaspan.files import write_json
 from adaspan.report.comparison import Comparison
 from adaspan.report.table import finding
-from adaspan.sweep.find import Runs
+from adaspan.status.find import Runs
 
 Report = Callable[..., Result]
 

@@ -15,8 +15,8 @@ from adaspan.report.comparison import Comparison, compare
 from adaspan.report.groups import Group, thinned
 from adaspan.report.labels import readable
 from adaspan.report.table import finding
-from adaspan.sweep.find import Runs
-from tests.runs import rows
+from adaspan.status.find import Runs
+from tests.processes import rows
 
 FIGURES = {
     "valid_bpc": "final/valid_bpc",

@@ -20,8 +20,8 @@ from selenium.webdriver.support.wait import WebDriverWait
 from adaspan.report.comparison import Comparison
 from adaspan.report.groups import Group
 from adaspan.report.page import write_page
+from tests.processes import rows
 from tests.report.conftest import ODD
-from tests.runs import rows
 
 TITLE = "a <sweep>"
 PLOTS = ("span_limits", "pareto", "bpc_by_tokens", "bpc_by_flops", "parameters", "spans", "history")

@@ -7,7 +7,7 @@ import dataclasses
 from adaspan.report.comparison import Comparison, compare
 from adaspan.report.groups import Run
 from adaspan.report.table import finding, standing_of, state_of, table_of, unfinished
-from adaspan.sweep.find import Runs
+from adaspan.status.find import Runs
 from tests.report.conftest import ODD
 
 

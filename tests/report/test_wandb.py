@@ -16,7 +16,7 @@ from adaspan.files import write_json
 from adaspan.report.comparison import Comparison, compare
 from adaspan.report.export import to_markdown
 from adaspan.report.page import write_page
-from adaspan.sweep.find import Runs, find_sweep
+from adaspan.status.find import Runs, find_sweep
 from tests.tracking.conftest import server as server
 from tests.tracking.server import KEY, Server
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from adaspan.run_folder import RunFolder
+from adaspan.runs.folder import RunFolder
 from adaspan.slurm import job
 from adaspan.slurm.job import MOST_IN_VAIN, STARTED, train_on_node
 

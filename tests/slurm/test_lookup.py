@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adaspan.run_folder import RunFolder
+from adaspan.runs.folder import RunFolder
 from adaspan.slurm.lookup import printed
 
 

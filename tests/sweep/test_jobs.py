@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adaspan.config.identity import run_id
+from adaspan.runs.identity import run_id
 from adaspan.sweep.jobs import Sweep, plan
 from tests.conftest import compose_run
 

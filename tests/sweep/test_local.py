@@ -13,7 +13,16 @@ from adaspan.errors import RunError
 from adaspan.sweep.jobs import plan, prepare_data
 from adaspan.sweep.local import train_all
 from tests.conftest import Launch, compose_run
-from tests.runs import assert_same, final_state, kill, rows, start, status, train_here, wait_until
+from tests.processes import (
+    assert_same,
+    final_state,
+    kill,
+    rows,
+    start,
+    status,
+    train_here,
+    wait_until,
+)
 
 Tiny = tuple[str, ...]
 

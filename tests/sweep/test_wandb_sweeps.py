@@ -14,7 +14,7 @@ from wandb.sdk.launch.sweeps.utils import load_sweep_config
 from wandb.wandb_agent import Agent
 
 from tests.conftest import ROOT, TINY
-from tests.runs import FindFolder, rows
+from tests.processes import FindFolder, rows
 from tests.tracking.conftest import server as server
 from tests.tracking.server import ENTITY, Server
 

@@ -17,11 +17,11 @@ import pytest
 import wandb
 from PIL import Image
 
-from adaspan.run_folder import RunFolder
+from adaspan.runs.folder import RunFolder
 from adaspan.tracking import client
-from adaspan.train import train
+from adaspan.train.run import train
 from tests.conftest import compose_run
-from tests.runs import FindFolder, kill, rows, start, step_so_far, wait_for_step, wait_until
+from tests.processes import FindFolder, kill, rows, start, step_so_far, wait_for_step, wait_until
 from tests.tracking.server import KEY, Run, Server
 from tests.tracking.test_run import finish, row, steps, track, warnings
 

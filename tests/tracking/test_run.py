@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import wandb
 
-from adaspan.run_folder import Row
+from adaspan.runs.folder import Row
 from adaspan.tracking.run import Tracker, last_step
 from tests.conftest import Launch
 

@@ -19,11 +19,11 @@ from click.testing import CliRunner, Result
 
 from adaspan.cli import main
 from adaspan.config.frozen import read_run, to_yaml
-from adaspan.config.identity import run_id
-from adaspan.run_folder import RunFolder
+from adaspan.runs.folder import RunFolder
+from adaspan.runs.identity import run_id
 from adaspan.tracking import client
 from tests.conftest import TINY, compose_run
-from tests.runs import wait_until
+from tests.processes import wait_until
 from tests.tracking.server import KEY, Server
 from tests.tracking.test_run import row, track
 

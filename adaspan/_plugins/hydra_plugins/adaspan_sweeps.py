@@ -57,7 +57,7 @@ class GridSweeper(Sweeper):
         Raises:
             UserError: what was given cannot be swept over.
         """
-        from adaspan.config.compose import written
+        from adaspan.config.hydra import written
         from adaspan.errors import UserError
 
         parser = OverridesParser.create(config_loader=self._context.config_loader)
@@ -97,7 +97,8 @@ class _SweepLauncher(Launcher):
         Raises:
             UserError: all mistakes of the launcher and of all runs.
         """
-        from adaspan.config.compose import explained_errors, to_run_config
+        from adaspan.config.hydra import to_run_config
+        from adaspan.config.mistakes import explained_errors
         from adaspan.config.validate import launcher_mistakes, validate_shares
         from adaspan.errors import UserError
         from adaspan.sweep.jobs import plan
@@ -166,10 +167,10 @@ class LocalLauncher(_SweepLauncher):
         """Check every run, then train what is not done."""
         from adaspan.config.schema import LocalLauncherConfig
         from adaspan.errors import RunError
+        from adaspan.status.table import show
         from adaspan.sweep.cost import preview
         from adaspan.sweep.jobs import prepare_data, write_manifest
         from adaspan.sweep.local import train_all
-        from adaspan.terminal import show
 
         settings = LocalLauncherConfig(**_plain(self._settings))
         sweep = self._plan(job_overrides, settings, processes=1)
@@ -187,7 +188,7 @@ class LocalLauncher(_SweepLauncher):
 
 
 class SlurmLauncher(_SweepLauncher):
-    """Submits the runs of a sweep to SLURM; see `adaspan.sweep.slurm`.
+    """Submits the runs of a sweep to SLURM; see `adaspan.sweep.cluster`.
 
     Args:
         settings: fields of `SlurmLauncherConfig`.
@@ -209,10 +210,10 @@ class SlurmLauncher(_SweepLauncher):
         from adaspan.errors import RunError, UserError
         from adaspan.slurm import cluster
         from adaspan.slurm.sbatch import check_settings, sbatch_text
+        from adaspan.status.table import show
+        from adaspan.sweep.cluster import missing_jobs, show_end, submit_missing, wait_for
         from adaspan.sweep.cost import check_cost, gpu_hours, preview
         from adaspan.sweep.jobs import prepare_data, write_manifest
-        from adaspan.sweep.slurm import missing_jobs, show_end, submit_missing, wait_for
-        from adaspan.terminal import show
 
         settings = SlurmLauncherConfig(**_plain(self._settings))
         if not settings.dry_run and not cluster.available():

@@ -1,0 +1,35 @@
+"""Take runs out of the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from adaspan.cli.choose import runs_option
+from adaspan.runs.folder import RunFolder
+from adaspan.slurm import cluster
+from adaspan.slurm.lookup import live_jobs
+from adaspan.slurm.submit import submitting
+from adaspan.status.find import find_runs
+
+
+@click.command()
+@click.argument("names", metavar="SWEEP|RUN...", nargs=-1, required=True)
+@runs_option
+def cancel(names: Sequence[str], output_dir: Path) -> None:
+    """Take runs out of the queue; those under way save and leave."""
+    runs = [RunFolder(path) for path in find_runs(output_dir, names)]
+    with submitting(output_dir):
+        queue = cluster.queue()
+        live = live_jobs(runs, queue)
+        others = [RunFolder(path) for path in find_runs(output_dir, []) if path not in live]
+        still_wanted = {RunFolder(path).job()["canary"] for path in live_jobs(others, queue)}
+        wanted = {RunFolder(path).job()["canary"] for path in live} - still_wanted - {None}
+        canaries = live_jobs([RunFolder(Path(path)) for path in wanted], queue)
+        cluster.cancel(job.id for job in (*live.values(), *canaries.values()))
+    click.echo(f"cancelled {len(live)} of {len(runs)} runs; adaspan resubmit sends them again")
+    for run in runs:
+        if run.path not in live and run.is_held():
+            click.echo(f"{run.path}: trained without SLURM; stop it where it was started")

@@ -1,0 +1,36 @@
+"""What makes a run what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from adaspan.cli.choose import runs_option
+from adaspan.config.hydra import register
+from adaspan.status import explain as explanation
+from adaspan.status.find import find_run, sweeps_of
+from adaspan.status.state import read_states
+
+_CONF = Path(__file__).parents[2] / "conf"
+
+
+@click.command()
+@click.argument("run")
+@runs_option
+def explain(run: str, output_dir: Path) -> None:
+    """Show the command that gives RUN, and how it differs from the default and its siblings."""
+    path = find_run(output_dir, run)
+    register(_CONF)
+    (state,) = read_states({path: {}})
+    click.echo(f"run      {path}")
+    click.echo(f"state    {state.state} · step {state.step}/{state.steps}")
+    if state.error:
+        click.echo(f"error    {state.error} · {state.log}")
+    click.echo(f"command  {explanation.command(path, _CONF)}")
+    for line in explanation.against_default(path, _CONF):
+        click.echo(f"default  {line}")
+    for name, runs in sweeps_of(output_dir, path).items():
+        click.echo(f"sweep    {name}, {len(runs)} runs")
+        for line in explanation.against_siblings(path, list(runs)):
+            click.echo(f"         {line}")

@@ -1,0 +1,50 @@
+"""Submit runs again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from adaspan.cli.choose import runs_option
+from adaspan.runs.folder import RunFolder
+from adaspan.slurm import cluster
+from adaspan.slurm.lookup import settled_jobs
+from adaspan.slurm.submit import resubmit as submit_again
+from adaspan.slurm.submit import submitting, was_submitted
+from adaspan.status.find import find_runs
+
+
+@click.command()
+@click.argument("names", metavar="SWEEP|RUN...", nargs=-1, required=True)
+@runs_option
+def resubmit(names: Sequence[str], output_dir: Path) -> None:
+    """Submit what is not done and not under way again: each run's settings and code as before.
+
+    Jobs that SLURM holds back because a node failed as they started are released. Exit code: 1 if
+    some runs were never submitted at all.
+    """
+    runs = [RunFolder(path) for path in find_runs(output_dir, names)]
+    with submitting(output_dir):
+        live = settled_jobs(runs)
+        missing = [
+            run
+            for run in runs
+            if run.path not in live and not run.is_held() and run.status().get("state") != "done"
+        ]
+        unknown = [run for run in missing if not was_submitted(run)]
+        for run in unknown:
+            click.echo(f"{run.path}: was never submitted to SLURM; python launch.py does that")
+        missing = [run for run in missing if run not in unknown]
+        released = cluster.release_held_back(live.values())
+        for run, id in submit_again(missing):
+            click.echo(f"job {id} · {run.path}")
+    others = [run for run in runs if run not in (*missing, *unknown)]
+    under_way = sum(run.path in live or run.is_held() for run in others)
+    click.echo(
+        f"{len(missing)} of {len(runs)} runs submitted, {under_way} under way"
+        + (f", {released} of them released: a node had failed as they started" if released else "")
+    )
+    if unknown:
+        raise SystemExit(1)

@@ -1,0 +1,74 @@
+"""The table of runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.live import Live
+
+from adaspan.cli.choose import chosen_runs, runs_option
+from adaspan.errors import UserError
+from adaspan.status.state import RunState, read_states
+from adaspan.status.table import show
+from adaspan.status.table import table as table_of
+
+_WATCH_SECONDS = 5.0
+_GOES_ON = {"queued", "running"}
+
+
+@click.command()
+@click.argument("sweep", required=False)
+@runs_option
+@click.option("--watch", is_flag=True, help="Again and again, until all has ended.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one object a run.")
+def status(sweep: str | None, output_dir: Path, watch: bool, as_json: bool) -> None:
+    """Show a table of the runs of SWEEP, or of all runs.
+
+    Exit code: 0 all are done, 3 some are under way, 1 none is and some are not done.
+    """
+    if watch and as_json:
+        raise UserError("--watch --json: leave one of them out")
+    title, runs = chosen_runs(output_dir, sweep)
+    states = read_states(runs)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(state) for state in states], indent=2))
+    elif watch:
+        with Live(table_of(title, states), auto_refresh=False) as live:
+            while {state.state for state in states} & _GOES_ON:
+                time.sleep(_WATCH_SECONDS)
+                states = read_states(runs)
+                live.update(table_of(title, states), refresh=True)
+    else:
+        show(table_of(title, states))
+        _show_logs(states)
+        _show_counts(states)
+    raise SystemExit(_exit_code(states))
+
+
+def _exit_code(states: Sequence[RunState]) -> int:
+    found = {state.state for state in states}
+    if found & _GOES_ON:
+        return 3
+    return 0 if found == {"done"} else 1
+
+
+def _show_logs(states: Sequence[RunState]) -> None:
+    """Where there is more to read of what ended badly."""
+    for state in states:
+        if state.error and Path(state.log).exists():
+            click.echo(f"{state.state} {state.run}: {state.log}")
+
+
+def _show_counts(states: Sequence[RunState]) -> None:
+    counts: dict[str, int] = {}
+    for state in states:
+        counts[state.state] = counts.get(state.state, 0) + 1
+    told = [f"{count} {state}" for state, count in counts.items()]
+    if reasons := sorted({state.slurm for state in states if "(" in state.slurm}):
+        told.append(", ".join(reasons))  # why they wait
+    click.echo(" · ".join(told))

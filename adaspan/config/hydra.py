@@ -1,0 +1,171 @@
+"""Where Hydra ends: its composed dictionary becomes a typed `RunConfig`, its errors one line."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from adaspan.config import schema
+from adaspan.config.mistakes import explained_errors, keys_of, unknown_key
+from adaspan.config.validate import validate
+from adaspan.errors import UserError
+
+# Holds `hydra_plugins`, the package in which Hydra looks for plugins.
+_PLUGINS = str(Path(__file__).parents[1] / "_plugins")
+
+# What every configuration of ours tells Hydra: no folders, no logging, no change of directory.
+# The run folder is ours (see `runs/folder.py`).
+_HYDRA_SETTINGS = {
+    "run": {"dir": "."},
+    "sweep": {"dir": "${output_dir}/sweeps/search-${now:%Y%m%d-%H%M%S}"},  # what a search found
+    "output_subdir": None,
+    "job": {"name": "adaspan", "chdir": False},
+}
+# What they choose, unless the command line or a file in sweeps/ says otherwise. Those could not if
+# it stood in config.yaml, whose word is the last.
+_HYDRA_CHOICES = {
+    "sweeper": "grid",
+    "launcher": "local",
+    "job_logging": "none",
+    "hydra_logging": "none",
+}
+
+_PLAIN = re.compile(r"[\w./:~+-]+")  # what Hydra reads without quotes
+
+_HELP = """Trains one run of the adaptive-span transformer; W&B and checkpoints in its run folder.
+
+  python launch.py key=value ...        one run; the same command again goes on with it
+  python launch.py -m key=a,b key=c,d   one run for each combination
+  python launch.py sweeps=NAME ...      the runs of a figure or a table; sweeps/ holds them
+  python launch.py --cfg job key=value  only show the configuration
+
+Groups, as group=option (conf/GROUP/OPTION.yaml says what an option is):
+
+{groups}
+
+Keys that matter, as key=value (adaspan/config/schema.py has them all):
+
+  model.layers  model.dim  model.heads  model.ffn_dim  model.dropout
+  span.limit  span.ramp  span.loss_coefficient
+  data.path  (with data=text)
+  optimizer.lr  optimizer.warmup_steps  optimizer.grad_clip
+  train.steps  train.batch_size  train.block_size  train.micro_batches
+  train.eval_every  train.checkpoint_every  train.seed  train.device
+  train.precision  train.attention  train.restart
+  tracking.mode  tracking.project  tracking.entity  output_dir
+"""
+
+
+def register(conf: Path) -> None:
+    """Make the typed schemas, the resolvers, our plugins and the help text known to Hydra.
+
+    Args:
+        conf: folder of the groups that the help text lists.
+    """
+    if _PLUGINS not in sys.path:
+        sys.path.append(_PLUGINS)
+    store = ConfigStore.instance()
+    choices = [{f"override /hydra/{group}": chosen} for group, chosen in _HYDRA_CHOICES.items()]
+    settings = {**_HYDRA_SETTINGS, "help": {"template": _HELP.format(groups=_groups(conf))}}
+    store.store(group="_schema", name="run", node=schema.RunConfig, package="_global_")
+    store.store(group="_schema", name="hydra_settings", node=settings, package="hydra")
+    store.store(group="_schema", name="hydra_choices", node={"defaults": choices})
+    for group, kinds in schema.KINDS.items():
+        for kind, node in kinds.items():
+            store.store(group="_schema", name=f"{group}_{kind}", node=node)
+    store.store(group="_schema", name="launcher_local", node=schema.LocalLauncherConfig)
+    slurm = OmegaConf.structured(schema.SlurmLauncherConfig)
+    OmegaConf.set_struct(slurm.sbatch, False)  # sbatch knows its fields, we need not
+    store.store(group="_schema", name="launcher_slurm", node=slurm)
+    store.store(group="_schema", name="sweeper_grid", node=schema.GridSweeperConfig)
+    OmegaConf.register_new_resolver("multiply", lambda a, b: a * b, replace=True)
+
+
+def _groups(conf: Path) -> str:
+    options: dict[str, list[str]] = {}
+    for path in sorted(conf.glob("*/*.yaml")):
+        options.setdefault(path.parent.name, []).append(path.stem)
+    return "\n".join(f"  {group:<10}  {', '.join(names)}" for group, names in options.items())
+
+
+@explained_errors()
+def to_run_config(composed: DictConfig) -> schema.RunConfig:
+    """Resolve, type and validate what Hydra composed.
+
+    Paths become absolute where they are part of the run's identity.
+
+    Raises:
+        UserError: one line for every missing, unknown or refused value.
+    """
+    mistakes = [
+        *_added_keys(composed),
+        *(f"{key}: needs a value, {key}=…" for key in sorted(OmegaConf.missing_keys(composed))),
+        *_renamed_kinds(composed),
+    ]
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+    run = OmegaConf.to_object(composed)
+    assert isinstance(run, schema.RunConfig)
+    run.data_dir = run.data_dir and str(Path(run.data_dir).expanduser())
+    run.output_dir = run.output_dir and str(Path(run.output_dir).expanduser())
+    if isinstance(run.data, schema.TextDataConfig) and run.data.path:
+        run.data.path = str(Path(run.data.path).expanduser().resolve())
+    validate(run)
+    return run
+
+
+def require_multirun() -> None:
+    """Raise `UserError` if a launcher was chosen that a single run would pass over."""
+    hydra = HydraConfig.get()
+    launcher = hydra.runtime.choices.get("hydra/launcher")
+    if hydra.mode is RunMode.RUN and launcher not in (_HYDRA_CHOICES["launcher"], "basic"):
+        raise UserError(
+            f"hydra/launcher={launcher}: takes runs with -m only; add -m, for one run, too"
+        )
+
+
+def default_values(conf: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """The values of the default run with some overrides, nested. Only after `register`."""
+    with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
+        values = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def _renamed_kinds(composed: DictConfig) -> Iterator[str]:
+    """`span.kind=fixed`, which would only mislabel an adaptive span."""
+    for group in schema.KINDS:
+        kind, node = composed[group].kind, OmegaConf.get_type(composed[group])
+        if schema.KINDS[group].get(kind) is not node:
+            yield f"{group}.kind={kind}: give {group}={kind} instead"
+
+
+def _added_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Keys that `+key=value` or a YAML file smuggled past the schema."""
+    for key in map(str, node):
+        full_key = f"{prefix}{key}"
+        if key not in keys_of(OmegaConf.get_type(node)):
+            yield unknown_key(full_key, OmegaConf.get_type(node), f"{full_key}={node[key]}")
+        elif not OmegaConf.is_missing(node, key) and isinstance(node[key], DictConfig):
+            yield from _added_keys(node[key], f"{full_key}.")
+
+
+def written(value: object) -> str:
+    """A value as Hydra reads it on a command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str) and not _PLAIN.fullmatch(value):
+        quoted = value.replace("'", "\\'")
+        return f"'{quoted}'"
+    return str(value)

@@ -1,0 +1,175 @@
+"""What Hydra and OmegaConf refuse, in one line that names the thing, the value and the way out."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from hydra._internal.utils import get_args_parser
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+from yaml import MarkedYAMLError
+
+from adaspan.config import schema
+from adaspan.errors import UserError, reported_in_one_line
+
+
+@contextmanager
+def explained_errors() -> Iterator[None]:
+    """Raise what Hydra and OmegaConf refuse as a `UserError`."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_explain(error)) from error
+    except MarkedYAMLError as error:
+        place = error.problem_mark
+        where = f"{place.name}, line {place.line + 1}: " if place else ""
+        raise UserError(f"{where}{error.problem}") from error
+    except ValueError as error:
+        if "Config group override must be" in str(error):  # Hydra's answer to model=null
+            raise UserError("a group needs the name of one of its options, not null") from error
+        if str(error).startswith("Only one of --run"):
+            raise UserError(str(error)) from error
+        raise
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Report every mistake in a command line or a YAML file in one line each, exit code 2.
+
+    `HYDRA_FULL_ERROR=1` shows Hydra's own trace instead.
+    """
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints and exits before its error gets here
+    try:
+        with reported_in_one_line(), nullcontext() if before == "1" else explained_errors():
+            yield
+    finally:
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+
+
+def require_known_flags() -> None:
+    """Raise `UserError` for what Hydra would answer with all its flags: one that it does not know,
+    and `key=value` on both sides of a flag.
+    """
+    _, unknown = get_args_parser().parse_known_args()
+    for word in unknown[:1]:
+        if word.startswith("-"):
+            raise UserError(f"{word}: no such flag; python launch.py --help")
+        raise UserError(f"{word}: stands after a flag and others before it; write flags first")
+
+
+def _explain(error: Exception) -> str:
+    """One line for what Hydra and OmegaConf say in five."""
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        if not group:
+            return f"--config-name {option}: there is no {option}.yaml where --config-path points"
+        return f"{group}={option}: no such option{_way_out(option, error.options or [])}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read; write key=value"
+    if isinstance(cause, InterpolationKeyError):
+        return f"{cause.full_key}: {str(cause).splitlines()[0]}"
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
+        typed = re.search(r"To append to your config use \+(.*)", str(error))
+        return unknown_key(cause.full_key, cause.object_type, typed[1] if typed else None)
+    if isinstance(cause, MissingMandatoryValue) and cause.full_key:
+        return f"{cause.full_key}: needs a value"
+    if match := re.match(r"In '([^']*)': \w+ raised while composing config:\s*(.*)", str(error)):
+        if match[1].startswith("sweeps/wandb/"):
+            return f"{match[1].replace('/', '=', 1)}: is for W&B: wandb sweep {match[1]}.yaml"
+        return f"{match[1]}.yaml: {_explain_in_file(error.__context__, match[2])}"
+    if match := re.match(r"Multiple values for ([\w/@]+)\. To override", str(error)):
+        return f"{match[1]}: chosen already; write {match[1]}=OPTION, without a plus"
+    if match := re.search(r"Could not append to config. An item is already at '(.*?)'", str(error)):
+        return f"{match[1]}: has a value already; write {match[1]}=VALUE, without a plus"
+    if match := re.match(r"Ambiguous value for argument '(.*)'", str(error)):
+        return f"{match[1]}: several values; add -m to train one run for each"
+    if match := re.match(r"Error merging override (.*)", str(error)):
+        return f"{match[1]}: {_wanted_type(str(cause).splitlines()[0])}"
+    return " ".join(str(error if cause is error else f"{error}: {cause}").split())
+
+
+def _explain_in_file(cause: BaseException | None, said: str) -> str:
+    """What is wrong in a YAML file: with a key, or with its value."""
+    if match := re.match(r"Merge error: \w+ is not a subclass of (\w+)\. value: (.*)", said):
+        part = _part_of(match[1])
+        return (
+            f"{part}: {match[2]}: must hold keys; an option is chosen by "
+            f"defaults: [override /{part}: OPTION]"
+        )
+    if not isinstance(cause, OmegaConfBaseException) or not cause.full_key:
+        return said
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError):
+        return unknown_key(cause.full_key, cause.object_type)
+    return f"{cause.full_key}: {_wanted_type(said)}"
+
+
+def _part_of(schema_class: str) -> str:
+    """The key of a run under which such a class stands; the class if there is none."""
+    for field in dataclasses.fields(schema.RunConfig):
+        kinds = [field.default_factory, *schema.KINDS.get(field.name, {}).values()]
+        if schema_class in [getattr(kind, "__name__", "") for kind in kinds]:
+            return field.name
+    return schema_class
+
+
+def unknown_key(full_key: str, schema_class: Any, typed: str | None = None) -> str:
+    """One line for a key that is not there.
+
+    Args:
+        full_key: its path, as far as the last part that is missing.
+        schema_class: what should hold it.
+        typed: key and value as they were given, if known.
+    """
+    group, _, key = full_key.rpartition(".")
+    said = f"{typed or full_key}: no such key"
+    having = [kind for kind, node in schema.KINDS.get(group, {}).items() if key in keys_of(node)]
+    if having:
+        others = " or ".join(f"{group}={kind}" for kind in having)
+        return f"{said} of this {group}; it is one of {others}"
+    for field in dataclasses.fields(schema.RunConfig):
+        if not group and key in keys_of(field.default_factory):
+            return f"{said}; did you mean {field.name}.{key}?"
+    return said + _way_out(key, keys_of(schema_class), f"{group}." if group else "")
+
+
+def _way_out(typed: str, known: Iterable[str], prefix: str = "") -> str:
+    known = [name for name in known if not name.startswith("_")]
+    if close := difflib.get_close_matches(typed, known, n=1):
+        return f"; did you mean {prefix}{close[0]}?"
+    return f"; one of {', '.join(known)}" if known else ""
+
+
+def _wanted_type(message: str) -> str:
+    """OmegaConf's class names in words: `could not be converted to Integer` and the like."""
+    for part, words in (
+        ("to Integer", "must be a whole number"),
+        ("to Float", "must be a number"),
+        ("valid bool", "must be true or false"),
+        ("is not Optional", "needs a value"),
+        ("Incompatible value 'None'", "needs a value"),
+        ("is not a ListConfig", "must be a list: [a,b]"),
+    ):
+        if part in message:
+            return words
+    return message
+
+
+def keys_of(schema_class: Any) -> list[str]:
+    if not dataclasses.is_dataclass(schema_class):
+        return []
+    return [field.name for field in dataclasses.fields(schema_class)]

@@ -1,0 +1,373 @@
+"""Only the band of scores that the window reaches, tile by tile, in plain PyTorch on any device.
+
+A tile (`tiles.py`) is a run of queries with the keys that they see between them. Row i sees the W
+columns from i on, the oldest first:
+
+    query 0   x x x x . .          W = 4, three rows; dots are outside the band
+    query 1   . x x x x .
+    query 2   . . x x x x
+
+Read with rows one column longer, the band is a plain matrix with a column a distance: a view, no
+copy. Position scores, mask and dropout are added in that view; products with keys and values take
+the whole tile, its corners set to 0.
+
+With P the weights before dropout, g = dO . v (dropped as the weights were) and delta = dO . O, the
+backward pass is dS = P (g - delta), and dz the sum of dS / m over the closed ramp, divided by R.
+
+Legend: N batch x heads, M block, W window, C past and block keys, K head_dim, R and T rows and
+columns of a tile, E the farthest distances of the window, where a mask may differ from 1.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from adaspan.nn.attention.limits import INVISIBLE, TINY
+from adaspan.nn.attention.tiles import Tile, cut
+from adaspan.nn.span import soft_mask
+
+# Into a part of a tensor torch adds products one by one, which takes longer than small ones do.
+_SMALL_PRODUCT = 2**14
+
+
+def attend_banded(
+    query_BHMK: Tensor,
+    key_BHCK: Tensor,
+    value_BHCK: Tensor,
+    position_SK: Tensor,
+    span: Tensor | None,
+    ramp: float | None,
+    unmasked: int,
+    kept_BHMS: Tensor | None,
+    dropout: float,
+) -> tuple[Tensor, Tensor]:
+    """See `adaspan.nn.attention.attend`. Computes in float32 at least."""
+    batch, heads, block, head_dim = query_BHMK.shape
+    window = _window(position_SK.shape[0], key_BHCK.shape[2])
+    missing = max(0, window + block - key_BHCK.shape[2])
+    dtype = torch.promote_types(query_BHMK.dtype, torch.float32)
+
+    def reached(x_BHCK: Tensor) -> Tensor:
+        x_BHCK = x_BHCK[:, :, -(window + block) :]
+        if missing:  # the stream's start: made-up keys, which the scores leave out
+            x_BHCK = F.pad(x_BHCK, (0, 0, missing, 0))
+        return x_BHCK.to(dtype).flatten(0, 1)
+
+    with torch.autocast(query_BHMK.device.type, enabled=False):
+        output_NMK, log_sum_NM = _Banded.apply(  # type: ignore[no-untyped-call]
+            query_BHMK.to(dtype).flatten(0, 1) / math.sqrt(head_dim),
+            reached(key_BHCK),
+            reached(value_BHCK),
+            position_SK[:window].to(dtype).flip(0),
+            None if span is None else span.expand(batch, heads, -1).flatten(0, 1),
+            ramp,
+            None if kept_BHMS is None else kept_BHMS[..., -window:].flatten(0, 1),
+            dropout,
+            missing,
+            max(0, window - unmasked),
+            torch.is_grad_enabled(),
+        )
+    return (
+        output_NMK.unflatten(0, (batch, heads)).to(value_BHCK.dtype),
+        log_sum_NM.unflatten(0, (batch, heads)),
+    )
+
+
+def banded_macs(
+    sequences: int, block: int, keys: int, window: int, head_dim: int, device: torch.device
+) -> tuple[int, int]:
+    """Multiply-accumulates of the products of one call, forward and backward.
+
+    Args:
+        sequences: N.
+        block: M.
+        keys: C.
+        window: S.
+        head_dim: K.
+        device: where it runs; what tiles compute outside the band differs.
+    """
+    window = _window(window, keys)
+    forward = backward = 0
+    for tile in cut(sequences, block, window, device):
+        n, rows, columns = tile.shape
+        whole, band = n * rows * columns * head_dim, n * rows * window * head_dim
+        scores = whole + band  # by content and by position
+        forward += scores + whole
+        backward += 4 * whole + 2 * band + (0 if tile.saves else scores)
+    return forward, backward
+
+
+def _window(window: int, keys: int) -> int:
+    """Distances that occur: at a stream's start there are fewer than the window has."""
+    return max(1, min(window, keys - 1))
+
+
+class _Banded(torch.autograd.Function):
+    """Attention over keys (N, W + M, K): row r is the token W - r before the block's first."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        query_NMK: Tensor,
+        key_NCK: Tensor,
+        value_NCK: Tensor,
+        position_WK: Tensor,
+        span: Tensor | None,
+        ramp: float | None,
+        kept_NMW: Tensor | None,
+        dropout: float,
+        missing: int,
+        edge: int,
+        differentiates: bool,
+    ) -> tuple[Tensor, Tensor]:
+        n, block, _ = query_NMK.shape
+        mask = _make_mask(span, ramp, len(position_WK), edge)
+        tiles = cut(
+            n,
+            block,
+            len(position_WK),
+            query_NMK.device,
+            query_NMK.dtype.itemsize,
+            saving=differentiates,
+        )
+        scores = _Scores(query_NMK, key_NCK, position_WK, mask, missing, tiles)
+        buffer = _buffer([tile for tile in tiles if not tile.saves], query_NMK)
+        weights = []
+        output_NMK = torch.empty_like(query_NMK)
+        top_NM = query_NMK.new_empty(n, block, 1)
+        sum_NM = torch.empty_like(top_NM)
+        for tile in tiles:
+            own = tile.sequences, tile.queries
+            weight_NRT = query_NMK.new_empty(tile.shape) if tile.saves else _fit(buffer, tile)
+            top_NM[own] = scores.exponentials_(weight_NRT, tile)
+            sum_NM[own] = weight_NRT.sum(-1, keepdim=True)
+            if tile.saves:
+                weights.append(weight_NRT)
+            if kept_NMW is not None:
+                weight_NRT = _dropped(weight_NRT, kept_NMW[own])
+            output_NMK[own] = torch.bmm(weight_NRT, value_NCK[tile.sequences, tile.keys])
+        sum_NM.masked_fill_(sum_NM == 0, 1)  # a query without any key
+        output_NMK /= sum_NM * (1 - dropout)
+        ctx.save_for_backward(
+            *(query_NMK, key_NCK, value_NCK, position_WK, span, kept_NMW),
+            *(output_NMK, top_NM, sum_NM, *weights),
+        )
+        ctx.constants = ramp, dropout, missing, edge, tiles
+        return output_NMK, (top_NM + sum_NM.log()).squeeze(-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_output_NMK: Tensor, d_log_sum_NM: Tensor) -> tuple[Tensor | None, ...]:
+        with torch.autocast(d_output_NMK.device.type, enabled=False):  # as the forward pass had it
+            return _Banded._backward(ctx, d_output_NMK, d_log_sum_NM)
+
+    @staticmethod
+    def _backward(
+        ctx: Any, d_output_NMK: Tensor, d_log_sum_NM: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        query_NMK, key_NCK, value_NCK, position_WK, span, kept_NMW, *rest = ctx.saved_tensors
+        output_NMK, top_NM, sum_NM, *weights = rest
+        ramp, dropout, missing, edge, tiles = ctx.constants
+        mask = _make_mask(span, ramp, len(position_WK), edge)
+        scores = _Scores(query_NMK, key_NCK, position_WK, mask, missing, tiles)
+        buffer = _buffer(tiles, query_NMK)
+        second_buffer = _buffer([tile for tile in tiles if not tile.saves], query_NMK)
+        saved_weights = iter(weights)
+
+        # The saved weights are not yet divided by their sum: what they meet is divided instead.
+        delta_NM = (d_output_NMK * output_NMK).sum(-1, keepdim=True) - d_log_sum_NM.unsqueeze(-1)
+        delta_NM /= sum_NM
+        d_output_NMK = d_output_NMK / (sum_NM * (1 - dropout))
+
+        d_query_NMK = torch.empty_like(query_NMK)
+        d_key_NCK = torch.zeros_like(key_NCK)
+        d_value_NCK = torch.zeros_like(value_NCK)
+        d_position_WK = torch.zeros_like(position_WK)
+        for tile in tiles:
+            own, seen = (tile.sequences, tile.queries), (tile.sequences, tile.keys)
+            if tile.saves:
+                weight_NRT = next(saved_weights)
+            else:
+                weight_NRT = _fit(second_buffer, tile)
+                scores.exponentials_(weight_NRT, tile, top_NM[own])
+            query_NRK, d_output_NRK = query_NMK[own], d_output_NMK[own]
+            d_score_NRT = _fit(buffer, tile)
+            d_score_NRW = _band(d_score_NRT)
+
+            torch.bmm(d_output_NRK, value_NCK[seen].transpose(1, 2), out=d_score_NRT)
+            dropped_NRT = weight_NRT
+            if kept_NMW is not None:
+                d_score_NRW.mul_(kept_NMW[own])
+                dropped_NRT = _dropped(weight_NRT, kept_NMW[own])
+            _add_product(d_value_NCK[seen], dropped_NRT.transpose(1, 2), d_output_NRK)
+            d_score_NRT.sub_(delta_NM[own]).mul_(weight_NRT)
+
+            _add_product(d_key_NCK[seen], d_score_NRT.transpose(1, 2), query_NRK)
+            d_query_NRK = torch.bmm(d_score_NRT, key_NCK[seen])
+            _add_product(d_query_NRK, d_score_NRW, position_WK.expand(len(query_NRK), -1, -1))
+            d_query_NMK[own] = d_query_NRK
+            d_position_WK += torch.bmm(d_score_NRW.transpose(1, 2), query_NRK).sum(0)
+            if mask is not None:
+                mask.take_gradient(d_score_NRW, tile)
+        d_span = None if span is None else torch.zeros_like(span)
+        if mask is not None:
+            d_span = mask.gradient()
+        d_inputs = d_query_NMK, d_key_NCK, d_value_NCK, d_position_WK, d_span
+        return d_inputs + (None,) * 6  # the others are constants
+
+
+class _Scores:
+    """Scores and their exponentials, a tile at a time.
+
+    Args:
+        query_NMK, key_NCK, position_WK: as of `_Banded`; queries scaled, positions oldest first.
+        mask: None if every key of the window is seen in full.
+        missing: first keys, which do not exist.
+        tiles: all that will be asked for.
+    """
+
+    def __init__(
+        self,
+        query_NMK: Tensor,
+        key_NCK: Tensor,
+        position_WK: Tensor,
+        mask: _Mask | None,
+        missing: int,
+        tiles: list[Tile],
+    ) -> None:
+        self._query_NMK = query_NMK
+        self._key_NCK = key_NCK
+        self._position_WK = position_WK
+        self._mask = mask
+        self._missing = missing
+        rows = max(tile.shape[1] for tile in tiles)
+        ones = query_NMK.new_ones(rows, rows - 1)
+        self._left, self._right = ones.triu(), ones.tril(-1)  # 0 outside the band
+
+    def exponentials_(self, out_NRT: Tensor, tile: Tile, top: Tensor | None = None) -> Tensor:
+        """Set `out_NRT` to exp(score - top), 0 outside the band.
+
+        Args:
+            out_NRT: of the tile's shape.
+            tile: which.
+            top: largest score of each row, (N, R, 1), if known.
+
+        Returns:
+            top.
+        """
+        query_NRK = self._query_NMK[tile.sequences, tile.queries]
+        key_NTK = self._key_NCK[tile.sequences, tile.keys]
+        band_NRW = _band(out_NRT)
+        torch.bmm(query_NRK, key_NTK.transpose(1, 2), out=out_NRT)
+        _add_product(band_NRW, query_NRK, self._position_WK.T.expand(len(query_NRK), -1, -1))
+        if self._mask is not None:
+            log_mask_NRE = self._mask.log(tile)
+            band_NRW[..., : log_mask_NRE.shape[-1]] += log_mask_NRE
+        absent = max(0, self._missing - tile.queries.start)
+        if absent:
+            out_NRT[..., :absent] = INVISIBLE
+        if top is None:
+            top = band_NRW.amax(-1, keepdim=True)
+        band_NRW.sub_(top).exp_()
+        if absent:
+            out_NRT[..., :absent] = 0
+        rows = out_NRT.shape[1]
+        out_NRT[..., : rows - 1].mul_(self._left[:rows, : rows - 1])
+        out_NRT[..., band_NRW.shape[2] :].mul_(self._right[:rows, : rows - 1])
+        return top
+
+
+class _Mask:
+    """The soft mask of the farthest distances, oldest first, and what it passes back to the span.
+
+    Args:
+        span: z in tokens, (N, 1), or (N, M) if each token has its own.
+        ramp: R.
+        window: W.
+        edge: E; nearer keys are not masked.
+    """
+
+    def __init__(self, span: Tensor, ramp: float, window: int, edge: int) -> None:
+        self._span = span
+        self._ramp = ramp
+        self._edge = edge
+        self._distance_E = torch.arange(window - 1, window - 1 - edge, -1, device=span.device)
+        self._of_heads = span.shape[1] == 1
+        if self._of_heads:  # one for all rows
+            self._log_N1E = self._of(span).log()
+            self._d_log_N1E = torch.zeros_like(self._log_N1E)
+        else:
+            self._d_span = torch.zeros_like(span)
+
+    def log(self, tile: Tile) -> Tensor:
+        """Logarithm of the mask, (N, 1 or R, E)."""
+        if self._of_heads:
+            return self._log_N1E[tile.sequences]
+        return self._of(self._span[tile.sequences, tile.queries]).log()
+
+    def take_gradient(self, d_score_NRW: Tensor, tile: Tile) -> None:
+        """Add what the scores of a tile pass back."""
+        d_log_NRE = d_score_NRW[..., : self._edge]
+        if self._of_heads:
+            self._d_log_N1E[tile.sequences] += d_log_NRE.sum(1, keepdim=True)
+        else:
+            own = tile.sequences, tile.queries
+            self._d_span[own] = self._to_span(d_log_NRE, self._span[own])
+
+    def gradient(self) -> Tensor:
+        """Gradient of the span, from all that was taken."""
+        return self._to_span(self._d_log_N1E, self._span) if self._of_heads else self._d_span
+
+    def _of(self, span: Tensor) -> Tensor:
+        return soft_mask(self._distance_E, span.unsqueeze(-1), self._ramp) + TINY
+
+    def _to_span(self, d_log_NRE: Tensor, span: Tensor) -> Tensor:
+        above = self._ramp + span.unsqueeze(-1) - self._distance_E
+        on_ramp = (above >= 0) & (above <= self._ramp)  # closed: the kinks pass the gradient
+        return (d_log_NRE * on_ramp / self._of(span)).sum(-1) / self._ramp
+
+
+def _make_mask(span: Tensor | None, ramp: float | None, window: int, edge: int) -> _Mask | None:
+    if span is None or not edge:
+        return None
+    assert ramp is not None, "a span needs a ramp"
+    return _Mask(span, ramp, window, edge)
+
+
+def _band(tile_NRT: Tensor) -> Tensor:
+    """The band of a contiguous tile as a view (N, R, W)."""
+    n, rows, columns = tile_NRT.shape
+    return tile_NRT.as_strided(
+        (n, rows, columns - rows + 1),
+        (rows * columns, columns + 1, 1),
+        tile_NRT.storage_offset(),
+    )
+
+
+def _dropped(weight_NRT: Tensor, kept_NRW: Tensor) -> Tensor:
+    weight_NRT = weight_NRT.clone()
+    _band(weight_NRT).mul_(kept_NRW)
+    return weight_NRT
+
+
+def _buffer(tiles: list[Tile], like: Tensor) -> Tensor:
+    """Room for any one of the tiles: fresh memory for each would cost as much as the products."""
+    return like.new_empty(max((math.prod(tile.shape) for tile in tiles), default=0))
+
+
+def _fit(buffer: Tensor, tile: Tile) -> Tensor:
+    return buffer[: math.prod(tile.shape)].view(tile.shape)
+
+
+def _add_product(target: Tensor, a: Tensor, b: Tensor) -> None:
+    """Add `a @ b` in place."""
+    if target[0].numel() <= _SMALL_PRODUCT:
+        target += torch.bmm(a, b)
+    else:
+        torch.baddbmm(target, a, b, out=target)

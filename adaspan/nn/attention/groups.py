@@ -1,0 +1,67 @@
+"""Which heads of a layer share a window, so that little is computed that no head asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from adaspan.nn.span import reach
+
+
+class Group(NamedTuple):
+    """Heads whose attention is computed with one window."""
+
+    heads: tuple[int, ...]
+    window: int  # past keys that the farthest-seeing of them reaches
+    unmasked: int  # the nearest keys, which all of them see in full
+
+
+def group_heads(
+    spans: Sequence[float] | None, heads: int, limit: int, ramp: float | None, cost: float | None
+) -> tuple[Group, ...]:
+    """Groups of a layer's heads, the one with the longest window first.
+
+    Args:
+        spans: every head's z; None if they are not known: the limit, all masked.
+        heads: H.
+        limit: S.
+        ramp: R; None: no mask.
+        cost: what a group costs beside its windows, in keys; None puts all heads into one group, as
+            far as the longest of them sees.
+    """
+    everyone = tuple(range(heads))
+    if spans is None:
+        return (Group(everyone, limit, 0),)
+    if ramp is None:
+        return (Group(everyone, limit, limit),)
+    windows = tuple(reach(span, limit, ramp) for span in spans)
+    sets = _cheapest(windows, cost) if cost is not None else (everyone,)
+    return tuple(
+        Group(
+            members,
+            max(windows[h] for h in members),
+            min(0 if math.isnan(spans[h]) else math.ceil(spans[h]) for h in members),
+        )
+        for members in sets
+    )
+
+
+@lru_cache(maxsize=1024)
+def _cheapest(windows: tuple[int, ...], group_cost: float) -> tuple[tuple[int, ...], ...]:
+    """The cut of the heads, sorted by window, that costs least; the longest windows first."""
+    order = sorted(range(len(windows)), key=lambda h: windows[h])
+    cost, cut = [0.0], [0]  # of the first 0, 1, 2, ... heads: the least cost, where its last cut is
+    for end in range(1, len(order) + 1):
+        longest = windows[order[end - 1]]
+        least, start = min(
+            (cost[start] + group_cost + (end - start) * longest, start) for start in range(end)
+        )
+        cost.append(least)
+        cut.append(start)
+    groups, end = [], len(order)
+    while end:
+        groups.append(tuple(sorted(order[cut[end] : end])))
+        end = cut[end]
+    return tuple(groups)

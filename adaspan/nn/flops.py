@@ -1,0 +1,99 @@
+"""What a model costs, counted.
+
+Three conventions, never mixed under one name:
+
+- *Paper*: multiply-accumulates of predicting one token, without position, softmax and embedding
+  terms (`L (4 D^2 + 2 D F + 2 D z)`, z the average span). 42M for the paper's 12 layers at z = 314.
+- *Paper with position*: the same and the product of queries with position embeddings,
+  `L D z`: 43.5M.
+- *Executed*: floating point operations (a multiply-accumulate is two) of every matrix product that
+  the chosen attention and the rest of the model perform, as `torch.utils.flop_counter` counts them,
+  the cache's keys and values that are computed again with every block among them.
+
+Element-wise work (softmax, mask, norms) is ignored in all of them.
+
+Legend: B batch, M block, D dim, F ffn_dim, L layers, z span in tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what a sweep may cost is told without waiting for torch
+    import torch
+
+    from adaspan.nn.attention import Implementation
+    from adaspan.nn.attention.groups import Group
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What of a model's shape decides its cost."""
+
+    layers: int
+    dim: int
+    heads: int
+    ffn_dim: int
+    vocabulary_size: int
+    span_gates: int = 0  # spans a layer computes for each token: its heads, if they are dynamic
+
+
+def paper_macs_per_token(shape: Shape, mean_span: float, *, position: bool = False) -> float:
+    """Multiply-accumulates a token as the paper's "FLOPS" count them (Tables 1 and 2, Figure 3).
+
+    The 24-layer rows' 179M come out with an inner width of 3072; with the stated 4096 it is 216.6M.
+
+    Args:
+        shape: of the model.
+        mean_span: average over all heads, in tokens, without the ramp.
+        position: count the product with position embeddings, too, which the paper leaves out.
+    """
+    projections = 4 * shape.dim**2
+    feed_forward = 2 * shape.dim * shape.ffn_dim
+    attention = (3 if position else 2) * shape.dim * mean_span
+    return shape.layers * (projections + feed_forward + attention)
+
+
+def executed_flops(
+    shape: Shape,
+    batch_size: int,
+    block_size: int,
+    cached: Sequence[int],
+    plan: Sequence[Sequence[Group]],
+    attention: Implementation,
+    device: torch.device,
+) -> tuple[int, int]:
+    """FLOPs that the forward and the backward pass over one block of every stream execute.
+
+    Args:
+        shape: of the model.
+        batch_size: B, streams.
+        block_size: M, tokens a stream.
+        cached: length of each layer's cache.
+        plan: of the model, which says how far back each head's keys are computed.
+        attention: how it is computed.
+        device: where it runs.
+    """
+    tokens = batch_size * block_size
+    forward = backward = 0
+    for length, groups in zip(cached, plan, strict=True):
+        # Of each product the backward pass computes two: one for each of its factors.
+        products = tokens * (
+            4 * shape.dim**2 + 2 * shape.dim * shape.ffn_dim + shape.dim * shape.span_gates
+        )
+        forward += products
+        backward += 2 * products
+        for group in groups:
+            past = min(length, group.window)
+            heads = len(group.heads)
+            head_dim = shape.dim // shape.heads
+            cache = batch_size * past * shape.dim * 2 * heads * head_dim  # keys and values
+            attended = attention.macs(
+                batch_size * heads, block_size, past + block_size, group.window, head_dim, device
+            )
+            forward += cache + attended[0]
+            backward += cache + attended[1]  # the cache itself needs no gradient
+    output = tokens * shape.dim * shape.vocabulary_size
+    return 2 * (forward + output), 2 * (backward + 2 * output)

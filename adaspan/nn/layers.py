@@ -1,0 +1,161 @@
+"""The layers of the transformer: multi-head attention, feed-forward, and the two in post-norm.
+
+Legend: B batch, M block, C cached (+ block) keys, D dim, F ffn_dim, H heads, K head_dim,
+S span limit.
+
+Under the names of the public code: `MultiHeadAttention` is SeqAttention and MultiHeadSeqAttention,
+`FeedForward` FeedForwardLayer, and `TransformerLayer` TransformerSeqLayer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from adaspan.nn.attention import attend
+from adaspan.nn.attention.groups import Group
+from adaspan.nn.span import Span
+
+
+class MultiHeadAttention(nn.Module):
+    """Attention from the block to `[cache | block]` with relative positions (paper, section 2.1).
+
+    Args:
+        dim: D; must be divisible by heads.
+        heads: H.
+        span: how far back each head looks.
+        dropout: on the attention weights.
+        implementation: see `adaspan.nn.attention.attend`.
+    """
+
+    def __init__(
+        self, dim: int, heads: int, span: Span, dropout: float, implementation: str
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.head_dim = dim // heads
+        self.span = span
+        self.dropout = dropout
+        self.implementation = implementation
+        self.query = nn.Linear(dim, dim, bias=False)
+        self.key = nn.Linear(dim, dim, bias=False)
+        self.value = nn.Linear(dim, dim, bias=False)
+        self.output = nn.Linear(dim, dim, bias=False)
+
+    def forward(
+        self,
+        hidden_BMD: Tensor,
+        cache_BCD: Tensor,
+        position_SK: Tensor,
+        groups: Sequence[Group],
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns the attended hidden states (B, M, D) and the spans that were used."""
+        span = self.span(hidden_BMD)
+        query, key, value = (
+            _Heads(project(hidden_BMD).view(*hidden_BMD.shape[:2], self.heads, self.head_dim))
+            for project in (self.query, self.key, self.value)
+        )
+        key_weights_KD, value_weights_KD = (
+            project.weight.view(self.heads, self.head_dim, -1).unbind(0)
+            for project in (self.key, self.value)
+        )
+        attended: dict[int, Tensor] = {}
+        for group in groups:
+            assert group.window <= len(position_SK), "groups come with the longest window first"
+            # Cut from the cut before, so that its gradient is filled up by no more than that.
+            position_SK = position_SK[: group.window]
+            past_key, past_value = _project_cache(
+                cache_BCD[:, -group.window :],
+                [key_weights_KD[head] for head in group.heads],
+                [value_weights_KD[head] for head in group.heads],
+            )
+            attended_BHMK = attend(
+                query.of(group),
+                torch.cat([past_key, key.of(group)], dim=2),
+                torch.cat([past_value, value.of(group)], dim=2),
+                position_SK,
+                span=None if span is None else _of_heads(span, group.heads),
+                ramp=self.span.ramp,
+                unmasked=group.unmasked,
+                dropout=self.dropout if self.training else 0.0,
+                implementation=self.implementation,
+            )
+            attended |= zip(group.heads, attended_BHMK.unbind(1), strict=True)
+        attended_BMD = torch.cat([attended[head] for head in range(self.heads)], dim=-1)
+        return self.output(attended_BMD), span
+
+
+class _Heads:
+    """What was projected for all heads; taken apart once, so that its gradient is one copy."""
+
+    def __init__(self, every_BMHK: Tensor) -> None:
+        self._every_BHMK = every_BMHK.transpose(1, 2)
+        self._each_BMK = every_BMHK.unbind(2)
+
+    def of(self, group: Group) -> Tensor:
+        """(B, H, M, K) of the group's heads."""
+        if len(group.heads) == len(self._each_BMK):
+            return self._every_BHMK
+        return torch.stack([self._each_BMK[head] for head in group.heads], dim=1)
+
+
+def _of_heads(span: Tensor, heads: Sequence[int]) -> Tensor:
+    """Spans of some heads. Indexing by a list would have a GPU wait for the list."""
+    every = span.unbind(-2)
+    return torch.stack([every[head] for head in heads], dim=-2)
+
+
+def _project_cache(
+    seen_BCD: Tensor, key_weights_KD: Sequence[Tensor], value_weights_KD: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Keys and values (B, H, C, K) of the cached hidden states, for the heads of the weights.
+
+    Apart from the block's, because the detached cache needs no gradient: in one product with the
+    block, autograd would compute it and throw it away. They may not be kept from block to block,
+    for the weights learn from them.
+    """
+    projected_BCE = F.linear(seen_BCD, torch.cat([*key_weights_KD, *value_weights_KD]))
+    shape = (*seen_BCD.shape[:2], 2, len(key_weights_KD), len(key_weights_KD[0]))
+    key_BHCK, value_BHCK = projected_BCE.view(shape).permute(2, 0, 3, 1, 4).unbind(0)
+    return key_BHCK, value_BHCK
+
+
+class FeedForward(nn.Module):
+    """D -> F -> D with ReLU; dropout on the inner states."""
+
+    def __init__(self, dim: int, ffn_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.inner = nn.Linear(dim, ffn_dim)
+        self.outer = nn.Linear(ffn_dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden_BMD: Tensor) -> Tensor:
+        output_BMD: Tensor = self.outer(self.dropout(F.relu(self.inner(hidden_BMD))))
+        return output_BMD
+
+
+class TransformerLayer(nn.Module):
+    """Post-norm: h = norm(h + attention(h)), then h = norm(h + feed_forward(h))."""
+
+    def __init__(
+        self, attention: MultiHeadAttention, dim: int, ffn_dim: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.attention = attention
+        self.attention_norm = nn.LayerNorm(dim)
+        self.feed_forward = FeedForward(dim, ffn_dim, dropout)
+        self.feed_forward_norm = nn.LayerNorm(dim)
+
+    def forward(
+        self,
+        hidden_BMD: Tensor,
+        cache_BCD: Tensor,
+        position_SK: Tensor,
+        groups: Sequence[Group],
+    ) -> tuple[Tensor, Tensor | None]:
+        attended_BMD, span = self.attention(hidden_BMD, cache_BCD, position_SK, groups)
+        hidden_BMD = self.attention_norm(hidden_BMD + attended_BMD)
+        return self.feed_forward_norm(hidden_BMD + self.feed_forward(hidden_BMD)), span

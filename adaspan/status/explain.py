@@ -1,0 +1,71 @@
+"""What a run is: the command that makes it, and what is special about it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from adaspan.config.frozen import flat, read_values
+from adaspan.config.hydra import default_values, written
+from adaspan.config.schema import KINDS
+
+# Where a run was trained, and how often it was looked at: not what it is.
+_INCIDENTAL = ("data_dir", "output_dir", "train.restart", "tracking.group", "tracking.name")
+
+
+def command(folder: Path, conf: Path) -> str:
+    """The command line that gives exactly this run's configuration.
+
+    Args:
+        folder: of the run.
+        conf: of the defaults.
+    """
+    own = read_values(folder)
+    default = default_values(conf, [])
+    kinds = [
+        f"{group}={own[group]['kind']}"
+        for group in KINDS
+        if own[group]["kind"] != default[group]["kind"]
+    ]
+    base = _compared(default_values(conf, kinds))
+    values = [
+        f"{key}={written(value)}" for key, value in _compared(own).items() if base.get(key) != value
+    ]
+    # Elsewhere it would be another run, from its start.
+    values += [
+        f"{key}={written(own[key])}"
+        for key in ("output_dir", "data_dir")
+        if Path(own[key]).resolve() != Path(default[key]).expanduser().resolve()
+    ]
+    return shlex.join(["python", "launch.py", *kinds, *values])
+
+
+def against_default(folder: Path, conf: Path) -> list[str]:
+    """`key: this, not that`, for every key in which the run differs from the default one."""
+    default = _compared(default_values(conf, []))
+    return [
+        f"{key}: {written(value)}" + (f", not {written(default[key])}" if key in default else "")
+        for key, value in _compared(read_values(folder)).items()
+        if key not in default or default[key] != value
+    ]
+
+
+def against_siblings(folder: Path, siblings: Sequence[Path]) -> list[str]:
+    """`key: this, others that and that`, for every key in which a sibling differs from the run."""
+    own = _compared(read_values(folder))
+    others = [_compared(read_values(sibling)) for sibling in siblings if sibling != folder]
+    lines = []
+    for key, value in own.items():
+        differing = dict.fromkeys(
+            written(other[key]) for other in others if key in other and other[key] != value
+        )
+        if differing:
+            lines.append(f"{key}: {written(value)}, others {', '.join(differing)}")
+    return lines
+
+
+def _compared(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What says what a run is, under dotted keys."""
+    return {key: value for key, value in flat(values).items() if key not in _INCIDENTAL}

@@ -1,0 +1,13 @@
+"""One run, from its configuration to its final score.
+
+run.py           opens it: device, processes, data, folder
+loop.py          resume, loop, evaluate, finish
+trainer.py       one update after another, and all that a checkpoint holds
+build.py         the model that a configuration describes
+optim.py         optimizers, clipping, the learning rate
+evaluate.py      how well a model predicts a text
+checkpoint.py    written whole or not at all
+distributed.py   several processes, one run
+device.py        where a run computes, and in which precision
+terminal.py      what a run shows; summary.py: in which words
+"""

@@ -1,0 +1,154 @@
+"""How well a model predicts a text, in nats: every token once, whatever the batch size.
+
+A text is read in pieces side by side. Each piece but the first begins early enough for its caches
+to hold all that the model would have seen in one long reading, and counts only its own tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adaspan.data import Tokens
+from adaspan.nn.transformer import Transformer
+from adaspan.train.device import to_device
+
+_QUICK_PIECES = 8
+
+
+def bits(nats: float) -> float:
+    return nats / math.log(2)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Total cost of `tokens` tokens."""
+
+    nats: float
+    tokens: int
+
+    @property
+    def bits_per_token(self) -> float:
+        """Bits per character or byte, whichever the tokens are."""
+        return bits(self.nats / self.tokens)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Tokens `first` to `end` are counted; reading begins at `start`, at or before `first`."""
+
+    start: int
+    first: int
+    end: int
+
+
+def whole_text(length: int, history: int, batch_size: int) -> list[Piece]:
+    """Pieces that together count every token of a text once.
+
+    Args:
+        length: tokens of the text.
+        history: tokens that a prediction can depend on, `model.history()`.
+        batch_size: at most so many pieces; fewer where re-reading history would cost more than a
+            quarter of the text.
+    """
+    pieces = max(1, min(batch_size, length // (4 * history + 1)))
+    bounds = [length * i // pieces for i in range(pieces + 1)]
+    return [Piece(max(0, first - history - 1), first, end) for first, end in pairwise(bounds)]
+
+
+def sample(length: int, fraction: float, history: int) -> list[Piece]:
+    """The same few places of a text every time, for a quick look; `history` tokens of context."""
+    bounds = [length * i // _QUICK_PIECES for i in range(_QUICK_PIECES)]
+    size = max(1, int(fraction * length / _QUICK_PIECES))
+    return [
+        Piece(max(0, first - history - 1), first, min(first + size, length)) for first in bounds
+    ]
+
+
+def blocks(pieces: Sequence[Piece], batch_size: int, block_size: int) -> int:
+    """How many blocks `evaluate` reads."""
+    groups = (pieces[i : i + batch_size] for i in range(0, len(pieces), batch_size))
+    return sum(len(_offsets(group, block_size)) for group in groups)
+
+
+def evaluate(
+    model: Transformer,
+    tokens: Tokens,
+    pieces: Sequence[Piece],
+    *,
+    batch_size: int,
+    block_size: int,
+    device: torch.device,
+    after_block: Callable[[], None] = lambda: None,
+) -> Score:
+    """Cost of the counted tokens of `pieces` under `model`, in evaluation mode and without grad.
+
+    Token t is predicted from the tokens before it. The very first token of the text has none: it
+    costs log V, as if drawn from the vocabulary at random.
+
+    Args:
+        model: left in the mode in which it was.
+        tokens: the text.
+        pieces: see `whole_text` and `sample`.
+        batch_size: pieces that are read side by side.
+        block_size: tokens a piece and step; changes nothing but speed.
+        device: of the model.
+        after_block: called after each of the `blocks`, to break off by raising.
+    """
+    was_training = model.training
+    model.eval()
+    nats, count = 0.0, 0
+    try:
+        for i in range(0, len(pieces), batch_size):
+            group = pieces[i : i + batch_size]
+            nats += _cost(model, tokens, group, block_size, device, after_block)
+            count += sum(piece.end - piece.first for piece in group)
+    finally:
+        model.train(was_training)
+    return Score(nats, count)
+
+
+@torch.inference_mode()
+def _cost(
+    model: Transformer,
+    tokens: Tokens,
+    pieces: Sequence[Piece],
+    block_size: int,
+    device: torch.device,
+    after_block: Callable[[], None],
+) -> float:
+    start = np.array([piece.start for piece in pieces])[:, None]
+    first = np.array([piece.first for piece in pieces])[:, None]
+    end = np.array([piece.end for piece in pieces])[:, None]
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    if pieces[0].first == 0:
+        total += math.log(model.embedding.num_embeddings)
+    plan = model.plan(len(pieces), block_size)
+    caches = model.empty_caches(len(pieces))
+    for offset in _offsets(pieces, block_size):
+        where = start + offset + np.arange(block_size + 1)
+        # A piece that has ended reads on, uncounted, until the longest ends.
+        block = torch.from_numpy(tokens[where.clip(max=len(tokens) - 1)].astype(np.int64))
+        counted = torch.from_numpy((where[:, 1:] >= first) & (where[:, 1:] < end))
+        block, counted = to_device(block, device), to_device(counted, device)
+        output = model(block[:, :-1], caches, plan)
+        caches = output.caches
+        log_probs = output.log_probs_BMV.gather(-1, block[:, 1:, None]).squeeze(-1)
+        total -= _sum(log_probs, counted)
+        after_block()
+    return float(total)
+
+
+def _offsets(pieces: Sequence[Piece], block_size: int) -> range:
+    """Where the blocks begin, counted from the start of each piece."""
+    return range(0, max(piece.end - piece.start for piece in pieces) - 1, block_size)
+
+
+def _sum(log_probs: Tensor, counted: Tensor) -> Tensor:
+    return log_probs.double().masked_fill(~counted, 0).sum()

@@ -1,0 +1,79 @@
+"""What a run shows: a live bar and lines on a terminal, plain lines in a file, and the same lines
+in the run folder's log. Only the first process speaks.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Terminal(logging.Handler):
+    """The one place that prints. As a log handler it also shows adaspan's warnings.
+
+    Args:
+        log: file that every line is added to; None for a process that stays silent.
+        steps: updates of the whole run.
+    """
+
+    def __init__(self, log: Path | None, steps: int) -> None:
+        super().__init__(logging.WARNING)
+        self._file = log.open("a") if log else None
+        self._console = Console(quiet=log is None, highlight=False, markup=False, soft_wrap=True)
+        self._bar = Progress(
+            TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[figures]}"),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=log is None or not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=steps, figures="")
+
+    def __enter__(self) -> Terminal:
+        logging.getLogger("adaspan").addHandler(self)
+        logging.getLogger("adaspan").propagate = False
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+        logging.getLogger("adaspan").removeHandler(self)
+        if self._file:
+            with suppress(OSError):  # a full disk: what the run itself says of it matters more
+                self._file.close()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.line(f"warning: {record.getMessage()}")
+
+    def line(self, text: str = "") -> None:
+        """Print text, above the bar where there is one."""
+        self._console.print(text)
+        if self._file:
+            with suppress(OSError):
+                self._file.write(f"{text}\n")
+                self._file.flush()
+
+    def start_bar(self, step: int) -> None:
+        self._bar.update(self._task, completed=step)
+        self._bar.start()
+
+    def advance(self, step: int) -> None:
+        self._bar.update(self._task, completed=step)
+
+    def show_figures(self, figures: str) -> None:
+        self._bar.update(self._task, figures=figures)
+
+    def stop_bar(self) -> None:
+        self._bar.stop()

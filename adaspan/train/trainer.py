@@ -1,0 +1,274 @@
+"""One update after another: model, optimizer, streams, caches, and all that a checkpoint holds."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from adaspan.config.schema import DynamicSpanConfig, RunConfig
+from adaspan.data import Corpus
+from adaspan.data.streams import Position, Streams
+from adaspan.errors import NonFiniteError, UserError
+from adaspan.nn import flops
+from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.nn.transformer import Plan, Transformer
+from adaspan.train.build import make_model
+from adaspan.train.checkpoint import State
+from adaspan.train.device import autocast, choose_precision, to_device
+from adaspan.train.distributed import Processes
+from adaspan.train.optim import clip_gradients, learning_rate, make_optimizer, set_learning_rate
+
+_log = logging.getLogger(__name__)
+
+
+class Trainer:
+    """The state of a run between two updates, and how to make the next one.
+
+    Nothing in `update` waits for a GPU but one read of the spans.
+
+    Args:
+        run: the configuration.
+        corpus: the data.
+        device: where to compute.
+        processes: those that train together.
+    """
+
+    def __init__(
+        self, run: RunConfig, corpus: Corpus, device: torch.device, processes: Processes
+    ) -> None:
+        self._run = run
+        self._device = device
+        self._processes = processes
+        self._rows = processes.rows(run.train.batch_size)
+        self.precision = choose_precision(run.train.precision, device)
+        torch.manual_seed(run.train.seed)  # the same weights on every process and device
+        self.model: Transformer = make_model(
+            run.model, run.span, corpus.vocabulary_size, run.train.attention
+        ).to(device)
+        torch.manual_seed(run.train.seed + processes.rank + 1)  # but dropout of one's own
+        if run.train.compile:
+            self.model.compile_parts()
+        self._parameters = list(self.model.parameters())
+        self._optimizer = make_optimizer(run.optimizer, self._parameters)
+        self._streams = Streams(
+            corpus.train,
+            run.train.batch_size,
+            run.train.block_size,
+            run.train.seed,
+            self._rows,
+        )
+        self._caches = self.model.empty_caches(self._rows.stop - self._rows.start)
+        # Mean loss of each update since `take_losses`: the first ones over all processes, from a
+        # checkpoint, then this process's own, on the device.
+        self._shared = torch.empty(0)
+        self._losses: list[Tensor] = []
+        self.shape = flops.Shape(
+            layers=run.model.layers,
+            dim=run.model.dim,
+            heads=run.model.heads,
+            ffn_dim=run.model.ffn_dim,
+            vocabulary_size=corpus.vocabulary_size,
+            span_gates=run.model.heads if isinstance(run.span, DynamicSpanConfig) else 0,
+        )
+        self.step = 0
+        self.flops = 0  # executed so far, by all processes
+        self.flops_per_token = 0.0  # executed by the forward pass of the last update
+        self._mean_spans_LH = torch.zeros(run.model.layers, run.model.heads)  # in the last update
+        self.best_bpc = math.inf
+        self.best_step = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the updates so far have learned from, over all processes."""
+        return self.step * self._run.train.batch_size * self._run.train.block_size
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the last update."""
+        return learning_rate(self._run.optimizer, max(1, self.step), self._run.train.steps)
+
+    @property
+    def spans_LH(self) -> Tensor:
+        """Every head's span in tokens; dynamic spans as their means over the last block."""
+        current = self.model.current_spans()
+        return self._mean_spans_LH if current is None else current
+
+    def update(self) -> None:
+        """Learn from the next block of every stream."""
+        block = self._streams.next_block()
+        if block.starts_anew:
+            self._caches = self.model.empty_caches(len(block.inputs_BM))
+        inputs_BM = to_device(block.inputs_BM, self._device)
+        targets_BM = to_device(block.targets_BM, self._device)
+        pieces = self._run.train.micro_batches
+        size = len(inputs_BM) // pieces
+        plan = self.model.plan(size, self._run.train.block_size)
+        self._count_flops(plan)
+        losses, spans, caches = [], [], []
+        for i in range(pieces):
+            part = slice(i * size, (i + 1) * size)
+            with autocast(self._device, self.precision):
+                output = self.model(inputs_BM[part], [cache[part] for cache in self._caches], plan)
+                loss = F.nll_loss(output.log_probs_BMV.flatten(0, 1), targets_BM[part].flatten())
+            ((loss + output.penalty) / pieces).backward()
+            losses.append(loss.detach())
+            spans += [torch.stack(output.mean_spans)] if output.mean_spans else []
+            caches.append(output.caches)
+        self._caches = (
+            caches[0] if pieces == 1 else [torch.cat(parts) for parts in zip(*caches, strict=True)]
+        )
+        self._losses.append(torch.stack(losses).mean())
+        if spans:
+            self._mean_spans_LH = torch.stack(spans).mean(0)
+
+        self._processes.average_gradients(self._parameters)
+        self.step += 1
+        set_learning_rate(self._optimizer, self.rate)
+        clip_gradients(self._run.optimizer, self._parameters)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        self.model.clamp_spans_()
+
+    def take_losses(self) -> Tensor:
+        """Mean loss of each update since the last call, in nats a token, over all processes.
+
+        Also settles `spans_LH` where every process has seen others. All must call it.
+
+        Raises:
+            NonFiniteError: one of them is not finite.
+        """
+        losses = self._shared_losses()
+        self._losses, self._shared = [], torch.empty(0)
+        self._mean_spans_LH = self._processes.mean(self._mean_spans_LH)
+        return losses
+
+    def _shared_losses(self) -> Tensor:
+        own = torch.stack(self._losses) if self._losses else torch.empty(0)
+        losses = torch.cat([self._shared, self._processes.mean(own)])
+        for i in (~losses.isfinite()).nonzero().flatten().tolist()[:1]:
+            self.fail(f"the loss is {losses[i].item()}", self.step - len(losses) + 1 + i)
+        return losses
+
+    def state(self) -> State | None:
+        """What a checkpoint holds, on the first process; None on the others. All must call it.
+
+        Raises:
+            NonFiniteError: a loss or a weight is not finite.
+        """
+        losses = self._shared_losses()
+        finite = torch.stack([p.detach().isfinite().all() for p in self._parameters]).all()
+        if not finite:
+            self.fail("a weight is no longer finite")
+        caches = [self._processes.gather(cache.cpu()) for cache in self._caches]
+        random = self._processes.gather(torch.get_rng_state())
+        random_gpu = (
+            self._processes.gather(torch.cuda.get_rng_state(self._device))
+            if self._device.type == "cuda"
+            else []
+        )
+        if not self._processes.is_first:
+            return None
+        return {
+            "step": self.step,
+            "precision": str(self.precision),
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "streams": {
+                "epoch": self._streams.position.epoch,
+                "offset": self._streams.position.offset,
+            },
+            "caches": [torch.cat(parts) for parts in caches],
+            "random": random,
+            "random_gpu": random_gpu,
+            "losses": losses,
+            "flops": self.flops,
+            "best_bpc": self.best_bpc,
+            "best_step": self.best_step,
+        }
+
+    def load(self, state: State) -> None:
+        """Go on from what `state` gave; every process takes its part.
+
+        Raises:
+            UserError: the run was begun in another precision, which a device chose for it.
+        """
+        if state["precision"] != str(self.precision):
+            raise UserError(
+                f"train.device={self._run.train.device}: gives {self.precision}, but this run was "
+                f"begun in {state['precision']}; use a device like that one, or "
+                "train.restart=true to start over"
+            )
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._streams.position = Position(**state["streams"])
+        self._caches = [cache[self._rows].to(self._device) for cache in state["caches"]]
+        if len(state["random"]) == self._processes.count:
+            torch.set_rng_state(state["random"][self._processes.rank])
+        else:
+            _log.warning("another number of processes than before: dropout draws other numbers")
+            torch.manual_seed(self._seed_of(self.step))
+        if len(state["random_gpu"]) == self._processes.count and self._device.type == "cuda":
+            torch.cuda.set_rng_state(state["random_gpu"][self._processes.rank], self._device)
+        elif self._device.type == "cuda":  # begun on a CPU
+            torch.cuda.manual_seed(self._seed_of(self.step))
+        self._shared = state["losses"]
+        self.flops = state["flops"]
+        self.best_bpc = state["best_bpc"]
+        self.best_step = state["best_step"]
+
+    def _seed_of(self, step: int) -> int:
+        """For dropout after `step`, where its own random state is not known."""
+        return self._run.train.seed + 1_000_003 * step + self._processes.rank
+
+    def best_state(self) -> State:
+        """What the checkpoint of the best weights holds."""
+        return {
+            "step": self.best_step,
+            "bpc": self.best_bpc,
+            "model": self.model.state_dict(),
+            "spans": self._mean_spans_LH,
+        }
+
+    def is_best(self, bpc: float) -> bool:
+        """Whether no evaluation was better than this one of the weights as they are; notes it."""
+        if bpc >= self.best_bpc:
+            return False
+        self.best_bpc, self.best_step = bpc, self.step
+        return True
+
+    def load_best(self, state: State) -> None:
+        """Take the weights of `best_state`, to evaluate them."""
+        self.best_bpc, self.best_step = state["bpc"], state["step"]
+        self.model.load_state_dict(state["model"])
+        self._mean_spans_LH = state["spans"].to(self._device)
+
+    def fail(self, what: str, step: int | None = None) -> NoReturn:
+        """End a run that has diverged, at `step` or the last one. Raises `NonFiniteError`."""
+        step = self.step if step is None else step
+        rate = learning_rate(self._run.optimizer, step, self._run.train.steps)
+        raise NonFiniteError(
+            f"step {step}: {what} (learning rate {rate:g}); what was saved before is kept, "
+            "try a lower optimizer.lr"
+        )
+
+    def _count_flops(self, plan: Plan) -> None:
+        train = self._run.train
+        own_batch = len(range(train.batch_size)[self._rows])
+        forward, backward = flops.executed_flops(
+            self.shape,
+            own_batch // train.micro_batches,
+            train.block_size,
+            [cache.shape[1] for cache in self._caches],
+            plan,
+            IMPLEMENTATIONS[self.model.attention],
+            self._device,
+        )
+        times = train.micro_batches * self._processes.count
+        self.flops_per_token = times * forward / (train.batch_size * train.block_size)
+        self.flops += times * (forward + backward)

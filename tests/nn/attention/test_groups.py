@@ -1,0 +1,53 @@
+"""Heads share a window only where that wastes little."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaspan.nn.attention.groups import Group, group_heads
+
+
+def groups(*spans: float, limit: int = 8192, cost: float | None = 64) -> tuple[Group, ...]:
+    return group_heads(spans, len(spans), limit, 32, cost)
+
+
+def test_heads_of_like_span_share_a_window_and_others_do_not() -> None:
+    assert groups(2000, 30, 500, 31, 32) == (
+        Group((0,), window=2033, unmasked=2000),
+        Group((2,), window=533, unmasked=500),
+        Group((1, 3, 4), window=65, unmasked=30),
+    )
+
+
+def test_an_implementation_without_windows_of_heads_gets_one_group() -> None:
+    assert groups(30, 2000.5, 40, cost=None) == (Group((0, 1, 2), 2033, 30),)
+
+
+def test_fixed_and_unknown_spans_reach_the_limit() -> None:
+    assert group_heads([64, 64], 2, 64, None, 64) == (Group((0, 1), 64, 64),)
+    assert group_heads(None, 2, 64, 8.0, 64) == (Group((0, 1), 64, 0),)
+
+
+def test_a_diverged_span_reaches_the_limit_until_the_loss_says_so() -> None:
+    assert groups(math.nan, limit=100) == (Group((0,), 100, 0),)
+
+
+@given(spans=st.lists(st.floats(0, 8192), min_size=1, max_size=8))
+def test_every_head_is_in_one_group_and_loses_nothing(spans: list[float]) -> None:
+    found = groups(*spans)
+    assert sorted(head for group in found for head in group.heads) == list(range(len(spans)))
+    assert [group.window for group in found] == sorted((g.window for g in found), reverse=True)
+    for group in found:
+        for head in group.heads:
+            assert group.window >= min(8192, math.floor(spans[head] + 32) + 1)
+            assert group.unmasked <= math.ceil(spans[head])
+
+
+@pytest.mark.parametrize("long", [1000.0, 8000.0])
+def test_a_head_that_grows_takes_no_other_along(long: float) -> None:
+    assert groups(20, 21, 22, long) == (
+        Group((3,), window=int(long) + 33, unmasked=int(long)),
+        Group((0, 1, 2), window=55, unmasked=20),
+    )

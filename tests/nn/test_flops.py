@@ -1,0 +1,138 @@
+"""Counted FLOPs against the paper's figures and against what torch itself counts."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from adaspan.config.schema import (
+    AdaptiveSpanConfig,
+    DynamicSpanConfig,
+    FixedSpanConfig,
+    ModelConfig,
+    SpanConfig,
+)
+from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.nn.attention.groups import group_heads
+from adaspan.nn.flops import Shape, executed_flops, paper_macs_per_token
+from adaspan.nn.span import AdaptiveSpan
+from adaspan.train.build import make_model
+
+PAPER_12 = Shape(layers=12, dim=512, heads=8, ffn_dim=2048, vocabulary_size=27)
+
+
+@pytest.mark.parametrize(
+    ("shape", "mean_span", "millions"),
+    [
+        (PAPER_12, 314, 41.6),  # Table 1: 42M
+        (PAPER_12, 256, 40.9),
+        (PAPER_12, 1024, 50.3),
+        (PAPER_12, 8192, 138.4),
+        (Shape(24, 1024, 8, 3072, 27), 3800, 438.4),  # Transformer-XL's row: 438M
+        (Shape(24, 768, 8, 4096, 27), 245, 216.6),  # the stated inner width ...
+        (Shape(24, 768, 8, 3072, 27), 245, 178.9),  # ... and the one that gives the printed 179M
+    ],
+)
+def test_papers_convention_gives_the_papers_figures(
+    shape: Shape, mean_span: float, millions: float
+) -> None:
+    assert paper_macs_per_token(shape, mean_span) / 1e6 == pytest.approx(millions, abs=0.06)
+
+
+def test_position_products_are_a_figure_of_their_own() -> None:
+    assert paper_macs_per_token(PAPER_12, 314, position=True) / 1e6 == pytest.approx(43.5, abs=0.1)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("block", [16, 70])
+@pytest.mark.parametrize(
+    "span",
+    [
+        AdaptiveSpanConfig(limit=400, ramp=5, loss_coefficient=0.1),
+        FixedSpanConfig(limit=40),
+        DynamicSpanConfig(limit=40, ramp=5, loss_coefficient=0.1),
+    ],
+    ids=lambda span: span.kind,
+)
+def test_executed_flops_are_what_torch_counts(
+    span: SpanConfig, block: int, implementation: str
+) -> None:
+    compare_with_torch(span, block, implementation)
+
+
+def compare_with_torch(span: SpanConfig, block: int, implementation: str) -> None:
+    """Forward and backward, block after block, while the caches fill."""
+    batch = 3
+    shape = ModelConfig(layers=2, dim=32, heads=4, ffn_dim=48)
+    model = make_model(shape, span, vocabulary_size=19, attention=implementation)
+    for learned in model.spans:
+        if isinstance(learned, AdaptiveSpan):
+            learned.fraction.data = torch.tensor([0.01, 0.02, 0.3, 0.9])
+    counted = Shape(
+        layers=2,
+        dim=32,
+        heads=4,
+        ffn_dim=48,
+        vocabulary_size=19,
+        span_gates=4 if isinstance(span, DynamicSpanConfig) else 0,
+    )
+    caches = model.empty_caches(batch)
+    for _ in range(4):
+        cached = [cache.shape[1] for cache in caches]
+        plan, device = model.plan(batch, block), model.position_SK.device
+        attention = IMPLEMENTATIONS[implementation]
+        executed = executed_flops(counted, batch, block, cached, plan, attention, device)
+        with FlopCounterMode(display=False) as counter:
+            output = model(torch.randint(19, (batch, block)), caches)
+            forward = counter.get_total_flops()
+            (-output.log_probs_BMV.mean() + output.penalty).backward()
+        assert (forward, counter.get_total_flops() - forward) == executed
+        caches = output.caches
+
+
+@pytest.mark.parametrize("saved_bytes", [0, 30_000])  # none, and those of one tile of some
+def test_weights_that_are_computed_twice_count_twice(
+    saved_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adaspan.nn.attention.tiles._SAVED_BYTES", saved_bytes)
+    adaptive = AdaptiveSpanConfig(limit=400, ramp=5, loss_coefficient=0.1)
+    compare_with_torch(adaptive, 70, "banded")
+
+
+CPU = torch.device("cpu")
+LAYER = Shape(layers=1, dim=512, heads=8, ffn_dim=0, vocabulary_size=0)
+LEARNED = [30.0, 40, 50, 60, 80, 150, 500, 2000]
+
+
+def executed(spans: list[float], limit: int = 8192, implementation: str = "banded") -> int:
+    """FLOPs of one attention layer, forward and backward: batch 2, blocks of 512, ramp 32."""
+    attention = IMPLEMENTATIONS[implementation]
+    cost_of = attention.group_cost
+    groups = group_heads(spans, 8, limit, 32, cost_of(2, 512, CPU) if cost_of else None)
+    return sum(executed_flops(LAYER, 2, 512, [limit], [groups], attention, CPU))
+
+
+def ideal(spans: list[float]) -> int:
+    """FLOPs if each head's every product were exactly as large as its own window."""
+    tokens, head_dim = 2 * 512, 64
+    macs = 3 * 4 * tokens * 512**2  # projections of the block
+    for span in spans:
+        window = int(span) + 32 + 1
+        macs += 2 * 2 * 2 * window * 512 * head_dim  # keys and values of the cache
+        macs += 9 * tokens * window * head_dim  # scores, positions, values; twice for gradients
+    return 2 * macs
+
+
+def test_cost_is_what_the_learned_spans_need() -> None:
+    assert executed(LEARNED) <= 1.06 * ideal(LEARNED)
+    assert executed(LEARNED, implementation="reference") >= 2.5 * ideal(LEARNED)
+
+
+def test_cost_is_flat_in_the_limit_at_given_spans() -> None:
+    short = [30.0, 40, 50, 60, 80, 100, 150, 300]
+    assert executed(short, 512) == executed(short, 16384)
+
+
+def test_a_head_that_grows_is_paid_for_alone() -> None:
+    before, after = [50.0] * 8, [50.0] * 7 + [4000.0]
+    growth = executed(after) - executed(before)
+    assert growth <= 1.05 * (ideal(after) - ideal(before))

@@ -1,0 +1,229 @@
+"""The transformer: blocks and caches, no leaks, and the shapes the paper states."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from adaspan.config.schema import (
+    AdaptiveSpanConfig,
+    DynamicSpanConfig,
+    FixedSpanConfig,
+    ModelConfig,
+    SpanConfig,
+)
+from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.nn.attention.groups import Group
+from adaspan.nn.span import AdaptiveSpan
+from adaspan.nn.transformer import Transformer, reach_of_layers
+from adaspan.train.build import make_model
+
+ADAPTIVE = AdaptiveSpanConfig(limit=16, ramp=3, loss_coefficient=0.1, initial_fraction=0.21)
+FIXED = FixedSpanConfig(limit=16)
+DYNAMIC = DynamicSpanConfig(limit=16, ramp=3, loss_coefficient=0.1, initial_bias=-0.5)
+EVERY_SPAN = pytest.mark.parametrize("span", [ADAPTIVE, FIXED, DYNAMIC], ids=lambda s: s.kind)
+
+
+def small_model(span: SpanConfig) -> Transformer:
+    torch.manual_seed(0)
+    shape = ModelConfig(layers=3, dim=8, heads=2, ffn_dim=16)
+    return make_model(shape, span, vocabulary_size=11).double()
+
+
+def read(model: Transformer, tokens: Tensor, blocks: list[int]) -> Tensor:
+    """Log-probabilities of a text read in blocks of the given sizes."""
+    caches, outputs = model.empty_caches(len(tokens)), []
+    for block in tokens.split(blocks, dim=1):
+        output = model(block, caches)
+        caches = output.caches
+        outputs.append(output.log_probs_BMV)
+    return torch.cat(outputs, dim=1)
+
+
+@EVERY_SPAN
+@pytest.mark.parametrize("blocks", [[20, 20], [1] * 40, [7, 13, 1, 19]])
+def test_blocks_with_a_cache_equal_one_long_block(span: SpanConfig, blocks: list[int]) -> None:
+    model = small_model(span)
+    tokens = torch.randint(11, (3, 40))
+    torch.testing.assert_close(
+        read(model, tokens, blocks), read(model, tokens, [40]), rtol=1e-11, atol=1e-12
+    )
+
+
+@EVERY_SPAN
+def test_no_prediction_depends_on_later_tokens(span: SpanConfig) -> None:
+    model = small_model(span)
+    tokens = torch.randint(11, (1, 30))
+    changed = tokens.clone()
+    changed[0, 17] = (changed[0, 17] + 1) % 11
+    before, after = read(model, tokens, [10] * 3), read(model, changed, [10] * 3)
+    assert torch.equal(before[:, :17], after[:, :17])
+    assert not torch.allclose(before[:, 17:], after[:, 17:])
+
+
+@EVERY_SPAN
+def test_streams_of_a_batch_do_not_see_each_other(span: SpanConfig) -> None:
+    model = small_model(span)
+    tokens = torch.randint(11, (4, 20))
+    together = read(model, tokens, [10, 10])
+    alone = torch.cat([read(model, row, [10, 10]) for row in tokens.split(1)])
+    torch.testing.assert_close(together, alone, rtol=1e-11, atol=1e-12)
+
+
+@EVERY_SPAN
+def test_gradients_reach_every_parameter_and_are_finite(span: SpanConfig) -> None:
+    model = small_model(span)
+    caches = model(torch.randint(11, (2, 16)), model.empty_caches(2)).caches
+    output = model(torch.randint(11, (2, 16)), caches)
+    (-output.log_probs_BMV.mean() + output.penalty).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_caches_carry_no_gradient() -> None:
+    model = small_model(ADAPTIVE)
+    output = model(torch.randint(11, (2, 16)), model.empty_caches(2))
+    assert not any(cache.requires_grad for cache in output.caches)
+
+
+def test_penalty_sums_the_layers() -> None:
+    model = small_model(ADAPTIVE)
+    output = model(torch.randint(11, (2, 4)), model.empty_caches(2))
+    assert output.penalty.item() == pytest.approx(3 * 0.1 * 16 * 0.21)
+
+
+def test_fixed_span_is_the_adaptive_model_at_its_limit() -> None:
+    fixed = small_model(FIXED)
+    full = small_model(AdaptiveSpanConfig(limit=16, ramp=3, loss_coefficient=0, initial_fraction=1))
+    full.load_state_dict(fixed.state_dict(), strict=False)
+    tokens = torch.randint(11, (2, 40))
+    torch.testing.assert_close(read(full, tokens, [10] * 4), read(fixed, tokens, [10] * 4))
+
+
+def test_reaches_follow_each_layers_longest_head() -> None:
+    model = small_model(ADAPTIVE)
+    with torch.no_grad():
+        for span, fractions in zip(model.spans, ([0.0, 0.1], [0.5, 0.2], [1.0, 0.0]), strict=True):
+            assert isinstance(span, torch.nn.Module)
+            span.fraction.copy_(torch.tensor(fractions))  # type: ignore[operator]
+    assert reach_of_layers(model.plan(1, 8)) == [5, 12, 16]
+
+
+def test_gradient_of_the_spans_through_the_whole_model() -> None:
+    model = small_model(ADAPTIVE)
+    tokens, targets = torch.randint(11, (2, 12)), torch.randint(11, (2, 12, 1))
+    caches = model(torch.randint(11, (2, 12)), model.empty_caches(2)).caches
+    fraction = dict(model.named_parameters())["layers.1.attention.span.fraction"]
+
+    def loss() -> Tensor:
+        output = model(tokens, caches)
+        return -output.log_probs_BMV.gather(-1, targets).mean() + output.penalty
+
+    (gradient,) = torch.autograd.grad(loss(), fraction)
+    for head in range(2):
+        values = []
+        for shift in (1e-6, -1e-6):
+            with torch.no_grad():
+                fraction[head] += shift
+                values.append(loss().item())
+                fraction[head] -= shift
+        assert gradient[head].item() == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-5)
+
+
+@EVERY_SPAN
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_every_attention_gives_the_same_model(span: SpanConfig, dropout: float) -> None:
+    """Log-probabilities and the gradient of every parameter, the cached keys' projections too."""
+    found = []
+    for implementation in IMPLEMENTATIONS:
+        torch.manual_seed(0)
+        shape = ModelConfig(layers=3, dim=16, heads=4, ffn_dim=16, dropout=dropout)
+        model = make_model(shape, span, 11, implementation).double()
+        # The same draws of dropout need the same windows.
+        plan = [[Group((0, 1, 2, 3), 16, 0)]] * 3 if dropout else None
+        for learned in model.spans:
+            if isinstance(learned, AdaptiveSpan):
+                learned.fraction.data = torch.tensor([0.02, 0.4, 0.05, 0.93]).double()
+        caches = model.empty_caches(2)
+        for _ in range(3):
+            output = model(torch.randint(11, (2, 12)), caches, plan)
+            caches = output.caches
+        (output.log_probs_BMV.square().mean() + output.penalty).backward()
+        gradients = [parameter.grad for parameter in model.parameters()]
+        found.append([output.log_probs_BMV, *gradients])
+    for other in found[1:]:
+        for ours, theirs in zip(other, found[0], strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_heads_with_windows_of_their_own_give_the_same_model() -> None:
+    """Several groups, whose heads are neither neighbours nor in order, against one for all."""
+    span = AdaptiveSpanConfig(limit=512, ramp=8, loss_coefficient=0.1)
+    found, groups = [], []
+    for implementation in IMPLEMENTATIONS:
+        torch.manual_seed(0)
+        shape = ModelConfig(layers=2, dim=16, heads=4, ffn_dim=16)
+        model = make_model(shape, span, 11, implementation).double()
+        for learned in model.spans:
+            assert isinstance(learned, AdaptiveSpan)
+            learned.fraction.data = torch.tensor([0.3, 0.01, 0.9, 0.02]).double()
+        caches = model.empty_caches(2)
+        for _ in range(3):
+            output = model(torch.randint(11, (2, 300)), caches)
+            caches = output.caches
+        (output.log_probs_BMV.square().mean() + output.penalty).backward()
+        groups.append([group.heads for group in model.plan(1, 8)[0]])
+        found.append([output.log_probs_BMV, *(parameter.grad for parameter in model.parameters())])
+    assert groups == [[(0, 1, 2, 3)], [(2,), (0,), (1, 3)]]
+    for ours, theirs in zip(found[1], found[0], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_heads_are_computed_as_far_as_they_see_themselves() -> None:
+    torch.manual_seed(0)
+    span = AdaptiveSpanConfig(limit=1024, ramp=3, loss_coefficient=0)
+    model = make_model(ModelConfig(layers=1, dim=8, heads=2, ffn_dim=16), span, 11)
+    learned = model.spans[0]
+    assert isinstance(learned, AdaptiveSpan)
+    learned.fraction.data = torch.tensor([1.0, 0.0])
+    ((longest, shortest),) = model.plan(1, 8)
+    assert (longest.window, shortest.window) == (1024, 4)
+
+
+def test_caches_follow_the_spans() -> None:
+    span = AdaptiveSpanConfig(limit=1024, ramp=3, loss_coefficient=0, initial_fraction=0.1)
+    model = make_model(ModelConfig(layers=2, dim=8, heads=2, ffn_dim=16), span, 11)
+    learned = model.spans[1]
+    assert isinstance(learned, AdaptiveSpan)
+    learned.fraction.data = torch.tensor([0.5, 0.1])
+    caches = model.empty_caches(1)
+    for _ in range(12):
+        caches = model(torch.randint(11, (1, 100)), caches).caches
+    assert [cache.shape[1] for cache in caches] == [192, 640]  # 106 and 516, and a buffer
+
+
+@pytest.mark.parametrize(
+    ("vocabulary_size", "shape", "millions"),
+    [
+        (27, ModelConfig(layers=12, dim=512, heads=8, ffn_dim=2048), 38.36),  # text8
+        (205, ModelConfig(layers=12, dim=512, heads=8, ffn_dim=2048), 38.54),  # enwik8
+    ],
+)
+def test_the_papers_models_have_the_papers_size(
+    vocabulary_size: int, shape: ModelConfig, millions: float
+) -> None:
+    span = AdaptiveSpanConfig(limit=8192, ramp=32, loss_coefficient=5e-7)
+    with torch.device("meta"):
+        model = make_model(shape, span, vocabulary_size)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    assert count / 1e6 == pytest.approx(millions, abs=0.01)
+
+
+def test_initialisation_is_the_papers() -> None:
+    torch.manual_seed(0)
+    model = make_model(ModelConfig(layers=1, dim=64, heads=4, ffn_dim=256), ADAPTIVE, 1000)
+    assert model.embedding.weight.std().item() == pytest.approx(1, abs=0.02)
+    assert model.position_SK.std().item() == pytest.approx(1, abs=0.1)
+    weights = dict(model.named_parameters())["layers.0.attention.query.weight"]
+    assert weights.abs().max().item() == pytest.approx(64**-0.5, rel=0.01)

@@ -1,0 +1,97 @@
+"""The run folder's files stay true through kills and resumes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from adaspan.errors import UserError
+from adaspan.runs.folder import RunFolder
+
+
+def test_rows_after_the_checkpoint_are_cut_back(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    for step in (10, 20, 30):
+        folder.append({"step": step, "train/bpc": 1.0})
+    folder.append({"step": 20, "final/valid_bpc": 1.0})
+    folder.cut_back(20)
+    assert [row["step"] for row in folder.rows()] == [10, 20]
+    assert all("final/valid_bpc" not in row for row in folder.rows())
+
+
+def test_a_row_that_a_kill_cut_short_is_left_out(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.append({"step": 10, "train/bpc": 1.0})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 20, "train')
+    assert [row["step"] for row in folder.rows()] == [10]
+    folder.cut_back(10)
+    folder.append({"step": 20})
+    assert [row["step"] for row in folder.rows()] == [10, 20]
+
+
+def test_a_new_run_has_no_rows_and_no_status(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert folder.rows() == []
+    assert folder.status() == {}
+    assert folder.data_fingerprint() is None
+
+
+def test_source_says_what_the_run_was_made_of(tmp_path: Path) -> None:
+    RunFolder(tmp_path).begin("model: {}\n", data_fingerprint="abc")
+    source = json.loads((tmp_path / "source.json").read_text())
+    assert source["data_sha256"] == "abc"
+    assert source["packages"]["torch"].startswith("2.")
+    assert {"commit", "diff", "python", "platform"} <= source.keys()
+
+
+def test_two_processes_cannot_hold_one_run(tmp_path: Path) -> None:
+    with (
+        RunFolder(tmp_path).held(),
+        pytest.raises(UserError, match="being trained by another process"),
+        RunFolder(tmp_path).held(),
+    ):
+        pass
+    with RunFolder(tmp_path).held():
+        pass
+
+
+def test_clearing_leaves_nothing_of_the_run(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with folder.held():
+        folder.begin("model: {}\n", data_fingerprint="abc")
+        folder.append({"step": 1})
+        (tmp_path / "checkpoints").mkdir()
+        (tmp_path / "checkpoints" / "best.pt").touch()
+        folder.clear()
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_starting_over_what_wandb_knows_is_counted(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    assert folder.restarts() == 0
+    for restarts in (1, 2):
+        (tmp_path / "wandb").mkdir()
+        folder.clear()
+        assert folder.restarts() == restarts
+    folder.clear()
+    assert folder.restarts() == 2
+
+
+def test_what_is_set_aside_can_be_put_back(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with folder.held():
+        folder.set_status("done", 9)
+        (tmp_path / "wandb").mkdir()
+        (tmp_path / "wandb" / "file").write_text("kept")
+        folder.set_aside()
+        assert folder.status() == {}
+        assert folder.restarts() == 1
+        folder.freeze("new: true", "0123")
+        folder.put_back()
+    assert folder.status()["state"] == "done"
+    assert (tmp_path / "wandb" / "file").read_text() == "kept"
+    assert folder.restarts() == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "status.json", "wandb"]

@@ -1,0 +1,57 @@
+"""One run, one identity: the same for what gives the same result, and for nothing else."""
+
+import pytest
+
+from adaspan.runs.identity import name_in_sweep, run_id, run_name, tracked_name
+from tests.conftest import compose_run
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "tracking=disabled",
+        "tracking.project=other",
+        "tracking.name=other",
+        "output_dir=/elsewhere",
+        "data_dir=/elsewhere",
+        "train.device=cpu",
+        "train.log_every=3",
+        "train.checkpoint_every=3",
+        "train.restart=true",
+    ],
+)
+def test_what_does_not_change_the_result_does_not_change_the_identity(override: str) -> None:
+    assert run_id(compose_run(override)) == run_id(compose_run())
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "train.seed=2",
+        "train.steps=1001",
+        "train.precision=bfloat16",
+        "model.dropout=0.1",
+        "span.ramp=31",
+        "span=fixed",
+        "optimizer.lr=0.08",
+        "data=text8",
+    ],
+)
+def test_what_changes_the_result_changes_the_identity(override: str) -> None:
+    assert run_id(compose_run(override)) != run_id(compose_run())
+
+
+def test_writing_a_default_out_changes_nothing() -> None:
+    assert run_id(compose_run("model=tiny", "model.layers=4")) == run_id(compose_run())
+
+
+def test_the_name_can_be_read_and_ends_in_the_identity() -> None:
+    run = compose_run("span.limit=77")
+    assert run_name(run) == f"stdlib-4x128-adaptive77-{run_id(run)}"
+
+
+def test_a_repetition_does_not_go_by_the_name_that_a_sweep_gave_the_run_before_it() -> None:
+    name = name_in_sweep(compose_run("train.seed=1"), "train.seed=1")
+    assert tracked_name(compose_run("train.seed=1", f"tracking.name='{name}'")) == name
+    assert tracked_name(compose_run("train.seed=2", f"tracking.name='{name}'")) is None
+    assert tracked_name(compose_run("train.seed=2", "tracking.name=mine")) == "mine"

@@ -1,0 +1,68 @@
+"""The command that a run is explained with gives that very run."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from adaspan.config.frozen import to_yaml
+from adaspan.runs.folder import RunFolder
+from adaspan.runs.identity import run_name
+from adaspan.status.explain import against_default, against_siblings, command
+from tests.conftest import ROOT, compose_run
+
+CONF = ROOT / "conf"
+
+
+def frozen(folder: Path, *overrides: str) -> Path:
+    """The folder of a run that was never started."""
+    RunFolder(folder).freeze(to_yaml(compose_run(*overrides)), "0123")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["span=fixed", "span.limit=64", "train.seed=7"],
+        ["experiment=enwik8_small", "optimizer=adam", "model.dropout=0.25"],
+        ["experiment=text8", "span=adaptive_8192", "span.limit=8192"],
+        ["span=dynamic", "train.compile=true", "optimizer=sgd"],
+    ],
+)
+def test_the_command_gives_the_very_run(overrides: list[str], tmp_path: Path) -> None:
+    words = shlex.split(command(frozen(tmp_path / "run", *overrides), CONF))
+    assert words[:2] == ["python", "launch.py"]
+    assert run_name(compose_run(*words[2:])) == run_name(compose_run(*overrides))
+
+
+@pytest.mark.parametrize("name", ["plain.txt", "it's 1=2, (odd) [name].txt"])
+def test_the_command_names_a_text_of_ones_own(name: str, text: Path, tmp_path: Path) -> None:
+    renamed = text.rename(text.with_name(name))
+    quoted = str(renamed).replace("'", "\\'")
+    overrides = ["data=text", f"data.path='{quoted}'", "data.symbols=characters"]
+    words = shlex.split(command(frozen(tmp_path / "run", *overrides), CONF))
+    assert run_name(compose_run(*words[2:])) == run_name(compose_run(*overrides))
+
+
+def test_the_command_goes_on_with_a_run_wherever_it_is(tmp_path: Path) -> None:
+    elsewhere = f"output_dir={tmp_path / 'else where'}"
+    words = shlex.split(command(frozen(tmp_path / "run", elsewhere), CONF))
+    assert compose_run(*words[2:]).output_dir == str(tmp_path / "else where")
+
+
+def test_the_default_run_is_the_bare_command(tmp_path: Path) -> None:
+    assert command(frozen(tmp_path / "run"), CONF) == "python launch.py"
+    assert against_default(tmp_path / "run", CONF) == []
+
+
+def test_differences_from_the_default_and_from_siblings(tmp_path: Path) -> None:
+    run = frozen(tmp_path / "a", "span=fixed", "span.limit=64")
+    siblings = [run, frozen(tmp_path / "b", "span=fixed"), frozen(tmp_path / "c", "span.limit=64")]
+    assert against_default(run, CONF) == ["span: fixed, not adaptive", "span.limit: 64, not 1024"]
+    assert against_siblings(run, siblings) == [
+        "span: fixed, others adaptive",
+        "span.limit: 64, others 1024",
+    ]

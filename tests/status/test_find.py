@@ -1,0 +1,76 @@
+"""A sweep is found by the beginning of its name, a run by any part; what is ambiguous is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from adaspan.errors import UserError
+from adaspan.files import write_json
+from adaspan.status.find import find_run, find_runs, find_sweep, sweeps_of
+
+SWEEPS: dict[str, dict[str, dict[str, str]]] = {
+    "ramp-111111": {"text-ramp8-aaaaaaaaaa": {"span.ramp": "8"}},
+    "seeds-222222": {"text-seed1-bbbbbbbbbb": {}, "text-ramp8-aaaaaaaaaa": {}},
+    "seeds-333333": {"text-seed2-cccccccccc": {}},
+}
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    for sweep, of_sweep in SWEEPS.items():
+        folder = tmp_path / "sweeps" / sweep
+        folder.mkdir(parents=True)
+        write_json(folder / "manifest.json", {"name": sweep, "runs": of_sweep})
+        for name in of_sweep:
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / "config.yaml").write_text("")
+    return tmp_path
+
+
+def test_a_sweep_by_the_beginning_of_its_name(runs: Path) -> None:
+    name, found = find_sweep(runs, "ramp")
+    assert name == "ramp-111111"
+    assert found == {runs / "text-ramp8-aaaaaaaaaa": {"span.ramp": "8"}}
+
+
+def test_a_run_by_a_part_of_its_name_or_its_folder(runs: Path) -> None:
+    assert find_run(runs, "seed2") == runs / "text-seed2-cccccccccc"
+    assert find_run(runs, str(runs / "text-seed2-cccccccccc")) == runs / "text-seed2-cccccccccc"
+
+
+def test_a_run_has_one_path_however_its_folder_is_spelled(
+    runs: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = runs / "text-seed2-cccccccccc"
+    monkeypatch.chdir(runs)
+    assert find_run(Path(), str(run)) == Path("text-seed2-cccccccccc")
+    assert find_run(runs, "text-seed2-cccccccccc/") == run
+    monkeypatch.chdir(run)
+    assert find_run(runs, ".") == run
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "text-seed2-cccccccccc"
+    elsewhere.mkdir()
+    (elsewhere / "config.yaml").write_text("")
+    assert find_run(runs, str(elsewhere)) == elsewhere
+
+
+def test_what_fits_several_or_none_is_told_with_what_there_is(runs: Path) -> None:
+    with pytest.raises(UserError, match=r"seeds: stands for 2 in .*seeds-222222, seeds-333333"):
+        find_sweep(runs, "seeds")
+    with pytest.raises(UserError, match="text: stands for 3 in"):
+        find_run(runs, "text")
+    with pytest.raises(UserError, match=r"spam: not in .*text-seed2-cccccccccc; --runs names"):
+        find_run(runs, "spam")
+
+
+def test_several_names_and_none(runs: Path) -> None:
+    assert len(find_runs(runs, ["ramp", "seed2"])) == 2
+    assert len(find_runs(runs, [])) == 3
+
+
+def test_a_run_knows_all_its_sweeps(runs: Path) -> None:
+    assert sorted(sweeps_of(runs, runs / "text-ramp8-aaaaaaaaaa")) == [
+        "ramp-111111",
+        "seeds-222222",
+    ]
