@@ -21,6 +21,7 @@ format: .venv/ready-dev
 	$(BIN)/ruff format .
 
 # Compiled by all cores at once; what packages hold for another Python fails, and is of no use here.
+.venv/ready: EXTRAS := [all]
 .venv/ready-dev: EXTRAS := [dev]
 .venv/ready .venv/ready-dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

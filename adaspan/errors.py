@@ -48,6 +48,24 @@ class DiskError(RunError):
 
 
 @contextmanager
+def from_extra(extra: str, wanted: str) -> Iterator[None]:
+    """Import inside what only an extra of the package installs.
+
+    Args:
+        extra: its name in pyproject.toml.
+        wanted: what the user asked for, as it was typed.
+
+    Raises:
+        UserError: it is not installed; says how to install it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "more").partition(".")[0]
+        raise UserError(f"{wanted}: needs {package}; pip install 'adaspan[{extra}]'") from error
+
+
+@contextmanager
 def reported_in_one_line() -> Iterator[None]:
     """Turn the errors above into lines on stderr and an exit code; real bugs show their trace.
 

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from adaspan.cli.choose import chosen_runs, runs_option
-from adaspan.errors import UserError
+from adaspan.errors import UserError, from_extra
 from adaspan.files import replacing
 
 if TYPE_CHECKING:
@@ -61,7 +61,6 @@ def report(
     from adaspan.report import export
     from adaspan.report.comparison import compare
     from adaspan.report.page import write_page
-    from adaspan.report.pictures import write_pictures
     from adaspan.report.plots import all_plots
     from adaspan.report.table import finding
     from adaspan.report.terminal import to_text
@@ -88,6 +87,8 @@ def report(
         if open_it:
             click.launch(str(path))
     elif form == "png":
+        with from_extra("figures", "--format png"):
+            from adaspan.report.pictures import write_pictures
         for path in write_pictures(all_plots(comparison), out or beside / "figures"):
             click.echo(f"picture {path}")
     else:
@@ -117,7 +118,8 @@ def _to_wandb(
     dry_run: bool,
     open_it: bool,
 ) -> None:
-    from adaspan.report.wandb import lacking, save_report, write_specification
+    with from_extra("reports", "--wandb"):
+        from adaspan.report.wandb import lacking, save_report, write_specification
 
     if dry_run:
         path = out or beside / "report_specification.json"

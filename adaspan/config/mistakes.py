@@ -78,6 +78,8 @@ def _explain(error: Exception) -> str:
         group, _, option = error.missing_cfg_file.rpartition("/")
         if not group:
             return f"--config-name {option}: there is no {option}.yaml where --config-path points"
+        if (group, option) == ("hydra/sweeper", "optuna"):
+            return "hydra/sweeper=optuna: needs Optuna; pip install 'adaspan[search]'"
         return f"{group}={option}: no such option{_way_out(option, error.options or [])}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read; write key=value"

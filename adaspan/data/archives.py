@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
 from zipfile import BadZipFile, ZipFile
 
+from rich.console import Console
+from rich.progress import wrap_file
+
 from adaspan.errors import UserError
+from adaspan.files import replacing
+
+_SILENCE_SECONDS = 30.0  # of a server, before it is given up
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -69,8 +78,7 @@ class ArchiveSource:
         return content
 
     def _checked(self, path: Path) -> Path:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = _sha256(path)
         if found != self.archive.sha256:
             raise UserError(
                 f"data.archive={path}: sha256 is {found}, must be {self.archive.sha256}"
@@ -78,22 +86,51 @@ class ArchiveSource:
         return path
 
     def _download(self) -> Path:
-        import pooch  # these take a while, and most runs find their text prepared
-        import requests
-
         file = f"{self.archive.name}.zip"
-        registry = {file: f"sha256:{self.archive.sha256}"}
-        fetcher = pooch.create(
-            self.downloads, self.archive.base_url, registry=registry, retry_if_failed=2
-        )
-        pooch.get_logger().setLevel("ERROR")
+        path, url = self.downloads / file, self.archive.base_url + file
+        if path.exists() and _sha256(path) == self.archive.sha256:
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            return Path(fetcher.fetch(file, progressbar=sys.stderr.isatty()))
-        except (requests.RequestException, OSError, ValueError) as error:
-            offline = isinstance(error, requests.ConnectionError)
-            reason = "no connection" if offline else str(error).splitlines()[0][:120]
+            _fetch(url, path, self.archive.sha256)
+        except (OSError, HTTPException, ValueError) as error:
+            offline = isinstance(error, URLError) and not isinstance(error, HTTPError)
+            reason = "no connection" if offline else str(error).partition("\n")[0][:120]
             raise UserError(
-                f"data={self.name}: cannot be had from {self.archive.base_url}{file} ({reason}); "
-                f"put a copy at {self.downloads / file} or give data.archive=FILE "
+                f"data={self.name}: cannot be had from {url} ({reason}); "
+                f"put a copy at {path} or give data.archive=FILE "
                 f"(sha256 {self.archive.sha256})"
             ) from None
+        return path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fetch(url: str, path: Path, sha256: str) -> None:
+    """Download a file; `path` is replaced only by the right one, whole.
+
+    Raises:
+        ValueError: the server has something else, or broke off.
+    """
+    terminal = Console(stderr=True)
+    request = Request(url, headers={"User-Agent": "adaspan"})
+    with (
+        urlopen(request, timeout=_SILENCE_SECONDS) as answer,
+        wrap_file(
+            answer,
+            total=answer.length or 0,
+            description=url,
+            console=terminal,
+            disable=not terminal.is_terminal,
+        ) as counted,
+        replacing(path) as file,
+    ):
+        digest = hashlib.sha256()
+        while chunk := counted.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            file.write(chunk)
+        if digest.hexdigest() != sha256:
+            raise ValueError(f"its sha256 is {digest.hexdigest()}")

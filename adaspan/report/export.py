@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 
-from tabulate import tabulate
+from rich.cells import cell_len
 
 from adaspan.report.comparison import Comparison
 from adaspan.report.groups import Group
@@ -66,18 +67,38 @@ def _typed(group: Group) -> dict[str, object]:
 def to_markdown(comparison: Comparison, margin: float) -> str:
     """The finding, the table, and what is not done, as a person reads them."""
     table = table_of(comparison)
-    cells = tabulate(
-        [[_escaped(text) for text in row] for row in table.texts()],
-        [_escaped(column.title) for column in table.columns],
-        tablefmt="pipe",
-        colalign=["right" if column.is_number else "left" for column in table.columns],
-        disable_numparse=True,
+    cells = _pipe_table(
+        [column.title for column in table.columns],
+        table.texts(),
+        [column.is_number for column in table.columns],
     )
     missing = [
         f"- {_escaped(f'{run.name}: {standing_of(run)}')}" for _, run in unfinished(comparison)
     ]
     parts = [_escaped(finding(comparison, margin)), cells, "\n".join(missing)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _pipe_table(
+    titles: Sequence[str], rows: Sequence[Sequence[str]], are_numbers: Sequence[bool]
+) -> str:
+    """A Markdown table that is aligned as plain text, too; numbers to the right."""
+    lines = [[_escaped(text) for text in row] for row in (titles, *rows)]
+    widths = [max(3, *map(cell_len, column)) for column in zip(*lines, strict=True)]
+    marks = [
+        f"{'-' * (width - 1)}:" if is_number else f":{'-' * (width - 1)}"
+        for width, is_number in zip(widths, are_numbers, strict=True)
+    ]
+    aligned = [
+        [
+            f"{' ' * (width - cell_len(text))}{text}"
+            if is_number
+            else f"{text}{' ' * (width - cell_len(text))}"
+            for text, width, is_number in zip(line, widths, are_numbers, strict=True)
+        ]
+        for line in lines
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (aligned[0], marks, *aligned[1:]))
 
 
 def _escaped(text: str) -> str:

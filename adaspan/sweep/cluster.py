@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from adaspan.config.frozen import to_yaml
 from adaspan.config.schema import RunConfig, SlurmSettings
@@ -25,8 +26,11 @@ from adaspan.sweep.jobs import Job, Sweep
 _POLL_SECONDS = 5.0
 # A controller that restarts does not answer for minutes.
 _PATIENCE_SECONDS = 1800.0
+_LONGEST_PAUSE_SECONDS = 60.0
 # Steps of the short run that goes first.
 _CANARY_STEPS = 20
+
+_Answer = TypeVar("_Answer")
 
 
 def missing_jobs(sweep: Sweep) -> list[Job]:
@@ -114,19 +118,31 @@ def wait_for(sweep: Sweep) -> None:
         KeyboardInterrupt: not waited any longer, which is said; the jobs go on.
     """
     folders = [job.folder for job in sweep.jobs]
-    patient = Retrying(
-        retry=retry_if_exception_type(RunError),
-        wait=wait_exponential(max=60),
-        stop=stop_after_delay(_PATIENCE_SECONDS),
-        reraise=True,
-    )
     try:
-        while live := live_jobs(folders, patient(cluster.queue)):
-            patient(cluster.release_held_back, live.values())
+        while live := live_jobs(folders, _patiently(cluster.queue)):
+            _patiently(partial(cluster.release_held_back, live.values()))
             time.sleep(_POLL_SECONDS)
     except KeyboardInterrupt:
         print(f"not waiting any longer; the jobs go on, see {_look(sweep)}")
         raise
+
+
+def _patiently(ask: Callable[[], _Answer]) -> _Answer:
+    """What SLURM answers, asked again for half an hour while it does not.
+
+    Raises:
+        RunError: it still does not.
+    """
+    end = time.monotonic() + _PATIENCE_SECONDS
+    pause = 1.0
+    while True:
+        try:
+            return ask()
+        except RunError:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
 def show_end(sweep: Sweep) -> None:

@@ -60,6 +60,7 @@ def test_an_archive_is_downloaded_once_and_checked(
     assert source.read() == CONTENT
     (folder / "book.zip").unlink()
     assert source.read() == CONTENT
+    assert [path.name for path in (tmp_path / "downloads").iterdir()] == ["book.zip"]
 
 
 def test_a_download_with_another_checksum_is_refused(
@@ -68,9 +69,24 @@ def test_a_download_with_another_checksum_is_refused(
     folder, address = served
     archive = make_archive(folder, address)
     (folder / "book.zip").write_bytes(b"something else")
-    with pytest.raises(UserError, match="data=book: cannot be had"):
+    with pytest.raises(UserError, match=r"data=book: cannot be had .*its sha256 is"):
         ArchiveSource(archive, tmp_path / "downloads").read()
-    assert not (tmp_path / "downloads" / "book.zip").exists()
+    assert not list((tmp_path / "downloads").iterdir())
+
+
+def test_a_damaged_download_is_replaced(served: tuple[Path, str], tmp_path: Path) -> None:
+    folder, address = served
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads" / "book.zip").write_bytes(b"half of it")
+    assert ArchiveSource(make_archive(folder, address), tmp_path / "downloads").read() == CONTENT
+
+
+def test_what_the_server_answers_is_told(served: tuple[Path, str], tmp_path: Path) -> None:
+    folder, address = served
+    archive = make_archive(folder, address)
+    (folder / "book.zip").unlink()
+    with pytest.raises(UserError, match=r"book\.zip \(HTTP Error 404: File not found\)"):
+        ArchiveSource(archive, tmp_path / "downloads").read()
 
 
 def test_without_a_network_the_message_says_what_to_do(tmp_path: Path) -> None:
@@ -78,7 +94,7 @@ def test_without_a_network_the_message_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         ArchiveSource(archive, tmp_path / "downloads").read()
     message = str(error.value)
-    assert "http://127.0.0.1:9/book.zip" in message
+    assert "http://127.0.0.1:9/book.zip (no connection)" in message
     assert str(tmp_path / "downloads" / "book.zip") in message
     assert "data.archive=FILE" in message
     assert archive.sha256 in message

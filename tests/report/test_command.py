@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,3 +79,30 @@ def test_a_mistake_is_one_line_that_shows_the_way_out(report: Report, tmp_path: 
         assert end.exit_code == 2
         assert end.stderr.startswith(f"adaspan: error: {told}")
         assert len(end.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module", "package", "extra"),
+    [
+        (("--format", "png"), "pictures", "kaleido", "figures"),
+        (("--wandb",), "wandb", "wandb_workspaces", "reports"),
+    ],
+)
+def test_what_an_extra_installs_is_asked_for_by_its_name(
+    report: Report,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    module: str,
+    package: str,
+    extra: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # as if it was not installed
+    for name in (f"{package}.expr", f"adaspan.report.{module}"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    end = report(*arguments)
+    assert end.exit_code == 2
+    wanted = " ".join(arguments)
+    assert end.stderr == (
+        f"adaspan: error: {wanted}: needs {package}; pip install 'adaspan[{extra}]'\n"
+    )
+    assert report("--format", "md").exit_code == 0, "the rest needs none"

@@ -94,7 +94,7 @@ finally:
 
 def test_a_run_starts_without_importing_what_it_does_not_use(tiny: tuple[str, ...]) -> None:
     """Torch's compiler alone would be a third of the time until the first step."""
-    unused = {"torch._dynamo", "torch.distributed.tensor", "wandb", "optuna", "submitit", "pooch"}
+    unused = {"torch._dynamo", "torch.distributed.tensor", "wandb", "optuna", "submitit"}
     assert not unused & imported(*tiny, "train.steps=20")
 
 
