@@ -27,11 +27,11 @@ from adaspan.config.frozen import to_yaml
 from adaspan.config.hydra import register, to_run_config
 from adaspan.config.schema import RunConfig
 from adaspan.nn.flops import Shape, paper_macs_per_token
+from adaspan.places import CONF
 from adaspan.report.comparison import compare
 from adaspan.report.page import write_page
 from adaspan.runs.folder import Row, RunFolder
 
-CONF = Path(__file__).parents[1] / "conf"
 SHARED_MEMORY = Path("/dev/shm")
 KINDS, SEEDS = ("fixed", "adaptive"), (1, 2)
 TOKENS_A_STEP, ROWS_AN_EVALUATION = 64 * 512, 10
@@ -39,7 +39,7 @@ TOKENS_A_STEP, ROWS_AN_EVALUATION = 64 * 512, 10
 
 def configurations(count: int) -> Iterator[RunConfig]:
     """`count` runs; limits as many as that takes."""
-    register(CONF)
+    register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for index in range(count):
             limit, rest = divmod(index, len(KINDS) * len(SEEDS))

@@ -85,7 +85,7 @@ def tiny(text: Path, tmp_path: Path) -> tuple[str, ...]:
 
 def compose_run(*overrides: str) -> RunConfig:
     """The configuration that `python launch.py OVERRIDES` would train."""
-    register(ROOT / "conf")
+    register()
     with (
         user_errors(),
         initialize_config_dir(str(ROOT / "conf"), version_base="1.3"),

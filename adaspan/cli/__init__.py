@@ -1,9 +1,10 @@
-"""`adaspan`: watch, stop, send again and compare what launch.py has started."""
+"""`adaspan`: train runs; watch, stop, send again and compare them."""
 
 from __future__ import annotations
 
 import click
 
+from adaspan import __version__
 from adaspan.cli.cancel import cancel
 from adaspan.cli.doctor import doctor
 from adaspan.cli.explain import explain
@@ -12,6 +13,7 @@ from adaspan.cli.report import report
 from adaspan.cli.resubmit import resubmit
 from adaspan.cli.status import status
 from adaspan.cli.sync import sync
+from adaspan.cli.train import train
 from adaspan.errors import reported_in_one_line
 
 
@@ -22,13 +24,13 @@ class _InOneLine(click.Group):
 
 
 @click.group(cls=_InOneLine, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="adaspan")
+@click.version_option(__version__)
 def main() -> None:
-    """Watch, stop, send again and compare what launch.py has started.
+    """Train runs; watch, stop, send again and compare them.
 
     SWEEP is the name of a sweep or its beginning; RUN a part of a run folder's name.
     """
 
 
-for _command in (status, logs, cancel, resubmit, explain, report, sync, doctor):
+for _command in (train, status, logs, cancel, resubmit, explain, report, sync, doctor):
     main.add_command(_command)

@@ -12,8 +12,6 @@ from adaspan.status import explain as explanation
 from adaspan.status.find import find_run, sweeps_of
 from adaspan.status.state import read_states
 
-_CONF = Path(__file__).parents[2] / "conf"
-
 
 @click.command()
 @click.argument("run")
@@ -21,14 +19,14 @@ _CONF = Path(__file__).parents[2] / "conf"
 def explain(run: str, output_dir: Path) -> None:
     """Show the command that gives RUN, and how it differs from the default and its siblings."""
     path = find_run(output_dir, run)
-    register(_CONF)
+    register()
     (state,) = read_states({path: {}})
     click.echo(f"run      {path}")
     click.echo(f"state    {state.state} · step {state.step}/{state.steps}")
     if state.error:
         click.echo(f"error    {state.error} · {state.log}")
-    click.echo(f"command  {explanation.command(path, _CONF)}")
-    for line in explanation.against_default(path, _CONF):
+    click.echo(f"command  {explanation.command(path)}")
+    for line in explanation.against_default(path):
         click.echo(f"default  {line}")
     for name, runs in sweeps_of(output_dir, path).items():
         click.echo(f"sweep    {name}, {len(runs)} runs")

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from adaspan.cli.choose import runs_option
+from adaspan.places import LAUNCH
 from adaspan.runs.folder import RunFolder
 from adaspan.slurm import cluster
 from adaspan.slurm.lookup import settled_jobs
@@ -35,7 +36,7 @@ def resubmit(names: Sequence[str], output_dir: Path) -> None:
         ]
         unknown = [run for run in missing if not was_submitted(run)]
         for run in unknown:
-            click.echo(f"{run.path}: was never submitted to SLURM; python launch.py does that")
+            click.echo(f"{run.path}: was never submitted to SLURM; {LAUNCH} does that")
         missing = [run for run in missing if run not in unknown]
         released = cluster.release_held_back(live.values())
         for run, id in submit_again(missing):

@@ -18,9 +18,10 @@ from adaspan.config import schema
 from adaspan.config.mistakes import explained_errors, keys_of, unknown_key
 from adaspan.config.validate import validate
 from adaspan.errors import UserError
+from adaspan.places import CONF, LAUNCH, PACKAGE, SWEEPS, shown
 
 # Holds `hydra_plugins`, the package in which Hydra looks for plugins.
-_PLUGINS = str(Path(__file__).parents[1] / "_plugins")
+_PLUGINS = str(PACKAGE / "_plugins")
 
 # What every configuration of ours tells Hydra: no folders, no logging, no change of directory.
 # The run folder is ours (see `runs/folder.py`).
@@ -43,16 +44,17 @@ _PLAIN = re.compile(r"[\w./:~+-]+")  # what Hydra reads without quotes
 
 _HELP = """Trains one run of the adaptive-span transformer; W&B and checkpoints in its run folder.
 
-  python launch.py key=value ...        one run; the same command again goes on with it
-  python launch.py -m key=a,b key=c,d   one run for each combination
-  python launch.py sweeps=NAME ...      the runs of a figure or a table; sweeps/ holds them
-  python launch.py --cfg job key=value  only show the configuration
+  {launch} key=value ...        one run; the same command again goes on with it
+  {launch} -m key=a,b key=c,d   one run for each combination
+  {launch} sweeps=NAME ...      the runs of a figure or a table; {sweeps} holds them
+  {launch} --cfg job key=value  only show the configuration
 
-Groups, as group=option (conf/GROUP/OPTION.yaml says what an option is):
+Groups, as group=option ({conf}/GROUP/OPTION.yaml says what an option is; --config-dir DIR adds
+yours, DIR/GROUP/OPTION.yaml):
 
 {groups}
 
-Keys that matter, as key=value (adaspan/config/schema.py has them all):
+Keys that matter, as key=value ({schema} has them all):
 
   model.layers  model.dim  model.heads  model.ffn_dim  model.dropout
   span.limit  span.ramp  span.loss_coefficient
@@ -65,17 +67,13 @@ Keys that matter, as key=value (adaspan/config/schema.py has them all):
 """
 
 
-def register(conf: Path) -> None:
-    """Make the typed schemas, the resolvers, our plugins and the help text known to Hydra.
-
-    Args:
-        conf: folder of the groups that the help text lists.
-    """
+def register() -> None:
+    """Make the typed schemas, the resolvers, our plugins and the help text known to Hydra."""
     if _PLUGINS not in sys.path:
         sys.path.append(_PLUGINS)
     store = ConfigStore.instance()
     choices = [{f"override /hydra/{group}": chosen} for group, chosen in _HYDRA_CHOICES.items()]
-    settings = {**_HYDRA_SETTINGS, "help": {"template": _HELP.format(groups=_groups(conf))}}
+    settings = {**_HYDRA_SETTINGS, "help": {"template": _help()}}
     store.store(group="_schema", name="run", node=schema.RunConfig, package="_global_")
     store.store(group="_schema", name="hydra_settings", node=settings, package="hydra")
     store.store(group="_schema", name="hydra_choices", node={"defaults": choices})
@@ -90,11 +88,18 @@ def register(conf: Path) -> None:
     OmegaConf.register_new_resolver("multiply", lambda a, b: a * b, replace=True)
 
 
-def _groups(conf: Path) -> str:
+def _help() -> str:
     options: dict[str, list[str]] = {}
-    for path in sorted(conf.glob("*/*.yaml")):
+    for path in sorted([*CONF.glob("*/*.yaml"), *SWEEPS.glob("*.yaml")]):
         options.setdefault(path.parent.name, []).append(path.stem)
-    return "\n".join(f"  {group:<10}  {', '.join(names)}" for group, names in options.items())
+    groups = (f"  {group:<10}  {', '.join(names)}" for group, names in sorted(options.items()))
+    return _HELP.format(
+        launch=LAUNCH,
+        conf=shown(CONF),
+        sweeps=shown(SWEEPS),
+        schema=shown(PACKAGE / "config" / "schema.py"),
+        groups="\n".join(groups),
+    )
 
 
 @explained_errors()
@@ -133,9 +138,9 @@ def require_multirun() -> None:
         )
 
 
-def default_values(conf: Path, overrides: Sequence[str]) -> dict[str, Any]:
+def default_values(overrides: Sequence[str]) -> dict[str, Any]:
     """The values of the default run with some overrides, nested. Only after `register`."""
-    with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         values = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}

@@ -23,6 +23,7 @@ from yaml import MarkedYAMLError
 
 from adaspan.config import schema
 from adaspan.errors import UserError, reported_in_one_line
+from adaspan.places import LAUNCH, SWEEPS, shown
 
 
 @contextmanager
@@ -67,7 +68,7 @@ def require_known_flags() -> None:
     _, unknown = get_args_parser().parse_known_args()
     for word in unknown[:1]:
         if word.startswith("-"):
-            raise UserError(f"{word}: no such flag; python launch.py --help")
+            raise UserError(f"{word}: no such flag; {LAUNCH} --help")
         raise UserError(f"{word}: stands after a flag and others before it; write flags first")
 
 
@@ -92,7 +93,8 @@ def _explain(error: Exception) -> str:
         return f"{cause.full_key}: needs a value"
     if match := re.match(r"In '([^']*)': \w+ raised while composing config:\s*(.*)", str(error)):
         if match[1].startswith("sweeps/wandb/"):
-            return f"{match[1].replace('/', '=', 1)}: is for W&B: wandb sweep {match[1]}.yaml"
+            file = SWEEPS.parent / f"{match[1]}.yaml"
+            return f"{match[1].replace('/', '=', 1)}: is for W&B: wandb sweep {shown(file)}"
         return f"{match[1]}.yaml: {_explain_in_file(error.__context__, match[2])}"
     if match := re.match(r"Multiple values for ([\w/@]+)\. To override", str(error)):
         return f"{match[1]}: chosen already; write {match[1]}=OPTION, without a plus"

@@ -30,6 +30,7 @@ from filelock import FileLock, Timeout
 
 from adaspan.errors import RunError, UserError
 from adaspan.files import TEMPORARY_SUFFIX, replacing, write_json
+from adaspan.places import PACKAGE
 
 Row = dict[str, Any]  # flat; "step" first
 _LOCK_SECONDS = 2.0
@@ -247,7 +248,7 @@ def code_version(root: Path) -> dict[str, Any]:
 
 def _source(data_fingerprint: str) -> dict[str, Any]:
     return {
-        **code_version(Path(__file__).parents[2]),
+        **code_version(PACKAGE.parent),
         "data_sha256": data_fingerprint,
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -10,26 +10,22 @@ from typing import Any
 from adaspan.config.frozen import flat, read_values
 from adaspan.config.hydra import default_values, written
 from adaspan.config.schema import KINDS
+from adaspan.places import LAUNCH
 
 # Where a run was trained, and how often it was looked at: not what it is.
 _INCIDENTAL = ("data_dir", "output_dir", "train.restart", "tracking.group", "tracking.name")
 
 
-def command(folder: Path, conf: Path) -> str:
-    """The command line that gives exactly this run's configuration.
-
-    Args:
-        folder: of the run.
-        conf: of the defaults.
-    """
+def command(folder: Path) -> str:
+    """The command line that gives exactly this run's configuration."""
     own = read_values(folder)
-    default = default_values(conf, [])
+    default = default_values([])
     kinds = [
         f"{group}={own[group]['kind']}"
         for group in KINDS
         if own[group]["kind"] != default[group]["kind"]
     ]
-    base = _compared(default_values(conf, kinds))
+    base = _compared(default_values(kinds))
     values = [
         f"{key}={written(value)}" for key, value in _compared(own).items() if base.get(key) != value
     ]
@@ -39,12 +35,12 @@ def command(folder: Path, conf: Path) -> str:
         for key in ("output_dir", "data_dir")
         if Path(own[key]).resolve() != Path(default[key]).expanduser().resolve()
     ]
-    return shlex.join(["python", "launch.py", *kinds, *values])
+    return f"{LAUNCH} {shlex.join([*kinds, *values])}".strip()
 
 
-def against_default(folder: Path, conf: Path) -> list[str]:
+def against_default(folder: Path) -> list[str]:
     """`key: this, not that`, for every key in which the run differs from the default one."""
-    default = _compared(default_values(conf, []))
+    default = _compared(default_values([]))
     return [
         f"{key}: {written(value)}" + (f", not {written(default[key])}" if key in default else "")
         for key, value in _compared(read_values(folder)).items()

@@ -9,6 +9,7 @@ from pathlib import Path
 from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus
 from adaspan.nn.flops import Shape, paper_macs_per_token
+from adaspan.places import LAUNCH
 from adaspan.runs.folder import Row
 from adaspan.units import si
 
@@ -76,7 +77,7 @@ def closing_lines(
             else f"; fixed span {limit}: {si(fixed_cost)}, {fixed_cost / cost:.2f} times as many"
         ),
         f"folder  {folder}",
-        f"next    python launch.py --config-path {shlex.quote(str(folder.resolve()))} "
+        f"next    {LAUNCH} --config-path {shlex.quote(str(folder.resolve()))} "
         f"--config-name config "
         f"train.seed={run.train.seed + 1}",
     ]

@@ -11,9 +11,7 @@ from adaspan.config.frozen import to_yaml
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import run_name
 from adaspan.status.explain import against_default, against_siblings, command
-from tests.conftest import ROOT, compose_run
-
-CONF = ROOT / "conf"
+from tests.conftest import compose_run
 
 
 def frozen(folder: Path, *overrides: str) -> Path:
@@ -33,7 +31,7 @@ def frozen(folder: Path, *overrides: str) -> Path:
     ],
 )
 def test_the_command_gives_the_very_run(overrides: list[str], tmp_path: Path) -> None:
-    words = shlex.split(command(frozen(tmp_path / "run", *overrides), CONF))
+    words = shlex.split(command(frozen(tmp_path / "run", *overrides)))
     assert words[:2] == ["python", "launch.py"]
     assert run_name(compose_run(*words[2:])) == run_name(compose_run(*overrides))
 
@@ -43,25 +41,25 @@ def test_the_command_names_a_text_of_ones_own(name: str, text: Path, tmp_path: P
     renamed = text.rename(text.with_name(name))
     quoted = str(renamed).replace("'", "\\'")
     overrides = ["data=text", f"data.path='{quoted}'", "data.symbols=characters"]
-    words = shlex.split(command(frozen(tmp_path / "run", *overrides), CONF))
+    words = shlex.split(command(frozen(tmp_path / "run", *overrides)))
     assert run_name(compose_run(*words[2:])) == run_name(compose_run(*overrides))
 
 
 def test_the_command_goes_on_with_a_run_wherever_it_is(tmp_path: Path) -> None:
     elsewhere = f"output_dir={tmp_path / 'else where'}"
-    words = shlex.split(command(frozen(tmp_path / "run", elsewhere), CONF))
+    words = shlex.split(command(frozen(tmp_path / "run", elsewhere)))
     assert compose_run(*words[2:]).output_dir == str(tmp_path / "else where")
 
 
 def test_the_default_run_is_the_bare_command(tmp_path: Path) -> None:
-    assert command(frozen(tmp_path / "run"), CONF) == "python launch.py"
-    assert against_default(tmp_path / "run", CONF) == []
+    assert command(frozen(tmp_path / "run")) == "python launch.py"
+    assert against_default(tmp_path / "run") == []
 
 
 def test_differences_from_the_default_and_from_siblings(tmp_path: Path) -> None:
     run = frozen(tmp_path / "a", "span=fixed", "span.limit=64")
     siblings = [run, frozen(tmp_path / "b", "span=fixed"), frozen(tmp_path / "c", "span.limit=64")]
-    assert against_default(run, CONF) == ["span: fixed, not adaptive", "span.limit: 64, not 1024"]
+    assert against_default(run) == ["span: fixed, not adaptive", "span.limit: 64, not 1024"]
     assert against_siblings(run, siblings) == [
         "span: fixed, others adaptive",
         "span.limit: 64, others 1024",

@@ -1,4 +1,4 @@
-"""How Hydra gets to `adaspan.sweep`: a sweeper and launchers.
+"""How Hydra gets to `adaspan.sweep` and to sweeps/: a sweeper, launchers, a search path.
 
 Hydra imports this at every start, and takes plugins from a package of this name only; so nothing
 heavy is imported before it is needed.
@@ -13,18 +13,29 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
+
+from adaspan.places import DEFAULTS, PACKAGE
 
 if TYPE_CHECKING:
     from adaspan.config.schema import LocalLauncherConfig, RunConfig, SlurmLauncherConfig
     from adaspan.sweep.jobs import Sweep
 
-_ROOT = Path(__file__).parents[3]
+_ROOT = PACKAGE.parent
+
+
+class SweepFiles(SearchPathPlugin):
+    """Lets `sweeps=NAME` name a file of sweeps/, which stands beside conf/ and not in it."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        search_path.append("adaspan", f"file://{DEFAULTS}")
 
 
 class GridSweeper(Sweeper):

@@ -1,0 +1,36 @@
+"""Train: `python -m adaspan key=value ...`; `adaspan train` and `python launch.py` are the same.
+
+Hydra composes `conf/`, adaspan does the rest. `--help` shows the groups and the keys that matter.
+"""
+
+from __future__ import annotations
+
+import hydra
+from omegaconf import DictConfig
+
+from adaspan.config.hydra import register, require_multirun, to_run_config
+from adaspan.config.mistakes import require_known_flags, user_errors
+from adaspan.errors import reported_in_one_line
+from adaspan.places import CONF
+
+
+def main() -> None:
+    """Do what the words of the command line ask for: train one run, or those of a sweep."""
+    register()
+    with user_errors():
+        require_known_flags()
+        _launch()
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+@reported_in_one_line()
+def _launch(composed: DictConfig) -> None:
+    require_multirun()
+    run = to_run_config(composed)
+    from adaspan.train.run import train  # imports torch: not needed for --help or to find a mistake
+
+    train(run)
+
+
+if __name__ == "__main__":
+    main()

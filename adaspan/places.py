@@ -1,0 +1,25 @@
+"""Where our own files are: beside the package in a checkout and in a job's frozen code, inside it
+once it is installed from a wheel.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+# What setup.py puts into a wheel.
+_SHARE = PACKAGE / "share"
+IS_INSTALLED = _SHARE.is_dir()
+# Holds conf/ and sweeps/.
+DEFAULTS = _SHARE if IS_INSTALLED else PACKAGE.parent
+CONF = DEFAULTS / "conf"
+SWEEPS = DEFAULTS / "sweeps"
+# What a user types before key=value.
+LAUNCH = "adaspan train" if IS_INSTALLED else "python launch.py"
+
+
+def shown(path: Path) -> str:
+    """A path as a user in this folder would write it."""
+    here = Path.cwd()
+    return os.path.relpath(path, here) if path.is_relative_to(here) else str(path)
