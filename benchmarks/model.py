@@ -24,7 +24,8 @@ from public_code import load, options, set_spans
 from torch import Tensor
 from torch.nn import functional as F
 
-from adaspan.config.schema import AdaptiveSpanConfig, ModelConfig
+from adaspan.config.kinds.span import AdaptiveSpanConfig
+from adaspan.config.schema import ModelConfig
 from adaspan.nn.span import AdaptiveSpan, cache_length
 from adaspan.nn.transformer import reach_of_layers
 from adaspan.train.build import make_model

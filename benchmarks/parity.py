@@ -21,7 +21,8 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 
-from adaspan.config.schema import AdaptiveSpanConfig, ModelConfig
+from adaspan.config.kinds.span import AdaptiveSpanConfig
+from adaspan.config.schema import ModelConfig
 from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.span import AdaptiveSpan
 from adaspan.nn.transformer import Transformer

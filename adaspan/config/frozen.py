@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from adaspan.config.schema import KINDS, ModelConfig, RunConfig, TrackingConfig, TrainConfig
+from adaspan.config.kinds.data import DataConfig
+from adaspan.config.kinds.optimizer import OptimizerConfig
+from adaspan.config.kinds.registry import GROUPS, KINDS
+from adaspan.config.kinds.span import SpanConfig
+from adaspan.config.schema import ModelConfig, RunConfig, TrackingConfig, TrainConfig
 
 
 def to_yaml(run: RunConfig) -> str:
@@ -23,9 +27,7 @@ def to_yaml(run: RunConfig) -> str:
     # Whatever folder the file is read from, and wherever a job starts.
     values["output_dir"] = str(Path(run.output_dir).absolute())
     values["data_dir"] = str(Path(run.data_dir).absolute())
-    if values["data"].get("archive"):
-        values["data"]["archive"] = str(Path(values["data"]["archive"]).expanduser().absolute())
-    kinds = [f"/_schema/{group}_{values[group]['kind']}@{group}" for group in KINDS]
+    kinds = [f"/_schema/{group}_{values[group]['kind']}@{group}" for group in GROUPS]
     quiet: list[Any] = [{f"override hydra/{log}_logging": "none"} for log in ("job", "hydra")]
     defaults = ["/_schema/run", "/_schema/hydra_settings", *kinds, "_self_", *quiet]
     return OmegaConf.to_yaml({"defaults": defaults, **values})
@@ -42,12 +44,29 @@ def read_values(folder: Path) -> dict[str, Any]:
 
 
 def read_run(folder: Path) -> RunConfig:
-    """The configuration of a run folder that has one."""
+    """The configuration of a run folder that has one.
+
+    Of a kind that is not registered in this process there are the values, but it builds nothing.
+    """
     values = read_values(folder)
-    groups = {group: kinds[values[group]["kind"]] for group, kinds in KINDS.items()}
-    typed = {"model": ModelConfig, "train": TrainConfig, "tracking": TrackingConfig, **groups}
-    return RunConfig(
-        **values | {group: node(**values[group]) for group, node in typed.items()},
+    plain = {"model": ModelConfig, "train": TrainConfig, "tracking": TrackingConfig}
+    typed: dict[str, Any] = {key: part(**values[key]) for key, part in plain.items()}
+    return RunConfig(**values | typed | {group: _of_kind(group, values[group]) for group in GROUPS})
+
+
+def _of_kind(group: str, values: Mapping[str, Any]) -> Any:
+    own = {key: value for key, value in values.items() if key != "kind"}
+    kind = KINDS[group].get(values["kind"]) or _unknown_kind(group, values["kind"], own)
+    return kind(**own)
+
+
+def _unknown_kind(group: str, name: str, keys: Iterable[str]) -> type:
+    bases: dict[str, type] = {"span": SpanConfig, "data": DataConfig, "optimizer": OptimizerConfig}
+    return dataclasses.make_dataclass(
+        name,
+        [(key, Any, dataclasses.field(default=None)) for key in keys],
+        bases=(bases[group],),
+        namespace={"kind": name},
     )
 
 

@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from adaspan.config import schema
+from adaspan.config.kinds.registry import GROUPS, KINDS
 from adaspan.config.mistakes import explained_errors, keys_of, unknown_key
 from adaspan.config.validate import validate
 from adaspan.errors import UserError
@@ -77,15 +78,21 @@ def register() -> None:
     store.store(group="_schema", name="run", node=schema.RunConfig, package="_global_")
     store.store(group="_schema", name="hydra_settings", node=settings, package="hydra")
     store.store(group="_schema", name="hydra_choices", node={"defaults": choices})
-    for group, kinds in schema.KINDS.items():
-        for kind, node in kinds.items():
-            store.store(group="_schema", name=f"{group}_{kind}", node=node)
+    for group in GROUPS:
+        for kind in KINDS[group]:
+            store.store(group="_schema", name=f"{group}_{kind}", node=_schema_of(group, kind))
     store.store(group="_schema", name="launcher_local", node=schema.LocalLauncherConfig)
     slurm = OmegaConf.structured(schema.SlurmLauncherConfig)
     OmegaConf.set_struct(slurm.sbatch, False)  # sbatch knows its fields, we need not
     store.store(group="_schema", name="launcher_slurm", node=slurm)
     store.store(group="_schema", name="sweeper_grid", node=schema.GridSweeperConfig)
     OmegaConf.register_new_resolver("multiply", lambda a, b: a * b, replace=True)
+
+
+def _schema_of(group: str, kind: str) -> DictConfig:
+    schema: DictConfig = OmegaConf.structured(KINDS[group][kind])
+    schema.kind = kind
+    return schema
 
 
 def _help() -> str:
@@ -122,8 +129,7 @@ def to_run_config(composed: DictConfig) -> schema.RunConfig:
     assert isinstance(run, schema.RunConfig)
     run.data_dir = run.data_dir and str(Path(run.data_dir).expanduser())
     run.output_dir = run.output_dir and str(Path(run.output_dir).expanduser())
-    if isinstance(run.data, schema.TextDataConfig) and run.data.path:
-        run.data.path = str(Path(run.data.path).expanduser().resolve())
+    run.data.make_paths_absolute()
     validate(run)
     return run
 
@@ -148,9 +154,9 @@ def default_values(overrides: Sequence[str]) -> dict[str, Any]:
 
 def _renamed_kinds(composed: DictConfig) -> Iterator[str]:
     """`span.kind=fixed`, which would only mislabel an adaptive span."""
-    for group in schema.KINDS:
+    for group in GROUPS:
         kind, node = composed[group].kind, OmegaConf.get_type(composed[group])
-        if schema.KINDS[group].get(kind) is not node:
+        if KINDS[group].get(kind) is not node:
             yield f"{group}.kind={kind}: give {group}={kind} instead"
 
 

@@ -22,6 +22,7 @@ from omegaconf.errors import (
 from yaml import MarkedYAMLError
 
 from adaspan.config import schema
+from adaspan.config.kinds.registry import KINDS
 from adaspan.errors import UserError, reported_in_one_line
 from adaspan.places import LAUNCH, SWEEPS, shown
 
@@ -125,7 +126,7 @@ def _explain_in_file(cause: BaseException | None, said: str) -> str:
 def _part_of(schema_class: str) -> str:
     """The key of a run under which such a class stands; the class if there is none."""
     for field in dataclasses.fields(schema.RunConfig):
-        kinds = [field.default_factory, *schema.KINDS.get(field.name, {}).values()]
+        kinds = [field.default_factory, *KINDS.get(field.name, {}).values()]
         if schema_class in [getattr(kind, "__name__", "") for kind in kinds]:
             return field.name
     return schema_class
@@ -141,7 +142,7 @@ def unknown_key(full_key: str, schema_class: Any, typed: str | None = None) -> s
     """
     group, _, key = full_key.rpartition(".")
     said = f"{typed or full_key}: no such key"
-    having = [kind for kind, node in schema.KINDS.get(group, {}).items() if key in keys_of(node)]
+    having = [kind for kind, node in KINDS.get(group, {}).items() if key in keys_of(node)]
     if having:
         others = " or ".join(f"{group}={kind}" for kind in having)
         return f"{said} of this {group}; it is one of {others}"

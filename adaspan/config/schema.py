@@ -1,8 +1,8 @@
 """Every knob of a run: its name, its type and what it means.
 
 The values live in `conf/`; what is allowed lives in `validate.py`. Each option of a group that
-comes in kinds (span, data, optimizer) has a class of its own, so that a key which its kind does not
-know is refused: `span=fixed span.ramp=3` is a mistake, not a silent no-op.
+comes in kinds (span, data, optimizer) has a class of its own in `kinds/`, so that a key which its
+kind does not know is refused: `span=fixed span.ramp=3` is a mistake, not a silent no-op.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
+
+from adaspan.config.kinds.data import DataConfig
+from adaspan.config.kinds.optimizer import OptimizerConfig
+from adaspan.config.kinds.span import SpanConfig
 
 
 @dataclass
@@ -23,117 +27,6 @@ class ModelConfig:
     ffn_dim: int = MISSING  # inner width of the feed-forward
     dropout: float = 0.0  # on attention weights and inside the feed-forward
     embedding_dropout: float = 0.0  # on the embeddings and before the output layer
-
-
-@dataclass
-class SpanConfig:
-    """How far back a head looks."""
-
-    kind: str = MISSING
-    limit: int = MISSING  # S: the longest span, in tokens
-
-
-@dataclass
-class FixedSpanConfig(SpanConfig):
-    """Every head looks back `limit` tokens."""
-
-    kind: str = "fixed"
-
-
-@dataclass
-class AdaptiveSpanConfig(SpanConfig):
-    """Every head learns one span (paper, section 2.2)."""
-
-    kind: str = "adaptive"
-    ramp: float = MISSING  # R: width of the soft edge, in tokens
-    loss_coefficient: float = MISSING  # lambda: price of a token of mean span, a layer
-    initial_fraction: float = 0.0  # where every span starts, as a part of the limit
-
-
-@dataclass
-class DynamicSpanConfig(SpanConfig):
-    """Every head computes a span for each token (paper, section 2.2, "dynamic attention span")."""
-
-    kind: str = "dynamic"
-    ramp: float = MISSING
-    loss_coefficient: float = MISSING
-    initial_bias: float = -4.0  # b in z = S * sigmoid(v.x + b)
-
-
-@dataclass
-class DataConfig:
-    """Text that is cut 90/5/5 into train, valid and test."""
-
-    kind: str = MISSING
-
-
-@dataclass
-class StdlibDataConfig(DataConfig):
-    """The source code of Python's own standard library, as bytes: about 13 MB on every machine."""
-
-    kind: str = "stdlib"
-
-
-@dataclass
-class TextDataConfig(DataConfig):
-    """Any file of one's own."""
-
-    kind: str = "text"
-    path: str = MISSING
-    symbols: str = "bytes"  # bytes, or characters of UTF-8 text
-
-
-@dataclass
-class Enwik8DataConfig(DataConfig):
-    """The first 10^8 bytes of English Wikipedia."""
-
-    kind: str = "enwik8"
-    archive: str | None = None  # a local enwik8.zip; null: download once into data_dir
-
-
-@dataclass
-class Text8DataConfig(DataConfig):
-    """10^8 characters of cleaned English Wikipedia: a to z and space."""
-
-    kind: str = "text8"
-    archive: str | None = None
-
-
-@dataclass
-class OptimizerConfig:
-    """Step size, warm-up and clipping. Update t of a warm-up of T steps runs at lr * t / T."""
-
-    kind: str = MISSING
-    lr: float = MISSING
-    warmup_steps: int = 0
-    cooldown_steps: int = 0  # the last steps of the run, at cooldown_factor * lr
-    cooldown_factor: float = 0.1
-    grad_clip: float = 0.0  # 0: off
-
-
-@dataclass
-class AdagradConfig(OptimizerConfig):
-    """Adagrad whose *step* is clipped per tensor, as the paper's runs did."""
-
-    kind: str = "adagrad"
-
-
-@dataclass
-class AdamConfig(OptimizerConfig):
-    """Adam, gradient clipped by its global norm."""
-
-    kind: str = "adam"
-    beta1: float = 0.9
-    beta2: float = 0.999
-    weight_decay: float = 0.0  # decoupled (AdamW)
-
-
-@dataclass
-class SgdConfig(OptimizerConfig):
-    """Stochastic gradient descent, gradient clipped by its global norm."""
-
-    kind: str = "sgd"
-    momentum: float = 0.0
 
 
 @dataclass
@@ -181,23 +74,6 @@ class RunConfig:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     output_dir: str = MISSING  # where run folders go
     data_dir: str = MISSING  # where downloads and prepared token files go
-
-
-# The kinds of each group that has several; `kind` says in a written configuration which one it is.
-KINDS: dict[str, dict[str, type]] = {
-    "span": {
-        "adaptive": AdaptiveSpanConfig,
-        "dynamic": DynamicSpanConfig,
-        "fixed": FixedSpanConfig,
-    },
-    "data": {
-        "stdlib": StdlibDataConfig,
-        "text": TextDataConfig,
-        "enwik8": Enwik8DataConfig,
-        "text8": Text8DataConfig,
-    },
-    "optimizer": {"adagrad": AdagradConfig, "adam": AdamConfig, "sgd": SgdConfig},
-}
 
 
 @dataclass

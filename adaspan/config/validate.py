@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import math
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from adaspan.config.checks import at_least, one_of, probability, writable_folder
+from adaspan.config.kinds.registry import KINDS
 from adaspan.config.schema import (
-    AdamConfig,
-    AdaptiveSpanConfig,
-    DataConfig,
-    DynamicSpanConfig,
-    Enwik8DataConfig,
     LocalLauncherConfig,
     ModelConfig,
-    OptimizerConfig,
     RunConfig,
-    SgdConfig,
     SlurmLauncherConfig,
-    SpanConfig,
-    Text8DataConfig,
-    TextDataConfig,
     TrackingConfig,
     TrainConfig,
 )
 from adaspan.errors import UserError
 
 _SEEDS = 2**32
-# Beyond it no sizes are meant, and torch could not even count them.
-_LARGEST = 2**53
 # What W&B takes.
 NAME_LENGTH = 128
 TAG_LENGTH = 64
@@ -56,9 +44,9 @@ def validate(run: RunConfig) -> None:
     """
     mistakes = [
         *_model(run.model),
-        *_span(run.span),
-        *_data(run.data),
-        *_optimizer(run.optimizer),
+        *run.span.mistakes(),
+        *run.data.mistakes(),
+        *run.optimizer.mistakes(),
         *_train(run.train),
         *_tracking(run.tracking),
     ]
@@ -66,7 +54,7 @@ def validate(run: RunConfig) -> None:
         if not value:
             mistakes.append(f"{key}='': must name a folder")
         else:
-            mistakes += _folder(key, Path(value).expanduser())
+            mistakes += writable_folder(key, Path(value).expanduser())
     if run.optimizer.cooldown_steps > max(0, run.train.steps):
         mistakes.append(
             f"optimizer.cooldown_steps={run.optimizer.cooldown_steps}: "
@@ -104,7 +92,7 @@ def launcher_mistakes(settings: LocalLauncherConfig | SlurmLauncherConfig) -> li
     for key, least in _LAUNCHER_MINIMA.items():
         value = getattr(settings, key, None)
         if value is not None:
-            mistakes += _at_least(f"hydra.launcher.{key}", value, least)
+            mistakes += at_least(f"hydra.launcher.{key}", value, least)
     if isinstance(settings, SlurmLauncherConfig):
         delay, limit = settings.signal_delay_s, 60 * settings.timeout_min
         if delay >= limit > 0:
@@ -116,51 +104,18 @@ def launcher_mistakes(settings: LocalLauncherConfig | SlurmLauncherConfig) -> li
 
 
 def _model(model: ModelConfig) -> Iterator[str]:
-    yield from _at_least("model.layers", model.layers, 1)
-    yield from _at_least("model.dim", model.dim, 1)
-    yield from _at_least("model.heads", model.heads, 1)
-    yield from _at_least("model.ffn_dim", model.ffn_dim, 1)
+    yield from at_least("model.layers", model.layers, 1)
+    yield from at_least("model.dim", model.dim, 1)
+    yield from at_least("model.heads", model.heads, 1)
+    yield from at_least("model.ffn_dim", model.ffn_dim, 1)
     if model.heads > 0 and model.dim % model.heads:
         divisors = [str(n) for n in range(1, min(model.dim, 1024) + 1) if model.dim % n == 0]
         yield (
             f"model.heads={model.heads}: must divide model.dim={model.dim}; "
             f"one of {', '.join(divisors)}"
         )
-    yield from _probability("model.dropout", model.dropout)
-    yield from _probability("model.embedding_dropout", model.embedding_dropout)
-
-
-def _span(span: SpanConfig) -> Iterator[str]:
-    yield from _at_least("span.limit", span.limit, 1)
-    if isinstance(span, AdaptiveSpanConfig | DynamicSpanConfig):
-        yield from _above_zero("span.ramp", span.ramp)
-        yield from _at_least("span.loss_coefficient", span.loss_coefficient, 0)
-    if isinstance(span, AdaptiveSpanConfig) and not 0 <= span.initial_fraction <= 1:
-        yield f"span.initial_fraction={span.initial_fraction}: must lie between 0 and 1"
-    if isinstance(span, DynamicSpanConfig) and not math.isfinite(span.initial_bias):
-        yield f"span.initial_bias={span.initial_bias}: must be a finite number"
-
-
-def _data(data: DataConfig) -> Iterator[str]:
-    if isinstance(data, TextDataConfig):
-        yield from _one_of("data.symbols", data.symbols, ("bytes", "characters"))
-        yield from _readable_file("data.path", data.path)
-    if isinstance(data, Enwik8DataConfig | Text8DataConfig) and data.archive is not None:
-        yield from _readable_file("data.archive", data.archive)
-
-
-def _optimizer(optimizer: OptimizerConfig) -> Iterator[str]:
-    yield from _above_zero("optimizer.lr", optimizer.lr)
-    yield from _at_least("optimizer.warmup_steps", optimizer.warmup_steps, 0)
-    yield from _at_least("optimizer.cooldown_steps", optimizer.cooldown_steps, 0)
-    yield from _above_zero("optimizer.cooldown_factor", optimizer.cooldown_factor)
-    yield from _at_least("optimizer.grad_clip", optimizer.grad_clip, 0)
-    if isinstance(optimizer, AdamConfig):
-        for key, value in (("beta1", optimizer.beta1), ("beta2", optimizer.beta2)):
-            yield from _probability(f"optimizer.{key}", value)
-        yield from _at_least("optimizer.weight_decay", optimizer.weight_decay, 0)
-    if isinstance(optimizer, SgdConfig):
-        yield from _probability("optimizer.momentum", optimizer.momentum)
+    yield from probability("model.dropout", model.dropout)
+    yield from probability("model.embedding_dropout", model.embedding_dropout)
 
 
 def _train(train: TrainConfig) -> Iterator[str]:
@@ -173,7 +128,7 @@ def _train(train: TrainConfig) -> Iterator[str]:
         "checkpoint_every",
         "log_every",
     ):
-        yield from _at_least(f"train.{key}", getattr(train, key), 1)
+        yield from at_least(f"train.{key}", getattr(train, key), 1)
     if train.micro_batches > 0 and train.batch_size % train.micro_batches:
         yield (
             f"train.micro_batches={train.micro_batches}: "
@@ -185,12 +140,12 @@ def _train(train: TrainConfig) -> Iterator[str]:
         yield f"train.seed={train.seed}: must be at least 0 and below {_SEEDS}"
     if not re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", train.device):
         yield f"train.device={train.device}: must be auto, cpu, cuda or cuda:N"
-    yield from _one_of("train.precision", train.precision, ("auto", "float32", "bfloat16"))
-    yield from _one_of("train.attention", train.attention, ("auto", "banded", "reference"))
+    yield from one_of("train.precision", train.precision, ("auto", "float32", "bfloat16"))
+    yield from one_of("train.attention", train.attention, ("auto", *KINDS["attention"]))
 
 
 def _tracking(tracking: TrackingConfig) -> Iterator[str]:
-    yield from _one_of("tracking.mode", tracking.mode, ("offline", "online", "disabled"))
+    yield from one_of("tracking.mode", tracking.mode, ("offline", "online", "disabled"))
     if not tracking.project:
         yield "tracking.project='': must name a project"
     for key in ("project", "group", "name"):
@@ -200,49 +155,3 @@ def _tracking(tracking: TrackingConfig) -> Iterator[str]:
     for tag in tracking.tags:
         if not 1 <= len(tag) <= TAG_LENGTH:
             yield f"tracking.tags={tag}: a tag has 1 to {TAG_LENGTH} characters"
-
-
-def _at_least(key: str, value: float, least: float) -> Iterator[str]:
-    if not math.isfinite(value):
-        yield f"{key}={value}: must be a finite number"
-    elif value < least:
-        yield f"{key}={value}: must be at least {least}"
-    elif value > _LARGEST:
-        yield f"{key}={value}: must be at most {_LARGEST}"
-
-
-def _above_zero(key: str, value: float) -> Iterator[str]:
-    if not math.isfinite(value):
-        yield f"{key}={value}: must be a finite number"
-    elif value <= 0:
-        yield f"{key}={value}: must be above 0"
-
-
-def _probability(key: str, value: float) -> Iterator[str]:
-    if not 0 <= value < 1:
-        yield f"{key}={value}: must be at least 0 and below 1"
-
-
-def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> Iterator[str]:
-    if value not in allowed:
-        yield f"{key}={value}: must be one of {', '.join(allowed)}"
-
-
-def _folder(key: str, path: Path) -> Iterator[str]:
-    existing = next(p for p in (path, *path.absolute().parents) if p.exists())
-    if not existing.is_dir():
-        yield f"{key}={path}: {existing} is a file, must be a folder"
-    elif not os.access(existing, os.W_OK):
-        yield f"{key}={path}: {existing} may not be written to"
-
-
-def _readable_file(key: str, value: str) -> Iterator[str]:
-    path = Path(value).expanduser()
-    if not path.exists():
-        yield f"{key}={value}: no such file"
-    elif path.is_dir():
-        yield f"{key}={value}: is a folder, must be a file"
-    elif path.stat().st_size == 0:
-        yield f"{key}={value}: the file is empty"
-    elif not os.access(path, os.R_OK):
-        yield f"{key}={value}: the file may not be read"

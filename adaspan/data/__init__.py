@@ -3,6 +3,6 @@
 """
 
 from adaspan.data.prepare import Corpus, Tokens, prepare
-from adaspan.data.sources import open_source
+from adaspan.data.sources import Source
 
-__all__ = ["Corpus", "Tokens", "open_source", "prepare"]
+__all__ = ["Corpus", "Source", "Tokens", "prepare"]

@@ -9,15 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from adaspan.config.schema import (
-    DataConfig,
-    Enwik8DataConfig,
-    StdlibDataConfig,
-    Text8DataConfig,
-    TextDataConfig,
-)
-from adaspan.data.archives import ENWIK8, TEXT8, ArchiveSource
-
 
 class Source(Protocol):
     """A text, before it is cut into tokens."""
@@ -36,20 +27,6 @@ class Source(Protocol):
         Raises:
             UserError: it cannot be had; says what to do.
         """
-
-
-def open_source(data: DataConfig, data_dir: Path) -> Source:
-    """The source that a configuration names; nothing is read yet."""
-    match data:
-        case StdlibDataConfig():
-            return StdlibSource()
-        case TextDataConfig():
-            return FileSource(Path(data.path), characters=data.symbols == "characters")
-        case Enwik8DataConfig() | Text8DataConfig():
-            archive = ENWIK8 if isinstance(data, Enwik8DataConfig) else TEXT8
-            local = Path(data.archive).expanduser() if data.archive else None
-            return ArchiveSource(archive, data_dir / "downloads", local)
-    raise AssertionError(f"no source for {data.kind}")
 
 
 class StdlibSource:

@@ -37,7 +37,7 @@ class Shape:
     heads: int
     ffn_dim: int
     vocabulary_size: int
-    span_gates: int = 0  # spans a layer computes for each token: its heads, if they are dynamic
+    span_macs: int = 0  # multiply-accumulates that a layer's spans take for each token
 
 
 def paper_macs_per_token(shape: Shape, mean_span: float, *, position: bool = False) -> float:
@@ -80,9 +80,7 @@ def executed_flops(
     forward = backward = 0
     for length, groups in zip(cached, plan, strict=True):
         # Of each product the backward pass computes two: one for each of its factors.
-        products = tokens * (
-            4 * shape.dim**2 + 2 * shape.dim * shape.ffn_dim + shape.dim * shape.span_gates
-        )
+        products = tokens * (4 * shape.dim**2 + 2 * shape.dim * shape.ffn_dim + shape.span_macs)
         forward += products
         backward += 2 * products
         for group in groups:

@@ -64,6 +64,10 @@ class Span(nn.Module):
     def clamp_(self) -> None:
         """Put the parameters back into their range; call after each update."""
 
+    def macs_per_token(self) -> int:
+        """Multiply-accumulates of the products in `forward`, for each token."""
+        return 0
+
 
 class FixedSpan(Span):
     """Every head looks back exactly `limit` tokens, at no penalty: the paper's baseline."""
@@ -156,6 +160,9 @@ class DynamicSpan(Span):
 
     def current(self) -> None:
         return None
+
+    def macs_per_token(self) -> int:
+        return self.gate.weight.numel()
 
 
 def reach(longest: float, limit: int, ramp: float) -> int:

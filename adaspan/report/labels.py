@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from adaspan.config.schema import KINDS
+from adaspan.config.kinds.registry import GROUPS
 
 
 def short_keys(keys: Iterable[str]) -> dict[str, str]:
@@ -17,7 +17,7 @@ def in_short(varies: Mapping[str, str]) -> str:
     """Values as a legend names them."""
     short = short_keys(varies)
     return ", ".join(
-        value if key in KINDS else f"{short[key]} {readable(value)}"
+        value if key in GROUPS else f"{short[key]} {readable(value)}"
         for key, value in varies.items()
     )
 

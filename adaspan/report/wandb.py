@@ -13,7 +13,7 @@ from typing import Any
 import wandb_workspaces.expr as expr
 import wandb_workspaces.reports.v2 as wr
 
-from adaspan.config.schema import KINDS
+from adaspan.config.kinds.registry import GROUPS
 from adaspan.errors import UserError
 from adaspan.files import replacing, write_json
 from adaspan.report.comparison import Comparison
@@ -183,7 +183,7 @@ def _grid(runset: wr.Runset, rows: Sequence[Sequence[Any]]) -> wr.PanelGrid:
 
 def _path(key: str) -> str:
     """Where W&B has a key of the configuration: a group's own name stands for its kind."""
-    return f"{key}.kind" if key in KINDS else key
+    return f"{key}.kind" if key in GROUPS else key
 
 
 def _against_limit() -> list[wr.ScatterPlot]:

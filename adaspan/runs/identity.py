@@ -6,10 +6,9 @@ import dataclasses
 import hashlib
 import json
 import re
-from pathlib import Path
 from typing import Any
 
-from adaspan.config.schema import DataConfig, RunConfig, TextDataConfig
+from adaspan.config.schema import RunConfig
 from adaspan.config.validate import NAME_LENGTH
 
 # Digits of the identity in a sweep's names.
@@ -44,13 +43,8 @@ def run_id(run: RunConfig) -> str:
 def run_name(run: RunConfig) -> str:
     """What a person recognises, then the identity: `stdlib-4x128-adaptive256-3f0c9a12de`."""
     size = f"{run.model.layers}x{run.model.dim}"
-    slug = f"{source_name(run.data)}-{size}-{run.span.kind}{run.span.limit}"
+    slug = f"{run.data.name}-{size}-{run.span.kind}{run.span.limit}"
     return re.sub(r"[^A-Za-z0-9._-]+", "_", slug) + "-" + run_id(run)
-
-
-def source_name(data: DataConfig) -> str:
-    """What a person calls the text: the file's name, or `stdlib`, `enwik8`, ..."""
-    return Path(data.path).stem if isinstance(data, TextDataConfig) else data.kind
 
 
 def name_in_sweep(run: RunConfig, varies: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from adaspan.config.frozen import flat, read_values
 from adaspan.config.hydra import default_values, written
-from adaspan.config.schema import KINDS
+from adaspan.config.kinds.registry import GROUPS
 from adaspan.places import LAUNCH
 
 # Where a run was trained, and how often it was looked at: not what it is.
@@ -22,7 +22,7 @@ def command(folder: Path) -> str:
     default = default_values([])
     kinds = [
         f"{group}={own[group]['kind']}"
-        for group in KINDS
+        for group in GROUPS
         if own[group]["kind"] != default[group]["kind"]
     ]
     base = _compared(default_values(kinds))

@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from adaspan.config.schema import RunConfig
 from adaspan.config.validate import NAME_LENGTH
-from adaspan.data import open_source, prepare
+from adaspan.data import prepare
 from adaspan.errors import UserError
 from adaspan.files import write_json
 from adaspan.runs.folder import RunFolder
@@ -125,7 +125,7 @@ def prepare_data(sweep: Sweep) -> dict[str, str]:
     for job in sweep.jobs:
         data_dir, train = Path(job.run.data_dir), job.run.train
         try:
-            corpus = prepare(open_source(job.run.data, data_dir), data_dir)
+            corpus = prepare(job.run.data.build(data_dir), data_dir)
             corpus.require_blocks(train.batch_size, train.block_size)
             fingerprints[job.name] = corpus.fingerprint
         except UserError as error:

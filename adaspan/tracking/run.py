@@ -31,7 +31,7 @@ from adaspan.config.schema import RunConfig
 from adaspan.config.validate import TAG_LENGTH
 from adaspan.files import write_json
 from adaspan.runs.folder import DATA_KEY, Row, RunFolder
-from adaspan.runs.identity import run_id, source_name, tracked_name
+from adaspan.runs.identity import run_id, tracked_name
 from adaspan.tracking import client
 from adaspan.tracking.media import heatmap, span_table
 
@@ -64,7 +64,7 @@ def description(run: RunConfig, folder: RunFolder, restarts: int | None = None) 
         "config": config,
         "source": folder.source(),
         "span_limit": run.span.limit,
-        "tags": [source_name(run.data), run.span.kind, *run.tracking.tags],
+        "tags": [run.data.name, run.span.kind, *run.tracking.tags],
     }
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from adaspan.config.schema import (
-    AdaptiveSpanConfig,
-    DynamicSpanConfig,
-    FixedSpanConfig,
-    ModelConfig,
-    SpanConfig,
-)
-from adaspan.nn.span import AdaptiveSpan, DynamicSpan, FixedSpan, Span
+from adaspan.config.kinds.registry import KINDS
+from adaspan.config.kinds.span import SpanConfig
+from adaspan.config.schema import ModelConfig
+from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.transformer import Transformer
 
 
@@ -17,34 +13,16 @@ def make_model(
     model: ModelConfig, span: SpanConfig, vocabulary_size: int, attention: str = "auto"
 ) -> Transformer:
     """The model that a configuration describes, freshly initialised from torch's random state."""
+    if attention in KINDS["attention"]:
+        IMPLEMENTATIONS[attention] = KINDS["attention"][attention]()
     return Transformer(
         vocabulary_size=vocabulary_size,
         layers=model.layers,
         dim=model.dim,
         heads=model.heads,
         ffn_dim=model.ffn_dim,
-        make_span=lambda: _make_span(span, model),
+        make_span=lambda: span.build(dim=model.dim, heads=model.heads),
         dropout=model.dropout,
         embedding_dropout=model.embedding_dropout,
         attention=attention,
     )
-
-
-def _make_span(span: SpanConfig, model: ModelConfig) -> Span:
-    match span:
-        case FixedSpanConfig():
-            return FixedSpan(model.heads, span.limit)
-        case AdaptiveSpanConfig():
-            return AdaptiveSpan(
-                model.heads, span.limit, span.ramp, span.loss_coefficient, span.initial_fraction
-            )
-        case DynamicSpanConfig():
-            return DynamicSpan(
-                model.dim,
-                model.heads,
-                span.limit,
-                span.ramp,
-                span.loss_coefficient,
-                span.initial_bias,
-            )
-    raise AssertionError(f"no span for {span.kind}")

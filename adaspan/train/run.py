@@ -10,7 +10,7 @@ from pathlib import Path
 
 from adaspan.config.schema import RunConfig
 from adaspan.config.validate import validate_shares
-from adaspan.data import Corpus, open_source, prepare
+from adaspan.data import Corpus, prepare
 from adaspan.errors import RunError, UserError
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import run_name
@@ -56,7 +56,7 @@ def _train(run: RunConfig) -> None:
 
 
 def _load_corpus(run: RunConfig, processes: Processes) -> Corpus:
-    source = open_source(run.data, Path(run.data_dir))
+    source = run.data.build(Path(run.data_dir))
 
     def load() -> Corpus:
         corpus = prepare(source, Path(run.data_dir))

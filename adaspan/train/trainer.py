@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adaspan.config.schema import DynamicSpanConfig, RunConfig
+from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus
 from adaspan.data.streams import Position, Streams
 from adaspan.errors import NonFiniteError, UserError
@@ -21,7 +21,7 @@ from adaspan.train.build import make_model
 from adaspan.train.checkpoint import State
 from adaspan.train.device import autocast, choose_precision, to_device
 from adaspan.train.distributed import Processes
-from adaspan.train.optim import clip_gradients, learning_rate, make_optimizer, set_learning_rate
+from adaspan.train.optim import clip_gradients, learning_rate, set_learning_rate
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Trainer:
         if run.train.compile:
             self.model.compile_parts()
         self._parameters = list(self.model.parameters())
-        self._optimizer = make_optimizer(run.optimizer, self._parameters)
+        self._optimizer = run.optimizer.build(self._parameters)
         self._streams = Streams(
             corpus.train,
             run.train.batch_size,
@@ -73,7 +73,7 @@ class Trainer:
             heads=run.model.heads,
             ffn_dim=run.model.ffn_dim,
             vocabulary_size=corpus.vocabulary_size,
-            span_gates=run.model.heads if isinstance(run.span, DynamicSpanConfig) else 0,
+            span_macs=self.model.spans[0].macs_per_token(),
         )
         self.step = 0
         self.flops = 0  # executed so far, by all processes

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from adaspan.config.schema import KINDS, AdaptiveSpanConfig, FixedSpanConfig
+from adaspan.config.kinds.registry import GROUPS, KINDS
+from adaspan.config.kinds.span import AdaptiveSpanConfig, FixedSpanConfig
 from adaspan.nn.attention import IMPLEMENTATIONS
 from tests.conftest import ROOT, compose_run
 
@@ -22,7 +23,7 @@ def test_every_option_composes(group: str, option: str, tmp_path: Path) -> None:
     assert compose_run(f"{group}={option}", *more)
 
 
-@pytest.mark.parametrize("group", KINDS)
+@pytest.mark.parametrize("group", GROUPS)
 def test_every_kind_has_a_file_and_says_its_name(group: str) -> None:
     assert {option for g, option in OPTIONS if g == group} >= set(KINDS[group])
     for kind, schema in KINDS[group].items():

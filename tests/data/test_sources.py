@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adaspan.config.schema import Enwik8DataConfig, StdlibDataConfig, Text8DataConfig
+from adaspan.config.kinds.data import Enwik8DataConfig, StdlibDataConfig, Text8DataConfig
 from adaspan.data.archives import ENWIK8, TEXT8, ArchiveSource
-from adaspan.data.sources import StdlibSource, open_source
+from adaspan.data.sources import StdlibSource
 
 
 def test_published_archives_are_named_by_the_configuration(tmp_path: Path) -> None:
-    enwik8 = open_source(Enwik8DataConfig(), tmp_path)
-    text8 = open_source(Text8DataConfig(archive="~/text8.zip"), tmp_path)
+    enwik8 = Enwik8DataConfig().build(tmp_path)
+    text8 = Text8DataConfig(archive="~/text8.zip").build(tmp_path)
     assert isinstance(enwik8, ArchiveSource)
     assert isinstance(text8, ArchiveSource)
     assert enwik8.archive is ENWIK8
@@ -20,7 +20,7 @@ def test_published_archives_are_named_by_the_configuration(tmp_path: Path) -> No
 
 
 def test_the_standard_library_is_real_text_without_its_tests(tmp_path: Path) -> None:
-    source = open_source(StdlibDataConfig(), tmp_path)
+    source = StdlibDataConfig().build(tmp_path)
     assert isinstance(source, StdlibSource)
     text = source.read()
     assert 8e6 < len(text) < 30e6

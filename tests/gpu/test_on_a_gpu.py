@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from adaspan.config.schema import AdaptiveSpanConfig
-from adaspan.data import open_source, prepare
+from adaspan.config.kinds.span import AdaptiveSpanConfig
+from adaspan.data import prepare
 from adaspan.errors import NoMemoryError
 from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.train.distributed import Processes
@@ -45,7 +45,7 @@ def tiny_gpu(tiny: tuple[str, ...]) -> tuple[str, ...]:
 
 def trainer_of(*overrides: str, device: torch.device = GPU) -> Trainer:
     config = compose_run(*overrides)
-    corpus = prepare(open_source(config.data, Path(config.data_dir)), Path(config.data_dir))
+    corpus = prepare(config.data.build(Path(config.data_dir)), Path(config.data_dir))
     return Trainer(config, corpus, device, Processes())
 
 

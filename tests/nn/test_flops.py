@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from adaspan.config.schema import (
+from adaspan.config.kinds.span import (
     AdaptiveSpanConfig,
     DynamicSpanConfig,
     FixedSpanConfig,
-    ModelConfig,
     SpanConfig,
 )
+from adaspan.config.schema import ModelConfig
 from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.attention.groups import group_heads
 from adaspan.nn.flops import Shape, executed_flops, paper_macs_per_token
@@ -73,7 +73,7 @@ def compare_with_torch(span: SpanConfig, block: int, implementation: str) -> Non
         heads=4,
         ffn_dim=48,
         vocabulary_size=19,
-        span_gates=4 if isinstance(span, DynamicSpanConfig) else 0,
+        span_macs=model.spans[0].macs_per_token(),
     )
     caches = model.empty_caches(batch)
     for _ in range(4):

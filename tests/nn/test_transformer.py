@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from adaspan.config.schema import (
+from adaspan.config.kinds.span import (
     AdaptiveSpanConfig,
     DynamicSpanConfig,
     FixedSpanConfig,
-    ModelConfig,
     SpanConfig,
 )
+from adaspan.config.schema import ModelConfig
 from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.attention.groups import Group
 from adaspan.nn.span import AdaptiveSpan

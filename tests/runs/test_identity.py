@@ -41,6 +41,18 @@ def test_what_changes_the_result_changes_the_identity(override: str) -> None:
     assert run_id(compose_run(override)) != run_id(compose_run())
 
 
+@pytest.mark.parametrize(
+    ("overrides", "identity"),
+    [
+        ((), "d871463890"),
+        (("span=fixed", "optimizer=adam", "train.seed=2"), "c059694eca"),
+        (("span=dynamic", "data=enwik8", "optimizer=sgd"), "1c962eea71"),
+    ],
+)
+def test_runs_are_found_again_after_an_upgrade(overrides: tuple[str, ...], identity: str) -> None:
+    assert run_id(compose_run(*overrides)) == identity
+
+
 def test_writing_a_default_out_changes_nothing() -> None:
     assert run_id(compose_run("model=tiny", "model.layers=4")) == run_id(compose_run())
 

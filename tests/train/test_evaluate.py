@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from adaspan.config.schema import AdaptiveSpanConfig, FixedSpanConfig, ModelConfig, SpanConfig
+from adaspan.config.kinds.span import AdaptiveSpanConfig, FixedSpanConfig, SpanConfig
+from adaspan.config.schema import ModelConfig
 from adaspan.nn.transformer import Transformer
 from adaspan.train.build import make_model
 from adaspan.train.evaluate import Piece, Score, bits, blocks, evaluate, sample, whole_text

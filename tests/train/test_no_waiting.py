@@ -17,22 +17,19 @@ from torch._subclasses.fake_tensor import (
 )
 from torch.nn import functional as F
 
-from adaspan.config.schema import (
-    AdagradConfig,
-    AdamConfig,
+from adaspan.config.kinds.optimizer import AdagradConfig, AdamConfig, OptimizerConfig, SgdConfig
+from adaspan.config.kinds.span import (
     AdaptiveSpanConfig,
     DynamicSpanConfig,
     FixedSpanConfig,
-    ModelConfig,
-    OptimizerConfig,
-    SgdConfig,
     SpanConfig,
 )
+from adaspan.config.schema import ModelConfig
 from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.span import AdaptiveSpan
 from adaspan.nn.transformer import Plan, Transformer
 from adaspan.train.build import make_model
-from adaspan.train.optim import clip_gradients, make_optimizer
+from adaspan.train.optim import clip_gradients
 
 SHAPE = ModelConfig(layers=2, dim=64, heads=4, ffn_dim=64, dropout=0.1, embedding_dropout=0.1)
 SPANS = [
@@ -78,7 +75,7 @@ def test_a_step_reads_nothing_back_and_stays_on_its_device(
     with FakeTensorMode():
         model = model_on_meta(span, attention)
         parameters = list(model.parameters())
-        update = make_optimizer(optimizer, parameters)
+        update = optimizer.build(parameters)
         tokens = torch.empty(2, 32, dtype=torch.long, device="meta")
         caches = model.empty_caches(2)
         for _ in range(2):

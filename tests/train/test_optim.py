@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from adaspan.config.schema import AdagradConfig, AdamConfig, OptimizerConfig, SgdConfig
-from adaspan.train.optim import ClippedAdagrad, clip_gradients, learning_rate, make_optimizer
+from adaspan.config.kinds.optimizer import AdagradConfig, AdamConfig, OptimizerConfig, SgdConfig
+from adaspan.nn.adagrad import ClippedAdagrad
+from adaspan.train.optim import clip_gradients, learning_rate
 
 
 def test_clipped_adagrad_shortens_the_step_and_accumulates_the_unclipped_gradient() -> None:
@@ -81,7 +82,7 @@ def test_adagrad_is_not_clipped_beforehand() -> None:
 def test_every_kind_makes_an_optimizer_that_steps_downhill(config: OptimizerConfig) -> None:
     parameter = nn.Parameter(torch.tensor([1.0]))
     parameter.grad = torch.tensor([1.0])
-    make_optimizer(config, [parameter]).step()
+    config.build([parameter]).step()
     assert parameter.item() < 1
 
 

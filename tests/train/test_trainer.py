@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from adaspan.config.schema import RunConfig
-from adaspan.data import Corpus, open_source, prepare
+from adaspan.data import Corpus, prepare
 from adaspan.errors import RunError
 from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.span import AdaptiveSpan
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 
 def corpus_of(run: RunConfig) -> Corpus:
-    return prepare(open_source(run.data, Path(run.data_dir)), Path(run.data_dir))
+    return prepare(run.data.build(Path(run.data_dir)), Path(run.data_dir))
 
 
 def trainer_of(*overrides: str) -> Trainer:

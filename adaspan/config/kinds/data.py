@@ -1,0 +1,121 @@
+"""Where the text comes from: `data=KIND`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from omegaconf import MISSING
+
+from adaspan.config.checks import one_of, readable_file
+from adaspan.config.kinds.registry import register
+
+if TYPE_CHECKING:
+    from adaspan.data.archives import Archive, ArchiveSource
+    from adaspan.data.sources import Source
+
+
+@dataclass
+class DataConfig:
+    """Text that is cut 90/5/5 into train, valid and test."""
+
+    group: ClassVar[str] = "data"
+    kind: str = field(default=MISSING, init=False)  # the name that it is registered under
+
+    @property
+    def name(self) -> str:
+        """What a person calls the text."""
+        return self.kind
+
+    def make_paths_absolute(self) -> None:
+        """Make the same run of the same values wherever it starts."""
+
+    def mistakes(self) -> Iterator[str]:
+        """What is wrong with the values, each as `key=value: what is allowed`."""
+        yield from ()
+
+    def build(self, data_dir: Path) -> Source:
+        """What the text can be read from; nothing is read yet.
+
+        Args:
+            data_dir: for downloads.
+        """
+        raise NotImplementedError
+
+
+@register("data", "stdlib")
+@dataclass
+class StdlibDataConfig(DataConfig):
+    """The source code of Python's own standard library, as bytes: about 13 MB on every machine."""
+
+    def build(self, data_dir: Path) -> Source:
+        from adaspan.data.sources import StdlibSource
+
+        return StdlibSource()
+
+
+@register("data", "text")
+@dataclass
+class TextDataConfig(DataConfig):
+    """Any file of one's own."""
+
+    path: str = MISSING
+    symbols: str = "bytes"  # bytes, or characters of UTF-8 text
+
+    @property
+    def name(self) -> str:
+        return Path(self.path).stem
+
+    def make_paths_absolute(self) -> None:
+        self.path = self.path and str(Path(self.path).expanduser().resolve())
+
+    def mistakes(self) -> Iterator[str]:
+        yield from one_of("data.symbols", self.symbols, ("bytes", "characters"))
+        yield from readable_file("data.path", self.path)
+
+    def build(self, data_dir: Path) -> Source:
+        from adaspan.data.sources import FileSource
+
+        return FileSource(Path(self.path), characters=self.symbols == "characters")
+
+
+@dataclass
+class _ArchiveConfig(DataConfig):
+    archive: str | None = None  # a local zip file; null: download once into data_dir
+
+    def make_paths_absolute(self) -> None:
+        self.archive = self.archive and str(Path(self.archive).expanduser().absolute())
+
+    def mistakes(self) -> Iterator[str]:
+        if self.archive is not None:
+            yield from readable_file("data.archive", self.archive)
+
+    def _source(self, archive: Archive, data_dir: Path) -> ArchiveSource:
+        from adaspan.data.archives import ArchiveSource
+
+        local = Path(self.archive).expanduser() if self.archive else None
+        return ArchiveSource(archive, data_dir / "downloads", local)
+
+
+@register("data", "enwik8")
+@dataclass
+class Enwik8DataConfig(_ArchiveConfig):
+    """The first 10^8 bytes of English Wikipedia."""
+
+    def build(self, data_dir: Path) -> Source:
+        from adaspan.data.archives import ENWIK8
+
+        return self._source(ENWIK8, data_dir)
+
+
+@register("data", "text8")
+@dataclass
+class Text8DataConfig(_ArchiveConfig):
+    """10^8 characters of cleaned English Wikipedia: a to z and space."""
+
+    def build(self, data_dir: Path) -> Source:
+        from adaspan.data.archives import TEXT8
+
+        return self._source(TEXT8, data_dir)

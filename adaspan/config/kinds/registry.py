@@ -1,0 +1,69 @@
+"""The kinds that there are, by group and name. Built-in kinds come here as everybody else's do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from adaspan.errors import UserError
+
+# The groups of a configuration whose options are of several kinds: a dataclass each, whose `kind`
+# says in a written configuration which one it is.
+GROUPS = ("span", "data", "optimizer")
+
+# A kind of attention is a function without arguments, which gives the implementation.
+KINDS: dict[str, dict[str, Any]] = {group: {} for group in (*GROUPS, "attention")}
+
+_Kind = TypeVar("_Kind", bound=Callable[..., Any])
+
+
+def register(group: str, name: str) -> Callable[[_Kind], _Kind]:
+    """Make a kind known under a name: `@register("span", "shared")` gives `span=shared`.
+
+    Args:
+        group: `span`, `data` or `optimizer`, for a dataclass derived from `SpanConfig`,
+            `DataConfig` or `OptimizerConfig`; `attention`, for a function without arguments that
+            returns an `Implementation`.
+        name: a word of letters, digits and underscores.
+
+    Raises:
+        UserError: the name is taken, or the kind is not what its group needs.
+    """
+
+    def add(kind: _Kind) -> _Kind:
+        for mistake in _mistakes(group, name, kind):
+            raise UserError(f'register("{group}", "{name}"): {mistake}')
+        if group in GROUPS:
+            kind.kind = name  # type: ignore[attr-defined]
+        KINDS[group][name] = kind
+        return kind
+
+    return add
+
+
+def extension_of(group: str, name: str) -> str | None:
+    """The module that registered a kind; None for a built-in one."""
+    module: str = KINDS[group][name].__module__
+    return None if module.partition(".")[0] == __name__.partition(".")[0] else module
+
+
+def _mistakes(group: str, name: str, kind: Any) -> list[str]:
+    if group not in KINDS:
+        return [f"no such group; one of {', '.join(KINDS)}"]
+    if not name.isidentifier():
+        return ["a name has letters, digits and underscores only"]
+    written = getattr(kind, "__qualname__", repr(kind))
+    if group not in GROUPS and not callable(kind):
+        return [f"{written} must be a function"]
+    derived = getattr(kind, "group", None) == group and "__dataclass_fields__" in vars(kind)
+    if group in GROUPS and not derived:
+        return [f"{written} must be a dataclass derived from adaspan.{group.capitalize()}Config"]
+    before = KINDS[group].get(name)
+    # The same again comes of a module that is read again, as in a notebook.
+    if before and _origin(before) != _origin(kind):
+        return [f"is taken by {'.'.join(_origin(before))}"]
+    return []
+
+
+def _origin(kind: Any) -> tuple[str, str]:
+    return kind.__module__, kind.__qualname__

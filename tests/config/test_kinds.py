@@ -1,0 +1,97 @@
+"""A kind is one class: registered once, under a name, with its keys, its checks, what it builds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from adaspan.config.frozen import read_run, to_yaml
+from adaspan.config.kinds.registry import KINDS, extension_of, register
+from adaspan.config.kinds.span import FixedSpanConfig, SpanConfig
+from adaspan.errors import UserError
+from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.runs.identity import run_id, run_name
+from tests.conftest import compose_run
+
+
+@pytest.fixture(autouse=True)
+def kinds_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is forgotten after it."""
+    for group, kinds in KINDS.items():
+        monkeypatch.setitem(KINDS, group, dict(kinds))
+
+
+@dataclass
+class OwnSpanConfig(SpanConfig):
+    """A kind from outside the package."""
+
+    width: int = 3
+
+
+def test_what_is_registered_has_its_name_and_says_where_it_is_from() -> None:
+    register("span", "own")(OwnSpanConfig)
+    assert OwnSpanConfig(limit=1).kind == "own"
+    assert extension_of("span", "own") == __name__
+    assert extension_of("span", "fixed") is None
+
+
+def test_a_module_that_is_read_again_registers_its_kinds_again() -> None:
+    assert register("span", "own")(OwnSpanConfig) is register("span", "own")(OwnSpanConfig)
+
+
+def not_a_dataclass() -> type:
+    class Plain(SpanConfig): ...
+
+    return Plain
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "kind", "told"),
+    [
+        ("spam", "own", OwnSpanConfig, "no such group; one of span, data, optimizer, attention"),
+        ("span", "my own", OwnSpanConfig, "a name has letters, digits and underscores only"),
+        ("span", "fixed", OwnSpanConfig, "is taken by adaspan.config.kinds.span.FixedSpanConfig"),
+        ("data", "own", OwnSpanConfig, "must be a dataclass derived from adaspan.DataConfig"),
+        ("span", "own", not_a_dataclass(), "must be a dataclass derived from adaspan.SpanConfig"),
+        ("span", "own", lambda: 3, "must be a dataclass derived from adaspan.SpanConfig"),
+        ("attention", "own", 3, "3 must be a function"),
+    ],
+)
+def test_what_cannot_be_registered_is_refused_in_one_line(
+    group: str, name: str, kind: Callable[..., object], told: str
+) -> None:
+    with pytest.raises(UserError) as refused:
+        register(group, name)(kind)
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith(f'register("{group}", "{name}"): ')
+    assert told in line
+
+
+def test_the_built_in_kinds_of_attention_are_those_that_there_are() -> None:
+    assert {name: make() for name, make in KINDS["attention"].items()} == IMPLEMENTATIONS
+
+
+def test_a_run_whose_kind_is_not_known_here_is_read_with_all_its_values(tmp_path: Path) -> None:
+    register("span", "own")(OwnSpanConfig)
+    run = compose_run("span=fixed")
+    run.span = OwnSpanConfig(limit=77, width=5)
+    (tmp_path / "config.yaml").write_text(to_yaml(run))
+    del KINDS["span"]["own"]
+    read = read_run(tmp_path)
+    assert not isinstance(read.span, OwnSpanConfig)
+    assert (read.span.kind, read.span.limit) == ("own", 77)
+    assert run_id(read) == run_id(run)
+    assert run_name(read) == run_name(run)
+    (tmp_path / "config.yaml").write_text(to_yaml(compose_run("span=fixed")))
+    assert isinstance(read_run(tmp_path).span, FixedSpanConfig)
+
+
+def test_looking_at_the_kinds_needs_no_torch() -> None:
+    listed = "import sys, adaspan.config.hydra as h; h.register(); print('torch' in sys.modules)"
+    end = subprocess.run([sys.executable, "-c", listed], capture_output=True, text=True, check=True)
+    assert end.stdout == "False\n"
