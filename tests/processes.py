@@ -57,11 +57,19 @@ def train_here(*overrides: str) -> None:
     train(compose_run(*overrides, "tracking=disabled"))
 
 
-def start(tmp_path: Path, *overrides: str) -> subprocess.Popen[bytes]:
-    """Start a run that is not waited for; what it prints goes to `output`."""
+def start(tmp_path: Path, *overrides: str, program: str = "") -> subprocess.Popen[bytes]:
+    """Start a run that is not waited for; what it prints goes to `output`.
+
+    Args:
+        tmp_path: the test's folder.
+        overrides: of the run.
+        program: Python that starts launch.py, whose path is its first argument.
+    """
+    python, *launch = command(*overrides)
+    words = [python, "-c", program, *launch] if program else [python, *launch]
     with (tmp_path / "output").open("w") as output:
         return subprocess.Popen(
-            command(*overrides), cwd=tmp_path, env=environment(), stdout=output, stderr=output
+            words, cwd=tmp_path, env=environment(), stdout=output, stderr=output
         )
 
 

@@ -46,6 +46,7 @@ class TrainConfig:
     precision: str = "auto"  # auto (bfloat16 where the GPU has it), float32, bfloat16
     attention: str = "auto"  # implementation of the attention: auto, banded, reference
     compile: bool = False  # torch.compile: starts minutes later, runs faster, resumes inexactly
+    profile: bool = False  # show where the time of a few updates goes, and write a trace of them
     restart: bool = False  # throw away what this run has so far and start over
 
 

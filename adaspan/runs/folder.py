@@ -6,6 +6,7 @@ status.json      running, done, failed or resumable; step, last error
 metrics.jsonl    one row a line: the source of truth
 log.txt          what the terminal showed
 output.txt       what a run of a sweep printed, traces included
+trace.json.gz    when what happened in a few updates, if train.profile=true
 job.json         the run's last job on a cluster, written by whoever submits
 starts.json      how often that job started, written by the job
 checkpoints/     see `checkpoint.py`
@@ -50,6 +51,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.log = path / "log.txt"
         self.output = path / "output.txt"
+        self.trace = path / "trace.json.gz"
         self._metrics = path / "metrics.jsonl"
         self._status = path / "status.json"
         self._job = path / "job.json"

@@ -9,5 +9,6 @@ evaluate.py      how well a model predicts a text
 checkpoint.py    written whole or not at all
 distributed.py   several processes, one run
 device.py        where a run computes, and in which precision
+profile.py       where the time of an update goes
 terminal.py      what a run shows; summary.py: in which words
 """

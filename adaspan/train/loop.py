@@ -6,7 +6,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 import torch
 
@@ -22,6 +22,7 @@ from adaspan.train.checkpoint import Checkpoints
 from adaspan.train.device import autocast, peak_flops, peak_memory_gb
 from adaspan.train.distributed import Processes, is_lost_peer
 from adaspan.train.evaluate import Piece, Score, bits, blocks, evaluate, sample, whole_text
+from adaspan.train.profile import profiled
 from adaspan.train.summary import closing_lines, evaluation_line, figures, opening_lines
 from adaspan.train.terminal import Terminal
 from adaspan.train.trainer import Trainer
@@ -73,7 +74,8 @@ class Session:
             try:
                 with _memory_errors_in_words(self._device, _LESS_MEMORY):
                     self._resume()
-                    self._loop()
+                    with self._profiled() as updated:
+                        self._loop(updated)
                     self._finish()
             except _Stopped as stopped:
                 self._suspend()
@@ -128,12 +130,19 @@ class Session:
         if step and self._trainer.best_step:
             self._tracker.summarize(_best_figures(self._trainer))
 
-    def _loop(self) -> None:
+    def _profiled(self) -> AbstractContextManager[Callable[[], None]]:
+        """Watches the updates inside if asked to; what it gives is called after each."""
+        if not (self._run.train.profile and self._processes.is_first):
+            return nullcontext(lambda: None)
+        return profiled(self._device, self._folder.trace, self._terminal.line)
+
+    def _loop(self, updated: Callable[[], None]) -> None:
         train = self._run.train
         self._terminal.start_bar(self._trainer.step)
         self._clock.go()
         while self._trainer.step < train.steps:
             self._trainer.update()
+            updated()
             step = self._trainer.step
             self._terminal.advance(step)
             last = step == train.steps

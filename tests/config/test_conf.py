@@ -69,6 +69,19 @@ def test_the_small_enwik8_run_has_the_papers_settings() -> None:
     assert (run.optimizer.warmup_steps, run.optimizer.grad_clip) == (8000, 0.03)
 
 
+def test_the_debug_run_has_everything_on() -> None:
+    run = compose_run("experiment=debug")
+    assert isinstance(run.span, AdaptiveSpanConfig)
+    assert run.model.dropout > 0
+    assert run.model.embedding_dropout > 0
+    assert run.optimizer.warmup_steps > 0
+    assert run.optimizer.cooldown_steps > 0
+    assert run.train.micro_batches > 1
+    assert run.train.steps > max(run.train.eval_every, run.train.checkpoint_every)
+    assert run.train.profile
+    assert run.tracking.mode == "offline"
+
+
 def test_an_experiment_gives_way_to_the_command_line() -> None:
     run = compose_run("experiment=enwik8_small", "span=fixed", "train.steps=5")
     assert isinstance(run.span, FixedSpanConfig)

@@ -17,6 +17,7 @@ from tests.conftest import compose_run
         "train.device=cpu",
         "train.log_every=3",
         "train.checkpoint_every=3",
+        "train.profile=true",
         "train.restart=true",
     ],
 )

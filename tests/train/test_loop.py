@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import time
@@ -30,7 +32,6 @@ from tests.processes import (
     step_so_far,
     train_here,
     wait_for_step,
-    wait_until,
 )
 from tests.tracking.test_run import steps as tracked_steps
 
@@ -60,6 +61,16 @@ def test_a_run_killed_at_random_ends_as_if_undisturbed(
     assert tracked_steps(folder) == logged
 
 
+# Python itself would get an error instead.
+KILLED_AT_THE_LIMIT_OF_A_FILE = """
+import resource, runpy, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def test_a_run_killed_while_it_writes_a_checkpoint_ends_as_if_undisturbed(
     tiny: tuple[str, ...], tmp_path: Path, run_folder: FindFolder
 ) -> None:
@@ -67,21 +78,14 @@ def test_a_run_killed_while_it_writes_a_checkpoint_ends_as_if_undisturbed(
     train_here(*overrides, f"output_dir={tmp_path / 'undisturbed'}")
     (undisturbed,) = (tmp_path / "undisturbed").iterdir()
 
-    def writing() -> bool:
-        return any((tmp_path / "runs").glob("*/checkpoints/step_*.partial"))
-
-    caught = 0
-    for _ in range(10):
-        process = start(tmp_path, *overrides)
-        wait_for_step(tmp_path, 10, process)
-        wait_until(writing, process, seconds_between=0.0005)
-        kill(process)
-        caught += writing()
-        if caught == 2:
-            break
-    assert caught, "no kill fell into the writing of a checkpoint"
-    train_here(*overrides)
+    process = start(tmp_path, *overrides, program=KILLED_AT_THE_LIMIT_OF_A_FILE)
+    wait_for_step(tmp_path, 10, process)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
+    assert process.wait(timeout=60) == -signal.SIGXFSZ
     folder = run_folder()
+    (half,) = (folder / "checkpoints").glob("step_*.partial")
+    assert half.stat().st_size == 100_000
+    train_here(*overrides)
     assert rows(folder) == rows(undisturbed)
     assert_same(final_state(folder), final_state(undisturbed))
     assert not list((folder / "checkpoints").glob("*.partial"))
@@ -291,6 +295,26 @@ def test_the_part_of_a_known_peak_that_is_used_is_recorded(
         flops = row["flops/executed_training"] - before["flops/executed_training"]
         flops_per_second = flops / tokens * row["perf/tokens_per_second"]
         assert row["perf/mfu"] == pytest.approx(flops_per_second / 1e12)
+
+
+def test_a_profile_is_shown_and_kept_and_changes_nothing(
+    tiny: tuple[str, ...], tmp_path: Path, run_folder: FindFolder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    train_here(*tiny, f"output_dir={tmp_path / 'without'}")
+    capfd.readouterr()
+    train_here(*tiny, "train.profile=true")
+    shown = capfd.readouterr()
+    assert shown.err == ""
+    folder, (without,) = run_folder(), (tmp_path / "without").iterdir()
+    assert rows(folder) == rows(without)
+    assert_same(final_state(folder), final_state(without))
+
+    assert "aten::mm" in shown.out
+    assert "aten::mm" in (folder / "log.txt").read_text()
+    with gzip.open(folder / "trace.json.gz") as file:
+        events = json.load(file)["traceEvents"]
+    watched = {e["name"] for e in events if e["name"].startswith("ProfilerStep#")}
+    assert len(watched) == 5
 
 
 def test_rows_are_plain_json(tiny: tuple[str, ...], run_folder: FindFolder) -> None:
