@@ -30,7 +30,8 @@ from adaspan.nn.flops import Shape, paper_macs_per_token
 from adaspan.places import CONF
 from adaspan.report.comparison import compare
 from adaspan.report.page import write_page
-from adaspan.runs.folder import Row, RunFolder
+from adaspan.runs.figures import Row
+from adaspan.runs.folder import RunFolder
 
 SHARED_MEMORY = Path("/dev/shm")
 KINDS, SEEDS = ("fixed", "adaptive"), (1, 2)
@@ -78,12 +79,12 @@ def rows(run: RunConfig, count: int) -> Iterator[Row]:
             "flops/executed_training": 7 * macs * step * TOKENS_A_STEP,
         }
         if step % ROWS_AN_EVALUATION == 0 or step == count - 1:
-            row["val/bpc"] = row["train/bpc"] + chance.gauss(0.05, 0.01)
+            row["valid/bpc"] = row["train/bpc"] + chance.gauss(0.05, 0.01)
             for layer, head, span in heads:
                 row[f"span/layer_{layer:02d}/head_{head}"] = span * step / count
         yield row
     bpc = 1.1 + chance.gauss(0, 0.02)
-    yield {**row, "final/valid_bpc": bpc, "final/test_bpc": bpc + 0.05, "best/val_bpc": bpc}
+    yield {**row, "final/valid_bpc": bpc, "final/test_bpc": bpc + 0.05, "best/valid_bpc": bpc}
 
 
 def make(folder: Path, runs: int, rows_a_run: int) -> list[Path]:

@@ -95,8 +95,7 @@ class LocalLauncherConfig:
     fail_fast: bool = False  # start no more after the first failure
     wait: bool = True  # as it always does
     dry_run: bool = False  # only show the runs
-    # What a search gets to know of a run: figures of its last row.
-    objectives: list[str] = field(default_factory=lambda: ["final/valid_bpc"])
+    objectives: list[str] | None = None  # figures that a search gets; null: bpc on all of valid
 
 
 @dataclass
@@ -128,5 +127,4 @@ class SlurmLauncherConfig(SlurmSettings):
     dry_run: bool = False  # only show the runs and what sbatch would be given
     max_gpu_hours: float | None = None  # refuse a sweep that may take more
     gpu_tflops: float = MISSING  # what one GPU sustains, for that estimate
-    # What a search gets to know of a run: figures of its last row.
-    objectives: list[str] = field(default_factory=lambda: ["final/valid_bpc"])
+    objectives: list[str] | None = None  # figures that a search gets; null: bpc on all of valid

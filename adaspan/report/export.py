@@ -12,15 +12,16 @@ from rich.cells import cell_len
 from adaspan.report.comparison import Comparison
 from adaspan.report.groups import Group
 from adaspan.report.table import finding, standing_of, table_of, unfinished
+from adaspan.runs import figures
 
 # What a run that is done adds to its group's means.
-_OF_A_RUN = {
-    "valid_bpc": "final/valid_bpc",
-    "test_bpc": "final/test_bpc",
-    "span_mean": "span/mean",
-    "span_max": "span/max",
-    "paper_macs_per_token": "flops/paper_macs_per_token",
-}
+_OF_A_RUN = (
+    figures.VALID_BPC,
+    figures.TEST_BPC,
+    figures.SPAN_MEAN,
+    figures.SPAN_MAX,
+    figures.PAPER_MACS,
+)
 
 
 def to_csv(comparison: Comparison) -> str:
@@ -46,8 +47,8 @@ def to_json(comparison: Comparison, margin: float) -> str:
                     "seed": run.seed,
                     "state": run.state.state,
                     "step": run.state.step,
-                    "quick_valid_bpc": run.quick_bpc,
-                    **{name: run.last.get(figure) for name, figure in _OF_A_RUN.items()},
+                    figures.QUICK_BPC.key: run.quick_bpc,
+                    **{figure.key: run.last.get(figure.key) for figure in _OF_A_RUN},
                     "error": run.state.error or None,
                 }
                 for run in group.runs

@@ -6,7 +6,6 @@ others have so far is never mixed into them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaspan.report.labels import in_short
-from adaspan.runs.folder import Row
+from adaspan.runs import figures
+from adaspan.runs.figures import Figure, Row
 from adaspan.status.state import RunState
 
 SEED = "train.seed"
@@ -65,7 +65,7 @@ class Run:
 
     @property
     def is_done(self) -> bool:
-        return self.state.state == "done" and "final/valid_bpc" in self.last
+        return self.state.state == "done" and figures.VALID_BPC.key in self.last
 
     @cached_property
     def last(self) -> Row:
@@ -74,28 +74,29 @@ class Run:
 
     @cached_property
     def evaluations(self) -> list[Row]:
-        return [row for row in self.rows if "val/bpc" in row]
+        return [row for row in self.rows if figures.QUICK_BPC.key in row]
 
     @property
     def quick_bpc(self) -> float | None:
         """The last quick look at valid: not to be compared with a final figure."""
-        return self.evaluations[-1]["val/bpc"] if self.evaluations else None
+        return self.evaluations[-1][figures.QUICK_BPC.key] if self.evaluations else None
 
     @cached_property
     def tokens_per_second(self) -> float | None:
         """Over the whole training."""
-        trained = [row for row in self.rows if "perf/tokens_per_second" in row]
+        speed = figures.TOKENS_PER_SECOND.key
+        trained = [row for row in self.rows if speed in row]
         if not trained:
             return None
-        tokens = np.diff([0, *(row["tokens"] for row in trained)])
-        seconds = tokens / [row["perf/tokens_per_second"] for row in trained]
+        tokens = np.diff([0, *(row[figures.TOKENS.key] for row in trained)])
+        seconds = tokens / [row[speed] for row in trained]
         return float(tokens.sum() / seconds.sum())
 
     @property
     def seconds(self) -> float | None:
         """Spent on updates."""
         speed = self.tokens_per_second
-        return None if speed is None else float(self.last["tokens"]) / speed
+        return None if speed is None else float(self.last[figures.TOKENS.key]) / speed
 
     def curve(self) -> Curve | None:
         """How it went; None before the first evaluation."""
@@ -103,15 +104,13 @@ class Run:
 
     def spans(self) -> tuple[list[int], NDArray[np.float64]]:
         """Steps of the evaluations, and each head's span in tokens then: [steps, L, H]."""
-        keys = sorted(
-            (key for key in self.last if key.startswith("span/layer_")),
-            key=lambda key: [int(number) for number in re.findall(r"\d+", key)],
-        )
-        layers = len({key.rpartition("/")[0] for key in keys})
-        heads = len(keys) // layers if layers else 0
+        heads = [(layer, head) for layer, head, _ in figures.head_spans(self.last)]
+        keys = [figures.head_span_key(layer, head) for layer, head in heads]
+        layers = len({layer for layer, _ in heads})
         found = [[row[key] for key in keys] for row in self.evaluations]
         steps = [row["step"] for row in self.evaluations]
-        return steps, np.array(found, dtype=float).reshape(len(steps), layers, heads)
+        shape = len(steps), layers, len(heads) // max(1, layers)
+        return steps, np.array(found, dtype=float).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -156,43 +155,25 @@ class Group:
     @property
     def valid_bpc(self) -> float | None:
         """On all of valid."""
-        return self._mean("final/valid_bpc")
+        return self.mean(figures.VALID_BPC)
 
     @property
     def spread(self) -> float | None:
         """Standard deviation of the valid bpc over seeds; None for fewer than two."""
-        return self._spread("final/valid_bpc")
+        return self.deviation(figures.VALID_BPC)
 
     @property
     def test_bpc(self) -> float | None:
-        return self._mean("final/test_bpc")
-
-    @property
-    def test_spread(self) -> float | None:
-        return self._spread("final/test_bpc")
+        return self.mean(figures.TEST_BPC)
 
     @property
     def span_mean(self) -> float | None:
-        return self._mean("span/mean")
-
-    @property
-    def span_max(self) -> float | None:
-        return self._mean("span/max")
+        return self.mean(figures.SPAN_MEAN)
 
     @property
     def macs_per_token(self) -> float | None:
         """Multiply-accumulates a token, as the paper counts."""
-        return self._mean("flops/paper_macs_per_token")
-
-    @property
-    def flops_per_token(self) -> float | None:
-        """FLOPs a token that the forward pass of the last update really executed."""
-        return self._mean("flops/executed_per_token")
-
-    @property
-    def training_flops(self) -> float | None:
-        """FLOPs that the whole training executed."""
-        return self._mean("flops/executed_training")
+        return self.mean(figures.PAPER_MACS)
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -206,11 +187,13 @@ class Group:
         """The mean over the seeds that are done; None if none is."""
         return _mean_curve(self.done) if self.done else None
 
-    def _mean(self, figure: str) -> float | None:
-        return mean_of(self.done, lambda run: run.last[figure])
+    def mean(self, figure: Figure) -> float | None:
+        """Of its last values over the seeds that are done and have it; None if none has."""
+        return mean_of(self.done, lambda run: run.last.get(figure.key))
 
-    def _spread(self, figure: str) -> float | None:
-        found = [run.last[figure] for run in self.done]
+    def deviation(self, figure: Figure) -> float | None:
+        """Standard deviation likewise; None for fewer than two seeds."""
+        found = [run.last[figure.key] for run in self.done if figure.key in run.last]
         return stdev(found) if len(found) > 1 else None
 
 
@@ -233,14 +216,15 @@ def thinned(count: int, most: int) -> list[int]:
 
 def _mean_curve(runs: Sequence[Run]) -> Curve:
     """The mean over runs that were evaluated at the same steps."""
-    columns = {
-        key: np.array([[row[key] for row in run.evaluations] for run in runs])
-        for key in ("step", "tokens", "flops/executed_training", "val/bpc")
-    }
+
+    def of(figure: Figure) -> NDArray[np.float64]:
+        return np.array([[row[figure.key] for row in run.evaluations] for run in runs])
+
+    bpc = of(figures.QUICK_BPC)
     return Curve(
-        steps=columns["step"][0],
-        tokens=columns["tokens"].mean(0),
-        flops=columns["flops/executed_training"].mean(0),
-        bpc=columns["val/bpc"].mean(0),
-        spread=columns["val/bpc"].std(0, ddof=min(1, len(runs) - 1)),
+        steps=of(figures.STEP)[0],
+        tokens=of(figures.TOKENS).mean(0),
+        flops=of(figures.TRAINING_FLOPS).mean(0),
+        bpc=bpc.mean(0),
+        spread=bpc.std(0, ddof=min(1, len(runs) - 1)),
     )

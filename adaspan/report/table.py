@@ -1,14 +1,19 @@
-"""The table of a comparison: a row a group, the same in every format."""
+"""The table of a comparison: a row a group, the same in every format.
+
+Figures stand under the keys of `runs/figures.py`, those of an extension after ours.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from adaspan.report.comparison import Comparison
 from adaspan.report.groups import Group, Run
 from adaspan.report.labels import readable, short_keys
+from adaspan.runs import figures
+from adaspan.runs.figures import Figure
 from adaspan.units import duration, si
 
 Value = str | float | None
@@ -18,44 +23,61 @@ _WORTH_MENTIONING = 1.05
 
 @dataclass(frozen=True)
 class Column:
-    """A figure of a group."""
+    """Something about a group."""
 
     title: str
     key: str  # in CSV and JSON
     meaning: str = ""
     is_number: bool = True
+    written: Callable[[float], str] = si
+
+
+def _of_figure(figure: Figure, note: str = "") -> Column:
+    """The mean of a figure over seeds."""
+    return Column(figure.title, figure.key, figure.meaning + note, written=figure.written)
 
 
 _COLUMNS = (
-    Column(
-        "valid", "valid_bpc", "bpc on all of valid, ± the standard deviation over the seeds done"
+    _of_figure(figures.VALID_BPC, ", ± the standard deviation over the seeds done"),
+    _of_figure(figures.TEST_BPC, ", likewise"),
+    _of_figure(
+        figures.QUICK_BPC,
+        ", the last, where no seed is done, of the one that got furthest; not comparable",
     ),
-    Column("test", "test_bpc", "bpc on all of test, likewise"),
-    Column(
-        "quick",
-        "quick_valid_bpc",
-        "bpc at the last quick look at valid, where no seed is done, of the one that got furthest: "
-        "not comparable with valid",
-    ),
-    Column(
-        "mean span",
-        "span_mean",
-        "tokens, over all heads, in the best weights, which valid and test score",
-    ),
-    Column("longest", "span_max", "the longest span of a head in the best weights, in tokens"),
-    Column("MACs", "paper_macs_per_token", "multiply-adds a token, forward, as the paper counts"),
-    Column(
-        "FLOPs",
-        "executed_flops_per_token",
-        "a token, forward, every matrix product that was executed, two a multiply-add",
-    ),
-    Column("tokens/s", "tokens_per_second", "read in training"),
-    Column("time", "seconds", "spent on updates"),
+    _of_figure(figures.SPAN_MEAN),
+    _of_figure(figures.SPAN_MAX),
+    _of_figure(figures.PAPER_MACS),
+    _of_figure(figures.EXECUTED_FLOPS),
+    _of_figure(figures.TOKENS_PER_SECOND),
+    Column("time", "seconds", "spent on updates", written=duration),
     Column("seeds", "seeds_done", "that are done, of all"),
     Column("state", "state", is_number=False),
 )
+# Whose last values stand for a run.
+_MEANS = (
+    figures.VALID_BPC,
+    figures.TEST_BPC,
+    figures.SPAN_MEAN,
+    figures.SPAN_MAX,
+    figures.PAPER_MACS,
+    figures.EXECUTED_FLOPS,
+    figures.TRAINING_FLOPS,
+)
+# Their standard deviations over seeds stand beside them.
+_SPREAD = (figures.VALID_BPC, figures.TEST_BPC)
+
+
+def _deviation_key(key: str) -> str:
+    return f"{key}_std"
+
+
 # What a person reads in another column, or in a line of its own.
-_ONLY_EXACT = ("valid_bpc_std", "test_bpc_std", "executed_training_flops", "seeds", "error")
+_ONLY_EXACT = (
+    *(_deviation_key(figure.key) for figure in _SPREAD),
+    figures.TRAINING_FLOPS.key,
+    "seeds",
+    "error",
+)
 
 
 @dataclass(frozen=True)
@@ -73,17 +95,25 @@ class Table:
 
 def table_of(comparison: Comparison) -> Table:
     """What varies first."""
-    rows = [_values(group) for group in comparison.groups]
+    own = [figures.figure_of(key) for key in _own_figures(comparison)]
+    rows = [_values(group, own) for group in comparison.groups]
     titles = short_keys(comparison.varied)
     varied = [
         Column(titles[key], key, key, _are_numbers(row.get(key) for row in rows))
         for key in comparison.varied
     ] or [Column("run", "run", is_number=False)]
-    told = [column for column in _COLUMNS if any(row[column.key] is not None for row in rows)]
+    found = [*_COLUMNS, *map(_of_figure, own)]
+    shown = [column for column in found if any(row[column.key] is not None for row in rows)]
     if all(row["seeds"] == 1 for row in rows):
-        told = [column for column in told if column.key != "seeds_done"]
-    keys = [column.key for column in (*varied, *_COLUMNS)]
-    return Table([*varied, *told], [*keys, *_ONLY_EXACT], rows)
+        shown = [column for column in shown if column.key != "seeds_done"]
+    keys = [column.key for column in (*varied, *found)]
+    return Table([*varied, *shown], [*keys, *_ONLY_EXACT], rows)
+
+
+def _own_figures(comparison: Comparison) -> list[str]:
+    """Keys of the figures that the runs have beside ours."""
+    keys = dict.fromkeys(key for run in comparison.runs for key in run.last)
+    return [key for key in keys if not figures.is_built_in(key)]
 
 
 def text_of(column: Column, values: Mapping[str, Value]) -> str:
@@ -93,20 +123,13 @@ def text_of(column: Column, values: Mapping[str, Value]) -> str:
         return ""
     if isinstance(value, str):
         return readable(value) if column.is_number else value
-    match column.key:
-        case "valid_bpc" | "test_bpc":
-            spread = values[f"{column.key}_std"]
-            return f"{value:.3f}" if spread is None else f"{value:.3f} ± {spread:.3f}"
-        case "quick_valid_bpc":
-            return f"({value:.3f})"
-        case "span_mean" | "span_max":
-            return f"{value:.1f}"
-        case "seconds":
-            return duration(value)
-        case "seeds_done":
-            seeds = values["seeds"]
-            return f"{value:.0f}" if value == seeds else f"{value:.0f} of {seeds:.0f}"
-    return si(value)
+    text = column.written(value)
+    if column.key == figures.QUICK_BPC.key:
+        return f"({text})"
+    if column.key == "seeds_done" and value != values["seeds"]:
+        return f"{text} of {values['seeds']}"
+    deviation = values.get(_deviation_key(column.key))
+    return text if deviation is None else f"{text} ± {column.written(float(deviation))}"
 
 
 def state_of(group: Group) -> str:
@@ -184,24 +207,22 @@ def _data(group: Group) -> tuple[object, ...]:
     return values["data"], values.get("data.path"), group.first.data
 
 
-def _values(group: Group) -> dict[str, Value]:
-    """By column key; None where there is none."""
+def _values(group: Group, own: Sequence[Figure]) -> dict[str, Value]:
+    """By column key; None where there is none.
+
+    Args:
+        group: the row.
+        own: figures that are not ours.
+    """
     errors = dict.fromkeys(run.state.error for run in group.runs if run.state.error)
     furthest = max(group.runs, key=lambda run: run.state.step)
     return {
         "run": group.runs[0].name,
         **group.varies,
-        "valid_bpc": group.valid_bpc,
-        "valid_bpc_std": group.spread,
-        "test_bpc": group.test_bpc,
-        "test_bpc_std": group.test_spread,
-        "quick_valid_bpc": None if group.done else furthest.quick_bpc,
-        "span_mean": group.span_mean,
-        "span_max": group.span_max,
-        "paper_macs_per_token": group.macs_per_token,
-        "executed_flops_per_token": group.flops_per_token,
-        "executed_training_flops": group.training_flops,
-        "tokens_per_second": group.tokens_per_second,
+        **{figure.key: group.mean(figure) for figure in (*_MEANS, *own)},
+        **{_deviation_key(figure.key): group.deviation(figure) for figure in _SPREAD},
+        figures.QUICK_BPC.key: None if group.done else furthest.quick_bpc,
+        figures.TOKENS_PER_SECOND.key: group.tokens_per_second,
         "seconds": group.seconds,
         "seeds_done": len(group.done),
         "seeds": len(group.runs),

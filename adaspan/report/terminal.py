@@ -25,6 +25,7 @@ from adaspan.report.curves import SHOWN_FROM
 from adaspan.report.groups import Group
 from adaspan.report.style import BPC, MACS, Look, looks
 from adaspan.report.table import Column, finding, standing_of, table_of, text_of, unfinished
+from adaspan.runs import figures
 from adaspan.units import si
 
 _LETTERS = string.ascii_lowercase + string.ascii_uppercase
@@ -34,13 +35,13 @@ _PLOT_HEIGHT, _TICKS = 18, 5
 _MOST_POINTS = 40
 # Left out of a table that is too wide, the first first.
 _LEFT_OUT = (
-    "tokens_per_second",
-    "executed_flops_per_token",
+    figures.TOKENS_PER_SECOND.key,
+    figures.EXECUTED_FLOPS.key,
     "seconds",
-    "quick_valid_bpc",
-    "span_max",
+    figures.QUICK_BPC.key,
+    figures.SPAN_MAX.key,
     "seeds_done",
-    "test_bpc",
+    figures.TEST_BPC.key,
 )
 
 

@@ -19,16 +19,19 @@ from adaspan.files import replacing, write_json
 from adaspan.report.comparison import Comparison
 from adaspan.report.export import to_markdown
 from adaspan.report.groups import Run
+from adaspan.runs import figures
 from adaspan.tracking.account import report_titles, signed_in
+from adaspan.tracking.media import HEATMAP
 from adaspan.tracking.send import has_news
 
 _COLUMNS = 24  # of a grid of panels
 _HEIGHT = 8  # of a panel, in the same unit
 _LONGEST_TITLE = 128  # that W&B takes
 
-# As the tracker names them: W&B sorts and filters by names with underscores only.
-_BPC = wr.SummaryMetric("final_valid_bpc")
-_MACS = wr.SummaryMetric("flops_paper_macs_per_token")
+_BPC = wr.SummaryMetric(figures.VALID_BPC.summary_name)
+_MACS = wr.SummaryMetric(figures.PAPER_MACS.summary_name)
+_SPAN_MEAN = wr.SummaryMetric(figures.SPAN_MEAN.summary_name)
+_SPAN_MAX = wr.SummaryMetric(figures.SPAN_MAX.summary_name)
 
 
 def write_specification(comparison: Comparison, margin: float, path: Path) -> None:
@@ -192,7 +195,7 @@ def _against_limit() -> list[wr.ScatterPlot]:
         wr.ScatterPlot(title=title, x=wr.Config("span.limit"), y=figure, log_x=True)
         for title, figure in (
             ("bpc on valid", _BPC),
-            ("average span", wr.SummaryMetric("span_mean")),
+            ("average span", _SPAN_MEAN),
             ("multiply-adds a token", _MACS),
         )
     ]
@@ -211,7 +214,7 @@ def _curves() -> list[wr.LinePlot]:
         wr.LinePlot(
             title=title,
             x=x,
-            y=["val/bpc"],
+            y=[figures.QUICK_BPC.key],
             title_x=title_x,
             title_y="bpc on valid, quick",
             groupby_aggfunc="mean",
@@ -219,24 +222,22 @@ def _curves() -> list[wr.LinePlot]:
             max_runs_to_show=100,
         )
         for title, x, title_x in (
-            ("by tokens", "tokens", "tokens"),
-            ("by FLOPs", "flops/executed_training", "FLOPs of training, executed"),
+            ("by tokens", figures.TOKENS.key, "tokens"),
+            ("by FLOPs", figures.TRAINING_FLOPS.key, "FLOPs of training, executed"),
         )
     ]
 
 
 def _bars() -> list[wr.BarPlot]:
     return [
-        wr.BarPlot(title="mean span", metrics=["span_mean"], orientation="h"),
-        wr.BarPlot(title="longest span", metrics=["span_max"], orientation="h"),
+        wr.BarPlot(title="mean span", metrics=[_SPAN_MEAN.name], orientation="h"),
+        wr.BarPlot(title="longest span", metrics=[_SPAN_MAX.name], orientation="h"),
     ]
 
 
 def _heatmaps() -> wr.MediaBrowser:
     """Layers by heads, run beside run, with W&B's slider over the steps."""
-    return wr.MediaBrowser(
-        title="spans", media_keys=["span/heatmap"], gallery_axis="run", num_columns=3
-    )
+    return wr.MediaBrowser(title="spans", media_keys=[HEATMAP], gallery_axis="run", num_columns=3)
 
 
 def _parameters(varied: Sequence[str]) -> wr.ParallelCoordinatesPlot:

@@ -32,8 +32,8 @@ from filelock import FileLock, Timeout
 from adaspan.errors import RunError, UserError
 from adaspan.files import TEMPORARY_SUFFIX, replacing, write_json
 from adaspan.places import PACKAGE
+from adaspan.runs.figures import Row, is_final, with_present_keys
 
-Row = dict[str, Any]  # flat; "step" first
 _LOCK_SECONDS = 2.0
 _FINGERPRINT_DIGITS = 12
 # Beside the keys of a configuration: what was read.
@@ -224,7 +224,8 @@ class RunFolder:
             return []
         lines = self._metrics.read_text().split("\n")
         try:
-            return [json.loads(line) for line in lines[:-1]]  # the last has no newline after it
+            # The last has no newline after it.
+            return [with_present_keys(json.loads(line)) for line in lines[:-1]]
         except json.JSONDecodeError as error:
             raise RunError(f"{self._metrics}: damaged ({error})") from None
 
@@ -233,11 +234,6 @@ class RunFolder:
         rows = [row for row in self.rows() if row["step"] <= step and not is_final(row)]
         with replacing(self._metrics) as file:
             file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
-
-
-def is_final(row: Row) -> bool:
-    """Whether this is the row of the final evaluation, which has the last step's number, too."""
-    return any(key.startswith("final/") for key in row)
 
 
 def code_version(root: Path) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from typing import Any
 
 from adaspan.config.frozen import read_values
 from adaspan.errors import RunError
-from adaspan.runs.folder import Row, RunFolder, is_final
+from adaspan.runs import figures
+from adaspan.runs.figures import Row
+from adaspan.runs.folder import RunFolder
 from adaspan.slurm import cluster
 from adaspan.slurm.lookup import job_logs, live_jobs, printed, ran_out_of_memory
 
@@ -110,8 +112,8 @@ def describe(
         rows: its metrics.
     """
     last = rows[-1] if rows else {}
-    final = last if last and is_final(last) else {}
-    evaluated = [row for row in rows if "val/bpc" in row]
+    final = last if figures.is_final(last) else {}
+    quick = [row[figures.QUICK_BPC.key] for row in rows if figures.QUICK_BPC.key in row]
     steps = values["train"]["steps"] if values else 0
     return RunState(
         run=folder.path.name,
@@ -120,11 +122,11 @@ def describe(
         slurm=standing.slurm,
         step=folder.status().get("step", 0),
         steps=steps,
-        bpc=final.get("final/valid_bpc", evaluated[-1]["val/bpc"] if evaluated else None),
-        test_bpc=final.get("final/test_bpc"),
-        span_mean=last.get("span/mean"),
-        span_max=last.get("span/max"),
-        macs_per_token=last.get("flops/paper_macs_per_token"),
+        bpc=final.get(figures.VALID_BPC.key, quick[-1] if quick else None),
+        test_bpc=final.get(figures.TEST_BPC.key),
+        span_mean=last.get(figures.SPAN_MEAN.key),
+        span_max=last.get(figures.SPAN_MAX.key),
+        macs_per_token=last.get(figures.PAPER_MACS.key),
         seconds_left=_seconds_left(rows, steps) if standing.state == "running" else None,
         error=standing.error,
         log=str([*logs_of(folder), folder.log][0]),
@@ -195,10 +197,10 @@ def _error_of(status: Mapping[str, Any]) -> str:
 
 
 def _seconds_left(rows: Sequence[Mapping[str, Any]], steps: int) -> float | None:
-    trained = [row for row in rows if "perf/tokens_per_second" in row]
+    trained = [row for row in rows if figures.TOKENS_PER_SECOND.key in row]
     if not trained:
         return None
     last = trained[-1]
-    tokens_a_step = last["tokens"] / last["step"]
-    seconds: float = (steps - last["step"]) * tokens_a_step / last["perf/tokens_per_second"]
-    return seconds
+    tokens_a_step = last[figures.TOKENS.key] / last["step"]
+    tokens_left = (steps - last["step"]) * tokens_a_step
+    return float(tokens_left / last[figures.TOKENS_PER_SECOND.key])

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from adaspan.runs import figures
 from adaspan.status.state import RunState
-from adaspan.units import duration, si
+from adaspan.units import duration
 
 # Columns of a table that goes to a file, where nothing need be cut or folded.
 _FILE_WIDTH = 200
@@ -23,7 +24,7 @@ def show(table: Table) -> None:
 
 
 def table(title: str, states: Sequence[RunState]) -> Table:
-    """A run a line; columns that say nothing yet are left out. `mean` and `max` are spans."""
+    """A run a line; columns that say nothing yet are left out."""
     lines = [{**(state.varies or {"run": state.run}), **_cells(state)} for state in states]
     columns = [
         key
@@ -43,15 +44,16 @@ def _cells(state: RunState) -> dict[str, str]:
         "state": state.state,
         "SLURM": state.slurm.partition(" (")[0],
         "step": f"{state.step}/{state.steps}" if state.steps and state.state != "done" else "",
-        "valid": _decimals(state.bpc, 3),
-        "test": _decimals(state.test_bpc, 3),
-        "mean": _decimals(state.span_mean, 1),
-        "max": _decimals(state.span_max, 1),
-        "MACs": "" if state.macs_per_token is None else si(state.macs_per_token),
+        **{
+            figure.title: "" if value is None else figure.written(value)
+            for figure, value in (
+                (figures.VALID_BPC, state.bpc),
+                (figures.TEST_BPC, state.test_bpc),
+                (figures.SPAN_MEAN, state.span_mean),
+                (figures.SPAN_MAX, state.span_max),
+                (figures.PAPER_MACS, state.macs_per_token),
+            )
+        },
         "left": "" if state.seconds_left is None else duration(state.seconds_left),
         "error": state.error,
     }
-
-
-def _decimals(value: float | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f}"

@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from adaspan.errors import RunError, UserError
-from adaspan.runs.folder import is_final
+from adaspan.errors import RunError
+from adaspan.runs import figures
 from adaspan.sweep.jobs import Job
 
 Values = float | tuple[float, ...]
 
 
-def results(jobs: Sequence[Job], objectives: Sequence[str]) -> list[Values | RunError]:
-    """The objectives of every run, as one number or several; for a run that is not done, why.
+def objective_mistakes(objectives: Sequence[str] | None) -> Iterator[str]:
+    """What is wrong with `hydra.launcher.objectives`, a line each."""
+    known = [figure.key for figure in figures.declared() if "end" in figure.rows]
+    if objectives == []:
+        yield (
+            "hydra.launcher.objectives=[]: a search needs at least one, for example "
+            f"[{figures.VALID_BPC.key},{figures.PAPER_MACS.key}]"
+        )
+    for key in objectives or ():
+        if key not in known:
+            yield f"hydra.launcher.objectives={key}: no such figure; one of {', '.join(known)}"
+
+
+def results(jobs: Sequence[Job], objectives: Sequence[str] | None) -> list[Values | RunError]:
+    """The objectives of every run, as one number or several; for a run without them, why.
 
     Args:
         jobs: the runs.
-        objectives: names in the last row of `metrics.jsonl`.
-
-    Raises:
-        UserError: none is given, or there is no such name.
+        objectives: keys of figures that a run has at its end; None: its bpc on all of valid.
     """
-    if not objectives:
-        raise UserError(
-            "hydra.launcher.objectives: a search needs at least one, for example "
-            "[final/valid_bpc,flops/paper_macs_per_token]"
-        )
-    return [_of_one(job, objectives) for job in jobs]
+    keys = objectives or [figures.VALID_BPC.key]
+    return [_of_one(job, keys) for job in jobs]
 
 
-def _of_one(job: Job, objectives: Sequence[str]) -> Values | RunError:
+def _of_one(job: Job, keys: Sequence[str]) -> Values | RunError:
     rows = job.folder.rows()
-    if not rows or not is_final(rows[-1]):
+    if not rows or not figures.is_final(rows[-1]):
         return RunError(f"{job}: is not done")
-    for name in objectives:
-        if name not in rows[-1]:
-            known = ", ".join(key for key in rows[-1] if "/" in key)
-            raise UserError(f"hydra.launcher.objectives={name}: no such figure; one of {known}")
-    values = tuple(float(rows[-1][name]) for name in objectives)
+    for key in keys:
+        if key not in rows[-1]:
+            return RunError(f"{job}: has no {key}; it was trained before there was such a figure")
+    values = tuple(float(rows[-1][key]) for key in keys)
     return values[0] if len(values) == 1 else values

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
-from adaspan.runs.folder import Row
-
-_HEAD = re.compile(r"span/layer_(\d+)/head_(\d+)")
-
+# Where a row on W&B has the picture.
+HEATMAP = "span/heatmap"
 # Sizes in pixels: of a head, and of the margins with the names of layers and heads.
 _CELL = (44, 24)
 _MARGIN = (64, 24)
 _PAPER, _INK = "#f7fbff", "#08306b"
 
 
-def span_table(row: Row) -> list[tuple[int, int, float]]:
-    """Layer, head and span in tokens of every head; empty for a row that is no evaluation's."""
-    found = ((_HEAD.fullmatch(key), value) for key, value in row.items())
-    return sorted((int(match[1]), int(match[2]), value) for match, value in found if match)
-
-
-def heatmap(table: Sequence[tuple[int, int, float]], limit: int) -> Image.Image:
+def heatmap(spans: Sequence[tuple[int, int, float]], limit: int) -> Image.Image:
     """Spans as numbers on colours, a row a layer, a column a head.
 
     The colours are logarithmic, from 0 to `limit` tokens, so that pictures can be compared.
+
+    Args:
+        spans: layer, head and span in tokens, sorted, as `head_spans` has them.
+        limit: the longest span, in tokens.
     """
-    layers, heads = (max(column) + 1 for column in list(zip(*table, strict=True))[:2])
-    spans_LH = np.array([span for _, _, span in table]).reshape(layers, heads)
+    layers, heads = (max(column) + 1 for column in list(zip(*spans, strict=True))[:2])
+    spans_LH = np.array([span for _, _, span in spans]).reshape(layers, heads)
     levels_LH = np.log1p(spans_LH) / math.log1p(limit)
     shades = Image.fromarray((255 * levels_LH).astype(np.uint8))
     colours = ImageOps.colorize(shades, black=_PAPER, mid="#6baed6", white=_INK)
@@ -47,7 +42,7 @@ def heatmap(table: Sequence[tuple[int, int, float]], limit: int) -> Image.Image:
         draw.text((x, top / 2), f"head {head}", "black", anchor="mm")
     for layer, y in enumerate(middle_L):
         draw.text((left / 2, y), f"layer {layer}", "black", anchor="mm")
-    for layer, head, span in table:
+    for layer, head, span in spans:
         colour = _PAPER if levels_LH[layer, head] > 0.5 else _INK
         number = f"{span:.1f}" if span < 100 else f"{span:.0f}"
         draw.text((middle_H[head], middle_L[layer]), number, colour, anchor="mm")

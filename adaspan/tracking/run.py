@@ -30,10 +30,12 @@ from typing import Any, Literal
 from adaspan.config.schema import RunConfig
 from adaspan.config.validate import TAG_LENGTH
 from adaspan.files import write_json
-from adaspan.runs.folder import DATA_KEY, Row, RunFolder
+from adaspan.runs import figures
+from adaspan.runs.figures import Row
+from adaspan.runs.folder import DATA_KEY, RunFolder
 from adaspan.runs.identity import run_id, tracked_name
 from adaspan.tracking import client
-from adaspan.tracking.media import heatmap, span_table
+from adaspan.tracking.media import HEATMAP, heatmap
 
 # What the upload of a checkpoint may take.
 _UPLOAD_SECONDS = 600
@@ -157,15 +159,15 @@ class Tracker:
         if self._run is not None and row["step"] > self._written:
             values = {key: value for key, value in row.items() if key != "step"}
             with self._never_stopping():
-                if spans := span_table(row):
-                    values["span/heatmap"] = client.image(heatmap(spans, self._span_limit))
+                if spans := figures.head_spans(row):
+                    values[HEATMAP] = client.image(heatmap(spans, self._span_limit))
                 self._run.log(values, step=row["step"])
 
-    def summarize(self, figures: Row) -> None:
+    def summarize(self, row: Row) -> None:
         """Set values of the run's summary."""
         if self._run is not None:
             with self._never_stopping():
-                self._run.summary.update(_summary(figures))
+                self._run.summary.update(_summary(row))
 
     def finish(self, rows: Sequence[Row], weights: Path | None) -> None:
         """The run is done.
@@ -198,8 +200,10 @@ class Tracker:
 
         final = rows[-1]
         self._run.summary.update(_summary(final))
-        best = next(row for row in rows if row["step"] == final["best/step"])
-        self._run.summary["spans"] = wandb.Table(["layer", "head", "span"], span_table(best))
+        best = next(row for row in rows if row["step"] == final[figures.BEST_STEP.key])
+        self._run.summary["spans"] = wandb.Table(
+            ["layer", "head", "span"], figures.head_spans(best)
+        )
         if weights:
             artifact = wandb.Artifact(f"adaspan-{self._run_id}", "model", metadata=_summary(final))
             artifact.add_file(str(weights), skip_cache=True, policy="immutable")  # no copies
@@ -252,9 +256,8 @@ class Tracker:
             self._run = None
 
 
-def _summary(figures: Row) -> Row:
-    """The same under names with underscores: W&B sorts by such only."""
-    return {key.replace("/", "_"): value for key, value in figures.items() if key != "step"}
+def _summary(row: Row) -> Row:
+    return {figures.summary_name(key): value for key, value in row.items() if key != "step"}
 
 
 def last_step(file: Path) -> int:

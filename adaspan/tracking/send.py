@@ -27,7 +27,8 @@ from filelock import FileLock
 
 from adaspan.config.frozen import read_run, read_values
 from adaspan.errors import RunError, UserError, reported_in_one_line
-from adaspan.runs.folder import RunFolder, is_final
+from adaspan.runs.figures import is_final
+from adaspan.runs.folder import RunFolder
 from adaspan.tracking import client
 from adaspan.tracking.account import signed_in
 from adaspan.tracking.run import Tracker, description, last_step

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
@@ -14,16 +13,18 @@ from adaspan.config.frozen import to_yaml
 from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus, Tokens
 from adaspan.errors import DiskError, NoMemoryError, NonFiniteError, RunError, UserError
-from adaspan.nn.flops import paper_macs_per_token
-from adaspan.runs.folder import Row, RunFolder
+from adaspan.runs import figures
+from adaspan.runs.figures import Row
+from adaspan.runs.folder import RunFolder
 from adaspan.signals import StopRequest
 from adaspan.tracking.run import Tracker, description
 from adaspan.train.checkpoint import Checkpoints
-from adaspan.train.device import autocast, peak_flops, peak_memory_gb
+from adaspan.train.device import autocast
 from adaspan.train.distributed import Processes, is_lost_peer
-from adaspan.train.evaluate import Piece, Score, bits, blocks, evaluate, sample, whole_text
+from adaspan.train.evaluate import Piece, Score, blocks, evaluate, sample, whole_text
 from adaspan.train.profile import profiled
-from adaspan.train.summary import closing_lines, evaluation_line, figures, opening_lines
+from adaspan.train.rows import TrainingRows, best_row, evaluation_row, final_row
+from adaspan.train.summary import closing_lines, evaluation_line, opening_lines, progress
 from adaspan.train.terminal import Terminal
 from adaspan.train.trainer import Trainer
 
@@ -63,9 +64,6 @@ class Session:
         self._tracker: Tracker | None = None  # on the first process only
         at_once = run.train.batch_size // run.train.micro_batches
         self._evaluation_batch = max(at_once, _EVALUATION_BATCH)
-        self._clock = _Clock()
-        self._tokens_read = 0  # when the clock was last read
-        self._flops_read = 0  # likewise
 
     def train(self) -> None:
         """Everything, with the status kept true whatever happens."""
@@ -99,7 +97,7 @@ class Session:
         if state is not None:
             self._trainer.load(state)
         step = self._trainer.step
-        self._tokens_read, self._flops_read = self._trainer.tokens, self._trainer.flops
+        self._rows = TrainingRows(self._trainer, self._device, self._processes.count)
         if self._processes.largest(step) != -self._processes.largest(-step):
             raise RunError(f"{self._folder.path}: the processes see different checkpoints")
         if not self._processes.is_first:
@@ -128,7 +126,7 @@ class Session:
         if self._tracker.url:
             self._terminal.line(f"W&B     {self._tracker.url}")
         if step and self._trainer.best_step:
-            self._tracker.summarize(_best_figures(self._trainer))
+            self._tracker.summarize(best_row(self._trainer))
 
     def _profiled(self) -> AbstractContextManager[Callable[[], None]]:
         """Watches the updates inside if asked to; what it gives is called after each."""
@@ -139,7 +137,7 @@ class Session:
     def _loop(self, updated: Callable[[], None]) -> None:
         train = self._run.train
         self._terminal.start_bar(self._trainer.step)
-        self._clock.go()
+        self._rows.clock.go()
         while self._trainer.step < train.steps:
             self._trainer.update()
             updated()
@@ -148,8 +146,8 @@ class Session:
             last = step == train.steps
             evaluates = last or step % train.eval_every == 0
             if evaluates or step % train.log_every == 0:
-                row = self._training_row()
-                self._terminal.show_figures(figures(row))
+                row = self._rows.next()
+                self._terminal.show_progress(progress(row))
                 if evaluates:
                     row |= self._evaluation_row()
                     self._terminal.line(evaluation_line(row, train.steps))
@@ -159,28 +157,8 @@ class Session:
                 self._save()
             if stop:
                 raise _Stopped(stop)
-            self._clock.go()
+            self._rows.clock.go()
         self._terminal.stop_bar()
-
-    def _training_row(self) -> Row:
-        trainer = self._trainer
-        losses = trainer.take_losses()  # waits for the device
-        seconds = self._clock.read()
-        tokens, flops = trainer.tokens - self._tokens_read, trainer.flops - self._flops_read
-        self._tokens_read, self._flops_read = trainer.tokens, trainer.flops
-        peak = peak_flops(self._device, trainer.precision)
-        return {
-            "step": trainer.step,
-            "tokens": trainer.tokens,
-            "train/bpc": bits(losses.double().mean().item()),
-            "train/learning_rate": trainer.rate,
-            "perf/tokens_per_second": tokens / seconds,
-            "perf/memory_gb": peak_memory_gb(self._device),
-            **({"perf/mfu": flops / seconds / (peak * self._processes.count)} if peak else {}),
-            **_span_figures(trainer),
-            "flops/executed_per_token": trainer.flops_per_token,
-            "flops/executed_training": trainer.flops,
-        }
 
     def _evaluation_row(self) -> Row:
         """Quick score, and every head's span; keeps the weights if they are the best so far."""
@@ -190,14 +168,10 @@ class Session:
         bpc = self._score(valid, pieces).bits_per_token
         if not math.isfinite(bpc):
             self._trainer.fail(f"valid bpc is {bpc}")
-        if self._trainer.is_best(bpc) and self._tracker:
+        if self._trainer.note_if_best(bpc) and self._tracker:
             self._checkpoints.save_best(self._trainer.best_state())
-            self._tracker.summarize(_best_figures(self._trainer))
-        row: Row = {"val/bpc": bpc}
-        for layer, spans in enumerate(self._trainer.spans_LH.tolist()):
-            for head, span in enumerate(spans):
-                row[f"span/layer_{layer:02d}/head_{head}"] = span
-        return row
+            self._tracker.summarize(best_row(self._trainer))
+        return evaluation_row(self._trainer, bpc)
 
     def _score(
         self, tokens: Tokens, pieces: list[Piece], after_block: Callable[[], None] = lambda: None
@@ -238,7 +212,7 @@ class Session:
             self._folder.set_status("running", row["step"])
 
     def _save(self) -> None:
-        self._clock.pause()
+        self._rows.clock.pause()
         state = self._trainer.state()
         if state is not None:
             self._checkpoints.save(self._trainer.step, state)
@@ -259,14 +233,7 @@ class Session:
         if not self._tracker:
             return
         last = self._folder.rows()[-1]
-        final: Row = {
-            "step": trainer.step,
-            "final/valid_bpc": scores["valid"],
-            "final/test_bpc": scores["test"],
-            **_best_figures(trainer),
-            "last/val_bpc": last["val/bpc"],
-            **_span_figures(trainer),
-        }
+        final = final_row(trainer, scores["valid"], scores["test"], last[figures.QUICK_BPC.key])
         self._folder.append(final)
         upload = self._run.tracking.upload_checkpoint
         self._tracker.finish(self._folder.rows(), self._checkpoints.best if upload else None)
@@ -286,7 +253,10 @@ class Session:
             self._terminal.line(
                 f"{error}; the weights of step {trainer.step} are taken for the best"
             )
-            trainer.best_bpc, trainer.best_step = self._folder.rows()[-1]["val/bpc"], trainer.step
+            trainer.best_bpc, trainer.best_step = (
+                self._folder.rows()[-1][figures.QUICK_BPC.key],
+                trainer.step,
+            )
             if self._processes.is_first:
                 self._checkpoints.save_best(trainer.best_state())
 
@@ -307,23 +277,6 @@ class Session:
                 self._folder.set_status("failed", self._trainer.step, **failure)
             if self._tracker:
                 self._tracker.leave(resumable=False)
-
-
-def _best_figures(trainer: Trainer) -> Row:
-    return {"best/val_bpc": trainer.best_bpc, "best/step": trainer.best_step}
-
-
-def _span_figures(trainer: Trainer) -> Row:
-    spans_LH = trainer.spans_LH
-    mean = spans_LH.mean().item()
-    return {
-        "span/mean": mean,
-        "span/max": spans_LH.max().item(),
-        "flops/paper_macs_per_token": paper_macs_per_token(trainer.shape, mean),
-        "flops/paper_with_position_macs_per_token": paper_macs_per_token(
-            trainer.shape, mean, position=True
-        ),
-    }
 
 
 def _failure(error: Exception) -> dict[str, str]:
@@ -369,26 +322,3 @@ class _Stopped(Exception):
     def __init__(self, signal: int) -> None:
         super().__init__(signal)
         self.signal = signal
-
-
-class _Clock:
-    """Time spent on updates: it runs from `go` to the next `pause`, as often as need be."""
-
-    def __init__(self) -> None:
-        self._since: float | None = None
-        self._seconds = 0.0
-
-    def go(self) -> None:
-        if self._since is None:
-            self._since = time.perf_counter()
-
-    def pause(self) -> None:
-        if self._since is not None:
-            self._seconds += time.perf_counter() - self._since
-            self._since = None
-
-    def read(self) -> float:
-        """Pause; the seconds since it was last read."""
-        self.pause()
-        seconds, self._seconds = self._seconds, 0.0
-        return seconds

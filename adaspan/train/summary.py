@@ -10,7 +10,8 @@ from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus
 from adaspan.nn.flops import Shape, paper_macs_per_token
 from adaspan.places import LAUNCH
-from adaspan.runs.folder import Row
+from adaspan.runs import figures
+from adaspan.runs.figures import Row
 from adaspan.units import si
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -36,14 +37,16 @@ def opening_lines(
 def evaluation_line(row: Row, steps: int) -> str:
     """One row of metrics, at an evaluation."""
     width = len(str(steps))
-    return f"step {row['step']:>{width}}/{steps} · valid {row['val/bpc']:.3f} bpc · {figures(row)}"
+    bpc = row[figures.QUICK_BPC.key]
+    return f"step {row['step']:>{width}}/{steps} · valid {bpc:.3f} bpc · {progress(row)}"
 
 
-def figures(row: Row) -> str:
+def progress(row: Row) -> str:
     """What changes from log to log."""
     return (
-        f"train {row['train/bpc']:.3f} bpc · span mean {row['span/mean']:.0f} "
-        f"max {row['span/max']:.0f} · {row['perf/tokens_per_second'] / 1e3:.1f}k tokens/s"
+        f"train {row[figures.TRAIN_BPC.key]:.3f} bpc · span mean {row[figures.SPAN_MEAN.key]:.0f} "
+        f"max {row[figures.SPAN_MAX.key]:.0f} · "
+        f"{row[figures.TOKENS_PER_SECOND.key] / 1e3:.1f}k tokens/s"
     )
 
 
@@ -61,13 +64,13 @@ def closing_lines(
     """
     limit = run.span.limit
     longest = max(max(spans) for spans in spans_LH)
-    cost = final["flops/paper_macs_per_token"]
+    cost = final[figures.PAPER_MACS.key]
     fixed_cost = paper_macs_per_token(shape, limit)
     return [
         "",
-        f"bpc     best {final['best/val_bpc']:.3f} (quick, step {final['best/step']}) · "
-        f"last {final['last/val_bpc']:.3f} (quick) · "
-        f"valid {final['final/valid_bpc']:.3f} · test {final['final/test_bpc']:.3f}",
+        f"bpc     best {final[figures.BEST_BPC.key]:.3f} (quick, step "
+        f"{final[figures.BEST_STEP.key]}) · last {final[figures.LAST_BPC.key]:.3f} (quick) · "
+        f"valid {final[figures.VALID_BPC.key]:.3f} · test {final[figures.TEST_BPC.key]:.3f}",
         f"spans   a bar a head, the tallest {longest:.1f} of at most {limit} tokens",
         *(f"        {line}" for line in span_picture(spans_LH)),
         f"FLOPs   {si(cost)} a token (multiply-adds, as the paper counts)"

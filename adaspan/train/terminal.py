@@ -28,14 +28,14 @@ class Terminal(logging.Handler):
         self._bar = Progress(
             TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[progress]}"),
             TextColumn("left"),
             TimeRemainingColumn(),
             console=self._console,
             transient=True,
             disable=log is None or not self._console.is_terminal,
         )
-        self._task = self._bar.add_task("", total=steps, figures="")
+        self._task = self._bar.add_task("", total=steps, progress="")
 
     def __enter__(self) -> Terminal:
         logging.getLogger("adaspan").addHandler(self)
@@ -72,8 +72,8 @@ class Terminal(logging.Handler):
     def advance(self, step: int) -> None:
         self._bar.update(self._task, completed=step)
 
-    def show_figures(self, figures: str) -> None:
-        self._bar.update(self._task, figures=figures)
+    def show_progress(self, progress: str) -> None:
+        self._bar.update(self._task, progress=progress)
 
     def stop_bar(self) -> None:
         self._bar.stop()

@@ -235,8 +235,8 @@ class Trainer:
             "spans": self._mean_spans_LH,
         }
 
-    def is_best(self, bpc: float) -> bool:
-        """Whether no evaluation was better than this one of the weights as they are; notes it."""
+    def note_if_best(self, bpc: float) -> bool:
+        """Note an evaluation of the weights as they are if none was better; whether it was."""
         if bpc >= self.best_bpc:
             return False
         self.best_bpc, self.best_step = bpc, self.step

@@ -15,16 +15,17 @@ from adaspan.report.comparison import Comparison, compare
 from adaspan.report.groups import Group, thinned
 from adaspan.report.labels import readable
 from adaspan.report.table import finding
+from adaspan.runs import figures
 from adaspan.status.find import Runs
 from tests.processes import rows
 
-FIGURES = {
-    "valid_bpc": "final/valid_bpc",
-    "test_bpc": "final/test_bpc",
-    "span_mean": "span/mean",
-    "span_max": "span/max",
-    "macs_per_token": "flops/paper_macs_per_token",
-}
+MEANS = (
+    figures.VALID_BPC,
+    figures.TEST_BPC,
+    figures.SPAN_MEAN,
+    figures.SPAN_MAX,
+    figures.PAPER_MACS,
+)
 
 
 def group_of(comparison: Comparison, label: str) -> Group:
@@ -54,8 +55,12 @@ def test_a_group_is_the_mean_over_its_seeds(comparison: Comparison, runs: Runs) 
         group = group_of(comparison, f"span={kind} span.limit={limit}")
         finals = [rows(path)[-1] for path in trained(runs, kind=kind, limit=limit)]
         assert len(finals) == len(group.done) == seeds
-        for figure, key in FIGURES.items():
-            assert getattr(group, figure) == fmean(final[key] for final in finals)
+        for figure in MEANS:
+            assert group.mean(figure) == fmean(final[figure.key] for final in finals)
+        assert (group.valid_bpc, group.macs_per_token) == (
+            group.mean(figures.VALID_BPC),
+            group.mean(figures.PAPER_MACS),
+        )
         bpc = [final["final/valid_bpc"] for final in finals]
         assert group.spread == (stdev(bpc) if seeds > 1 else None)
 
@@ -86,18 +91,18 @@ def test_a_curve_is_the_mean_of_the_evaluations_of_the_seeds_that_are_done(
     curve = group_of(comparison, "span=adaptive span.limit=24").curve()
     assert curve is not None
     evaluations = [
-        [row for row in rows(path) if "val/bpc" in row]
+        [row for row in rows(path) if "valid/bpc" in row]
         for path in trained(runs, kind="adaptive", limit="24")
     ]
     assert curve.steps.tolist() == [6, 12, 18, 24]
     for values, key in (
-        (curve.bpc, "val/bpc"),
+        (curve.bpc, "valid/bpc"),
         (curve.tokens, "tokens"),
         (curve.flops, "flops/executed_training"),
     ):
         found = np.array([[row[key] for row in of_run] for of_run in evaluations])
         assert values == pytest.approx(found.mean(0), rel=1e-12)
-    found = np.array([[row["val/bpc"] for row in of_run] for of_run in evaluations])
+    found = np.array([[row["valid/bpc"] for row in of_run] for of_run in evaluations])
     assert curve.spread == pytest.approx(found.std(0, ddof=1))
 
 
@@ -110,7 +115,7 @@ def test_runs_that_are_not_done_are_of_their_group_and_in_none_of_its_figures(
     own = stopped.curve()
     assert own is not None
     assert own.steps.tolist() == [6, 12]
-    assert own.bpc[-1] == stopped.quick_bpc == rows(stopped.folder)[-1]["val/bpc"]
+    assert own.bpc[-1] == stopped.quick_bpc == rows(stopped.folder)[-1]["valid/bpc"]
     (waiting,) = group_of(comparison, "span=adaptive span.limit=12").not_done
     assert (waiting.seed, waiting.state.state, waiting.curve()) == ("3", "waiting", None)
 
@@ -122,7 +127,7 @@ def test_spans_are_in_the_order_of_layers_and_heads(comparison: Comparison) -> N
         for layer in (0, 1)
         for head in range(12)
     }
-    many = dataclasses.replace(run, rows=[{"step": 1, "val/bpc": 2.0, **heads}])
+    many = dataclasses.replace(run, rows=[{"step": 1, "valid/bpc": 2.0, **heads}])
     steps, spans_SLH = many.spans()
     assert steps == [1]
     assert spans_SLH.tolist() == [[[*range(12)], [*range(20, 32)]]]

@@ -8,35 +8,38 @@ import json
 
 from adaspan.report.comparison import Comparison
 from adaspan.report.export import to_csv, to_json, to_markdown
+from adaspan.runs import figures
 from tests.report.conftest import ODD
 
-FIGURES = {
-    "valid_bpc": "valid_bpc",
-    "valid_bpc_std": "spread",
-    "test_bpc": "test_bpc",
-    "span_mean": "span_mean",
-    "span_max": "span_max",
-    "paper_macs_per_token": "macs_per_token",
-    "executed_flops_per_token": "flops_per_token",
-    "executed_training_flops": "training_flops",
-    "tokens_per_second": "tokens_per_second",
-    "seconds": "seconds",
-}
+MEANS = (
+    figures.VALID_BPC,
+    figures.TEST_BPC,
+    figures.SPAN_MEAN,
+    figures.SPAN_MAX,
+    figures.PAPER_MACS,
+    figures.EXECUTED_FLOPS,
+    figures.TRAINING_FLOPS,
+)
 
 
 def test_csv_and_json_have_exact_figures_and_what_became_of_runs(comparison: Comparison) -> None:
     table = list(csv.DictReader(io.StringIO(to_csv(comparison))))
     told = json.loads(to_json(comparison, margin=0.02))["groups"]
     for group, row, one in zip(comparison.groups, table, told, strict=True):
-        for key, figure in FIGURES.items():
-            value = getattr(group, figure)
+        expected = {
+            **{figure.key: group.mean(figure) for figure in MEANS},
+            "final/valid_bpc_std": group.spread,
+            "perf/tokens_per_second": group.tokens_per_second,
+            "seconds": group.seconds,
+        }
+        for key, value in expected.items():
             assert row[key] == ("" if value is None else str(value))
             assert one[key] == value
         assert (row["seeds_done"], row["seeds"]) == (str(len(group.done)), str(len(group.runs)))
         assert [run["folder"] for run in one["runs"]] == [str(run.folder) for run in group.runs]
         for told_of_run, run in zip(one["runs"], group.runs, strict=True):
-            assert told_of_run["valid_bpc"] == run.last.get("final/valid_bpc")
-            assert told_of_run["span_max"] == run.last.get("span/max")
+            assert told_of_run["final/valid_bpc"] == run.last.get("final/valid_bpc")
+            assert told_of_run["span/max"] == run.last.get("span/max")
     failed = table[-1]
     assert (failed["span.limit"], failed["state"]) == (ODD, "failed")
     assert failed["error"] == f"code: KeyError: {ODD}"

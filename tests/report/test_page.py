@@ -159,15 +159,15 @@ def test_the_table_has_the_figures_of_the_run_folders(page: Page, comparison: Co
     assert len(cells) == len(comparison.groups)
     for name in ("fixed, limit 24", "adaptive, limit 12", "adaptive, limit 24"):
         finals = [rows(run.folder)[-1] for run in group_named(comparison, name).done]
-        for column, key, digits in (
-            ("valid_bpc", "final/valid_bpc", 3),
-            ("test_bpc", "final/test_bpc", 3),
-            ("span_mean", "span/mean", 1),
-            ("span_max", "span/max", 1),
-            ("paper_macs_per_token", "flops/paper_macs_per_token", None),
+        for key, digits in (
+            ("final/valid_bpc", 3),
+            ("final/test_bpc", 3),
+            ("span/mean", 1),
+            ("span/max", 1),
+            ("flops/paper_macs_per_token", None),
         ):
             mean = fmean(final[key] for final in finals)
-            cell = cells[name][column]
+            cell = cells[name][key]
             assert float(cell.get_attribute("data-value") or "nan") == mean
             if digits is not None:
                 assert cell.text.startswith(f"{mean:.{digits}f}")
@@ -186,18 +186,20 @@ def test_curves_have_the_figures_of_the_run_folders(page: Page, comparison: Comp
     for plot, key in (("bpc_by_tokens", "tokens"), ("bpc_by_flops", "flops/executed_training")):
         drawn = {trace["name"]: trace for trace in page.data(plot) if trace["fill"] != "toself"}
         for group in comparison.groups[:4]:
-            of_runs = [[r for r in rows(run.folder) if "val/bpc" in r] for run in group.done]
+            of_runs = [[r for r in rows(run.folder) if "valid/bpc" in r] for run in group.done]
             trace = drawn[group.short_label]
-            for values, name in ((trace["x"], key), (trace["y"], "val/bpc")):
+            for values, name in ((trace["x"], key), (trace["y"], "valid/bpc")):
                 means = [fmean(row[name] for row in at) for at in zip(*of_runs, strict=True)]
                 assert values == pytest.approx(means, rel=1e-12)
         (stopped,) = comparison.groups[3].not_done
         trace = drawn["adaptive, limit 24, seed 3: resumable"]
-        assert trace["y"] == [row["val/bpc"] for row in rows(stopped.folder) if "val/bpc" in row]
+        assert trace["y"] == [
+            row["valid/bpc"] for row in rows(stopped.folder) if "valid/bpc" in row
+        ]
 
 
 def test_a_click_on_a_heading_sorts_both_ways_with_empty_cells_last(page: Page) -> None:
-    for key in ("span_mean", "valid_bpc"):
+    for key in ("span/mean", "final/valid_bpc"):
         filled = [float(value) for value in page.column(key) if value]
         page.sort_by(key)
         assert page.column(key) == [*map(str, sorted(filled)), ""]
@@ -210,7 +212,7 @@ def test_a_click_on_a_heading_sorts_both_ways_with_empty_cells_last(page: Page) 
 
 
 def spans_at(run: Path, step: int) -> list[list[float]]:
-    (row,) = (row for row in rows(run) if row["step"] == step and "val/bpc" in row)
+    (row,) = (row for row in rows(run) if row["step"] == step and "valid/bpc" in row)
     return [[row[f"span/layer_{layer:02d}/head_{head}"] for head in range(2)] for layer in range(2)]
 
 

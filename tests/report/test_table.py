@@ -6,7 +6,7 @@ import dataclasses
 
 from adaspan.report.comparison import Comparison, compare
 from adaspan.report.groups import Run
-from adaspan.report.table import finding, standing_of, state_of, table_of, unfinished
+from adaspan.report.table import finding, standing_of, state_of, table_of, text_of, unfinished
 from adaspan.status.find import Runs
 from tests.report.conftest import ODD
 
@@ -16,11 +16,11 @@ def test_quick_looks_stand_in_a_column_of_their_own(comparison: Comparison) -> N
     by_group = dict(zip((group.label for group in comparison.groups), table.rows, strict=True))
     half_done = by_group["span=adaptive span.limit=24"]
     failed = by_group[f"span=adaptive span.limit={ODD}"]
-    assert half_done["valid_bpc"] is not None
-    assert half_done["quick_valid_bpc"] is None
-    assert failed["valid_bpc"] is failed["span_mean"] is failed["seconds"] is None
+    assert half_done["final/valid_bpc"] is not None
+    assert half_done["valid/bpc"] is None
+    assert failed["final/valid_bpc"] is failed["span/mean"] is failed["seconds"] is None
     (run,) = comparison.groups[-1].runs
-    assert failed["quick_valid_bpc"] == run.rows[-1]["val/bpc"]
+    assert failed["valid/bpc"] == run.rows[-1]["valid/bpc"]
 
 
 def test_groups_say_how_many_seeds_they_stand_on(comparison: Comparison) -> None:
@@ -61,6 +61,19 @@ def test_the_finding_names_the_best_and_the_cheapest_that_is_nearly_as_good(
 
 def with_macs(run: Run, macs: float) -> Run:
     return dataclasses.replace(run, rows=[*run.rows, {"flops/paper_macs_per_token": macs}])
+
+
+def test_a_figure_that_nobody_declared_stands_under_its_key(comparison: Comparison) -> None:
+    group = comparison.done[0]
+    runs = [
+        dataclasses.replace(run, rows=[*run.rows[:-1], {**run.rows[-1], "own/loss": 0.0123}])
+        for run in group.done
+    ]
+    own = dataclasses.replace(comparison, runs=runs, groups=[dataclasses.replace(group, runs=runs)])
+    table = table_of(own)
+    (column,) = (column for column in table.columns if column.key == "own/loss")
+    assert (column.title, text_of(column, table.rows[0])) == ("own/loss", "0.0123")
+    assert "own/loss" in table.keys
 
 
 def test_runs_without_a_result_are_no_finding(runs: Runs) -> None:

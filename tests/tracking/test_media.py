@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from adaspan.tracking.media import heatmap, span_table
+from adaspan.runs.figures import head_spans
+from adaspan.tracking.media import heatmap
 
 
 def row(layers: int, heads: int) -> dict[str, float]:
@@ -20,18 +21,8 @@ def row(layers: int, heads: int) -> dict[str, float]:
     }
 
 
-def test_heads_come_in_the_order_of_their_numbers() -> None:
-    table = span_table(row(layers=2, heads=12))
-    assert [span for _, _, span in table] == [float(n) for n in range(1, 25)]
-    assert table[11] == (0, 11, 12.0)
-
-
-def test_a_row_without_heads_has_no_table() -> None:
-    assert span_table({"step": 3, "span/mean": 2.0}) == []
-
-
 def test_the_longer_a_span_the_darker_its_place_in_the_heatmap() -> None:
-    lightness = np.asarray(heatmap(span_table(row(layers=3, heads=2)), limit=6).convert("L"))
+    lightness = np.asarray(heatmap(head_spans(row(layers=3, heads=2)), limit=6).convert("L"))
     left, top, width, height = 64, 24, 44, 24
     corners = lightness[top + 1 :: height, left + 1 :: width].astype(int).flatten()
     assert len(corners) == 6

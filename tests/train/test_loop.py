@@ -19,6 +19,7 @@ import torch
 
 from adaspan.errors import RunError
 from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.runs import figures
 from adaspan.train.evaluate import Score, evaluate
 from tests.conftest import Launch, command, environment
 from tests.processes import (
@@ -258,7 +259,7 @@ def test_metrics_hold_what_a_researcher_looks_for(
     folder = run_folder()
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     *logged, final = (json.loads(line) for line in lines)
-    evaluated = [row for row in logged if "val/bpc" in row]
+    evaluated = [row for row in logged if "valid/bpc" in row]
     assert [row["step"] for row in evaluated] == [20, 40, 60]
     for row in logged:
         assert {
@@ -278,15 +279,20 @@ def test_metrics_hold_what_a_researcher_looks_for(
         assert len(spans) == 4
         assert row["span/mean"] == pytest.approx(sum(spans) / 4)
         assert row["span/max"] == max(spans)
-    assert final["best/val_bpc"] == min(row["val/bpc"] for row in evaluated)
+    assert final["best/valid_bpc"] == min(row["valid/bpc"] for row in evaluated)
     assert {"final/valid_bpc", "final/test_bpc"} <= final.keys()
+    for row in (*logged, final):
+        moment = "end" if row is final else "evaluation" if row in evaluated else "log"
+        declared = {figure.key for figure in figures.declared() if moment in figure.rows}
+        heads = {figures.head_span_key(layer, head) for layer, head, _ in figures.head_spans(row)}
+        assert row.keys() - heads == declared - {figures.MFU.key}, "a CPU's peak is not known"
     assert status(folder)["state"] == "done"
 
 
 def test_the_part_of_a_known_peak_that_is_used_is_recorded(
     tiny: tuple[str, ...], run_folder: FindFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adaspan.train.loop.peak_flops", lambda *_: 1e12)  # a GPU that CI has not
+    monkeypatch.setattr("adaspan.train.rows.peak_flops", lambda *_: 1e12)  # a GPU that CI has not
     train_here(*tiny)
     lines = (run_folder() / "metrics.jsonl").read_text().splitlines()[:-1]
     logged = [json.loads(line) for line in lines]
@@ -339,5 +345,5 @@ def test_golden_loss_curve(
     """Changes when the arithmetic of a run changes; such a change must be meant."""
     plain = [o for o in tiny if not o.startswith(("span.ramp", "span.initial", "model.dropout"))]
     train_here(*plain, f"span={span}", f"train.attention={attention}")
-    curve = [row["train/bpc"] for row in rows(run_folder()) if "val/bpc" in row]
+    curve = [row["train/bpc"] for row in rows(run_folder()) if "valid/bpc" in row]
     assert curve == pytest.approx(GOLDEN_CURVES[span], abs=2e-3)

@@ -113,6 +113,7 @@ class _SweepLauncher(Launcher):
         from adaspan.config.validate import launcher_mistakes, validate_shares
         from adaspan.errors import UserError
         from adaspan.sweep.jobs import plan
+        from adaspan.sweep.results import objective_mistakes
 
         if settings.dry_run and not self._sees_all_runs():
             raise UserError("hydra.launcher.dry_run=true: a search chooses its runs as it goes")
@@ -128,7 +129,7 @@ class _SweepLauncher(Launcher):
                 validate_shares(run, max(1, processes))
                 return run
 
-        mistakes = launcher_mistakes(settings)
+        mistakes = [*launcher_mistakes(settings), *objective_mistakes(settings.objectives)]
         hydra = self._config.hydra
         kind = (hydra.runtime.choices.get("sweeps") or "multirun").replace("/", "-")
         identity = None if self._sees_all_runs() else _digest(hydra.overrides.task)
@@ -145,7 +146,7 @@ class _SweepLauncher(Launcher):
         sweeper: str = self._config.hydra.sweeper._target_
         return sweeper.startswith(("hydra_plugins.adaspan_sweeps.", "hydra._internal."))
 
-    def _results(self, sweep: Sweep, objectives: Sequence[str]) -> Sequence[JobReturn]:
+    def _results(self, sweep: Sweep, objectives: Sequence[str] | None) -> Sequence[JobReturn]:
         """For every run that was asked for: its values of the objectives, or its failure."""
         from adaspan.sweep.results import results
 

@@ -1,0 +1,246 @@
+"""Every figure of a run, once: its key in a row of metrics, what it means, how it is written.
+
+Rows, table columns, W&B's names, `hydra.launcher.objectives` and docs/figures.md come from here:
+
+    python -m adaspan.runs.figures > docs/figures.md
+
+A row may hold figures that are not declared here, such as those of an extension that is not
+loaded: readers show them under their key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from adaspan.units import si
+
+Row = dict[str, Any]  # flat; "step" first
+# When a row is written: every `train.log_every` steps, with a quick evaluation every
+# `train.eval_every`, and once with the final evaluation.
+Moment = Literal["log", "evaluation", "end"]
+
+
+def summary_name(key: str) -> str:
+    """The key as W&B's summary has it, which sorts and filters by names without a slash only."""
+    return key.replace("/", "_")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of a row.
+
+    Args:
+        key: in a row, in tables for programs, and (see `summary_name`) on W&B.
+        title: of a table's column.
+        meaning: one line.
+        unit: empty for plain numbers.
+        better: the direction in which it improves.
+        written: the number as a person reads it.
+        rows: those that hold it.
+    """
+
+    key: str
+    title: str
+    meaning: str
+    unit: str = ""
+    better: Literal["lower", "higher", "neither"] = "neither"
+    written: Callable[[float], str] = si
+    rows: tuple[Moment, ...] = ("log", "evaluation")
+
+    @property
+    def summary_name(self) -> str:
+        """As W&B's summary has it."""
+        return summary_name(self.key)
+
+
+_figures: dict[str, Figure] = {}
+
+
+def register(figure: Figure) -> Figure:
+    """Declare a figure.
+
+    Raises:
+        ValueError: its key is another figure's, or W&B could not tell the two apart.
+    """
+    for other in _figures.values():
+        if other != figure and other.summary_name == figure.summary_name:
+            raise ValueError(f"figure {figure.key}: {other.key} is declared already; rename one")
+    _figures[figure.key] = figure
+    return figure
+
+
+def declared() -> list[Figure]:
+    """Every figure, in the order of declaration."""
+    return list(_figures.values())
+
+
+def figure_of(key: str) -> Figure:
+    """The figure of a key; of one that nobody has declared, a figure whose title is its key."""
+    return _figures.get(key) or Figure(key, title=key, meaning=key, written="{:.4g}".format)
+
+
+def _decimals(digits: int) -> Callable[[float], str]:
+    return lambda value: f"{value:.{digits}f}"
+
+
+def _bpc(key: str, title: str, meaning: str, row: Moment) -> Figure:
+    return register(Figure(key, title, meaning, "bits a token", "lower", _decimals(3), (row,)))
+
+
+def _span(key: str, title: str, meaning: str) -> Figure:
+    return register(Figure(key, title, meaning, "tokens", "neither", _decimals(1), _ALL))
+
+
+_ALL: tuple[Moment, ...] = ("log", "evaluation", "end")
+
+STEP = register(Figure("step", "step", "updates so far", rows=_ALL))
+TOKENS = register(Figure("tokens", "tokens", "that the updates so far have learned from"))
+
+TRAIN_BPC = register(
+    Figure(
+        "train/bpc",
+        "train",
+        "mean loss of the updates since the row before",
+        "bits a token",
+        "lower",
+        _decimals(3),
+    )
+)
+LEARNING_RATE = register(
+    Figure("train/learning_rate", "lr", "of the last update", written="{:.4g}".format)
+)
+QUICK_BPC = _bpc("valid/bpc", "quick", "bpc at a quick look at valid", "evaluation")
+VALID_BPC = _bpc("final/valid_bpc", "valid", "bpc of the best weights on all of valid", "end")
+TEST_BPC = _bpc("final/test_bpc", "test", "bpc of the best weights on all of test", "end")
+BEST_BPC = _bpc("best/valid_bpc", "best quick", "bpc at the best quick look at valid", "end")
+LAST_BPC = _bpc("last/valid_bpc", "last quick", "bpc at the last quick look at valid", "end")
+BEST_STEP = register(
+    Figure("best/step", "best step", "of the best quick look, and so of the weights", rows=("end",))
+)
+
+SPAN_MEAN = _span("span/mean", "mean span", "over all heads; at the end, in the best weights")
+SPAN_MAX = _span("span/max", "longest", "span of a head; at the end, in the best weights")
+
+PAPER_MACS = register(
+    Figure(
+        "flops/paper_macs_per_token",
+        "MACs",
+        "multiply-adds a token, forward, as the paper counts",
+        better="lower",
+        rows=_ALL,
+    )
+)
+PAPER_MACS_WITH_POSITION = register(
+    Figure(
+        "flops/paper_with_position_macs_per_token",
+        "MACs with position",
+        "the same with the product of position embeddings, which the paper leaves out",
+        better="lower",
+        rows=_ALL,
+    )
+)
+EXECUTED_FLOPS = register(
+    Figure(
+        "flops/executed_per_token",
+        "FLOPs",
+        "a token, forward, every matrix product that was executed, two a multiply-add",
+        better="lower",
+    )
+)
+TRAINING_FLOPS = register(
+    Figure("flops/executed_training", "training FLOPs", "executed so far", better="lower")
+)
+
+TOKENS_PER_SECOND = register(
+    Figure("perf/tokens_per_second", "tokens/s", "read in training", better="higher")
+)
+MEMORY = register(
+    Figure(
+        "perf/memory_gb",
+        "memory",
+        "most that was held so far: the GPU's, or the process's on a CPU",
+        "10^9 bytes",
+        "lower",
+        _decimals(1),
+    )
+)
+MFU = register(
+    Figure(
+        "perf/mfu",
+        "MFU",
+        "executed FLOPs a second as a part of the GPU's peak, where that is known",
+        better="higher",
+        written=_decimals(3),
+    )
+)
+
+_BUILT_IN = frozenset(_figures)
+_HEAD = re.compile(r"span/layer_(\d+)/head_(\d+)")
+# Keys of rows that were written before each figure had one name, and what they are called now.
+_RENAMED = {
+    "val/bpc": QUICK_BPC.key,
+    "best/val_bpc": BEST_BPC.key,
+    "last/val_bpc": LAST_BPC.key,
+}
+
+
+def head_span_key(layer: int, head: int) -> str:
+    """Where a row of an evaluation has one head's span, in tokens."""
+    return f"span/layer_{layer:02d}/head_{head}"
+
+
+def head_spans(row: Mapping[str, Any]) -> list[tuple[int, int, float]]:
+    """Layer, head and span in tokens of every head; empty for a row that is no evaluation's."""
+    found = ((_HEAD.fullmatch(key), value) for key, value in row.items())
+    return sorted((int(match[1]), int(match[2]), value) for match, value in found if match)
+
+
+def is_built_in(key: str) -> bool:
+    """Whether a row's value of this key is ours, not an extension's."""
+    return key in _BUILT_IN or _HEAD.fullmatch(key) is not None
+
+
+def is_final(row: Mapping[str, Any]) -> bool:
+    """Whether this is the row of the final evaluation, which has the last step's number, too."""
+    return VALID_BPC.key in row
+
+
+def with_present_keys(row: Row) -> Row:
+    """A row under the keys of today, whenever it was written."""
+    if not _RENAMED.keys() & row.keys():
+        return row
+    return {_RENAMED.get(key, key): value for key, value in row.items()}
+
+
+def documentation() -> str:
+    """docs/figures.md."""
+    lines = [
+        "# Figures",
+        "",
+        "What the rows of a run's `metrics.jsonl` hold. Tables for programs and",
+        "`hydra.launcher.objectives` use the same keys; W&B's summary has `_` in place of `/`.",
+        "Rows come every `train.log_every` steps (log), with a quick look at valid every",
+        "`train.eval_every` (evaluation), and once at the end. Those of an evaluation also have",
+        f"each head's span in tokens, `{head_span_key(3, 5)}`.",
+        "",
+        "| key | title | what it is | unit | better | rows |",
+        "|---|---|---|---|---|---|",
+    ]
+    for figure in declared():
+        cells = (
+            f"`{figure.key}`",
+            figure.title,
+            figure.meaning,
+            figure.unit,
+            "" if figure.better == "neither" else figure.better,
+            ", ".join(figure.rows),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(documentation(), end="")

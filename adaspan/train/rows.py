@@ -1,0 +1,125 @@
+"""The rows of `metrics.jsonl`: the figures that training puts in, under declared keys."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from adaspan.nn.flops import paper_macs_per_token
+from adaspan.runs import figures
+from adaspan.runs.figures import Row
+from adaspan.train.device import peak_flops, peak_memory_gb
+from adaspan.train.evaluate import bits
+from adaspan.train.trainer import Trainer
+
+
+class TrainingRows:
+    """Rows of the updates, each of those since the one before.
+
+    Args:
+        trainer: as it was started or has resumed.
+        device: where it computes.
+        processes: that train together.
+    """
+
+    def __init__(self, trainer: Trainer, device: torch.device, processes: int) -> None:
+        self.clock = _Clock()
+        self._trainer = trainer
+        self._device = device
+        self._processes = processes
+        self._tokens, self._flops = trainer.tokens, trainer.flops  # at the row before
+
+    def next(self) -> Row:
+        """The row of the present step. All processes must call it."""
+        trainer = self._trainer
+        losses = trainer.take_losses()  # waits for the device
+        seconds = self.clock.read()
+        tokens, flops = trainer.tokens - self._tokens, trainer.flops - self._flops
+        self._tokens, self._flops = trainer.tokens, trainer.flops
+        row = {
+            figures.STEP.key: trainer.step,
+            figures.TOKENS.key: trainer.tokens,
+            figures.TRAIN_BPC.key: bits(losses.double().mean().item()),
+            figures.LEARNING_RATE.key: trainer.rate,
+            figures.TOKENS_PER_SECOND.key: tokens / seconds,
+            figures.MEMORY.key: peak_memory_gb(self._device),
+        }
+        if peak := peak_flops(self._device, trainer.precision):
+            row[figures.MFU.key] = flops / seconds / (peak * self._processes)
+        return {
+            **row,
+            **_spans(trainer),
+            figures.EXECUTED_FLOPS.key: trainer.flops_per_token,
+            figures.TRAINING_FLOPS.key: trainer.flops,
+        }
+
+
+def evaluation_row(trainer: Trainer, bpc: float) -> Row:
+    """What a quick evaluation adds to the row of its step: its score, and every head's span."""
+    row = {figures.QUICK_BPC.key: bpc}
+    for layer, spans in enumerate(trainer.spans_LH.tolist()):
+        for head, span in enumerate(spans):
+            row[figures.head_span_key(layer, head)] = span
+    return row
+
+
+def best_row(trainer: Trainer) -> Row:
+    """The best quick evaluation so far."""
+    return {figures.BEST_BPC.key: trainer.best_bpc, figures.BEST_STEP.key: trainer.best_step}
+
+
+def final_row(trainer: Trainer, valid_bpc: float, test_bpc: float, last_bpc: float) -> Row:
+    """The row of the final evaluation.
+
+    Args:
+        trainer: which has the best weights.
+        valid_bpc: of these, on all of valid.
+        test_bpc: likewise.
+        last_bpc: of the last weights, at a quick look.
+    """
+    return {
+        figures.STEP.key: trainer.step,
+        figures.VALID_BPC.key: valid_bpc,
+        figures.TEST_BPC.key: test_bpc,
+        **best_row(trainer),
+        figures.LAST_BPC.key: last_bpc,
+        **_spans(trainer),
+    }
+
+
+def _spans(trainer: Trainer) -> Row:
+    """How long the spans are, and what that costs."""
+    spans_LH = trainer.spans_LH
+    mean = spans_LH.mean().item()
+    return {
+        figures.SPAN_MEAN.key: mean,
+        figures.SPAN_MAX.key: spans_LH.max().item(),
+        figures.PAPER_MACS.key: paper_macs_per_token(trainer.shape, mean),
+        figures.PAPER_MACS_WITH_POSITION.key: paper_macs_per_token(
+            trainer.shape, mean, position=True
+        ),
+    }
+
+
+class _Clock:
+    """Time spent on updates: it runs from `go` to the next `pause`, as often as need be."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._seconds = 0.0
+
+    def go(self) -> None:
+        if self._since is None:
+            self._since = time.perf_counter()
+
+    def pause(self) -> None:
+        if self._since is not None:
+            self._seconds += time.perf_counter() - self._since
+            self._since = None
+
+    def read(self) -> float:
+        """Pause; the seconds since it was last read."""
+        self.pause()
+        seconds, self._seconds = self._seconds, 0.0
+        return seconds

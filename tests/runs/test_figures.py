@@ -1,0 +1,83 @@
+"""Every figure has one name, and rows of before have it, too."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from adaspan.report.comparison import compare
+from adaspan.runs import figures
+from adaspan.runs.figures import Figure
+from adaspan.runs.folder import RunFolder
+from adaspan.status.state import read_states
+from tests.conftest import ROOT
+from tests.processes import train_here
+
+
+def test_the_page_of_figures_is_up_to_date() -> None:
+    page = (ROOT / "docs" / "figures.md").read_text()
+    assert page == figures.documentation(), "python -m adaspan.runs.figures > docs/figures.md"
+
+
+def test_heads_come_in_the_order_of_their_numbers() -> None:
+    row = {
+        figures.head_span_key(layer, head): 12.0 * layer + head
+        for layer in range(2)
+        for head in range(12)
+    }
+    spans = figures.head_spans({"step": 3, "span/mean": 2.0, **row})
+    assert [span for _, _, span in spans] == [float(number) for number in range(24)]
+    assert spans[11] == (0, 11, 11.0)
+    assert figures.head_spans({"step": 3, "span/mean": 2.0}) == []
+
+
+@pytest.mark.parametrize("key", ["final/valid_bpc", "final_valid_bpc"])
+def test_two_figures_cannot_share_a_name(key: str) -> None:
+    with pytest.raises(ValueError, match="final/valid_bpc is declared already"):
+        figures.register(Figure(key, "mine", "my own"))
+    assert figures.figure_of("final/valid_bpc") is figures.VALID_BPC
+
+
+# What a run wrote before each figure had one name.
+BEFORE = {
+    "valid/bpc": "val/bpc",
+    "best/valid_bpc": "best/val_bpc",
+    "last/valid_bpc": "last/val_bpc",
+}
+
+
+def as_before(folder: Path) -> None:
+    """Rewrite the rows under the keys of before."""
+    metrics = folder / "metrics.jsonl"
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    old = [{BEFORE.get(key, key): value for key, value in row.items()} for row in rows]
+    metrics.write_text("".join(json.dumps(row) + "\n" for row in old))
+    assert '"val/bpc"' in metrics.read_text()
+
+
+def test_rows_of_before_are_read_and_gone_on_with(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    train_here(*tiny)
+    (undisturbed,) = (tmp_path / "runs").iterdir()
+    folder = Path(shutil.copytree(undisturbed, tmp_path / "before" / undisturbed.name))
+    as_before(folder)
+
+    rows = RunFolder(undisturbed).rows()
+    assert RunFolder(folder).rows() == rows
+    (state,) = read_states({folder: {}})
+    assert (state.bpc, state.test_bpc) == (rows[-1]["final/valid_bpc"], rows[-1]["final/test_bpc"])
+    (run,) = compare("before", {folder: {}}).runs
+    assert run.is_done
+    assert [row["valid/bpc"] for row in run.evaluations] == [
+        row["valid/bpc"] for row in rows if "valid/bpc" in row
+    ]
+
+    max((folder / "checkpoints").glob("step_*.pt")).unlink()  # as a kill would have left it
+    RunFolder(folder).set_status("running", 56)
+    train_here(*tiny, f"output_dir={tmp_path / 'before'}")
+    again = RunFolder(folder).rows()
+    assert [row.keys() for row in again] == [row.keys() for row in rows]
+    assert again[-1]["final/valid_bpc"] == rows[-1]["final/valid_bpc"]
+    assert '"val/bpc"' not in (folder / "metrics.jsonl").read_text()

@@ -1,0 +1,25 @@
+"""What a search is to look at must be a figure that every run has at its end."""
+
+from __future__ import annotations
+
+import pytest
+
+from adaspan.sweep.results import objective_mistakes
+from tests.conftest import Launch
+
+
+@pytest.mark.parametrize("objectives", [None, ["final/valid_bpc", "flops/paper_macs_per_token"]])
+def test_figures_of_the_end_are_taken(objectives: list[str] | None) -> None:
+    assert list(objective_mistakes(objectives)) == []
+
+
+def test_wrong_objectives_are_refused_with_what_there_is(launch: Launch) -> None:
+    (none,) = objective_mistakes([])
+    assert none.startswith("hydra.launcher.objectives=[]: a search needs at least one")
+    for key in ("final/bpc", "perf/mfu"):
+        (line,) = objective_mistakes([key])
+        assert line.startswith(f"hydra.launcher.objectives={key}: no such figure; one of ")
+        assert "final/valid_bpc" in line
+    end = launch("-m", "train.seed=1,2", "hydra.launcher.objectives=[spam]")
+    assert end.returncode == 2, "before anything is trained"
+    assert end.stderr.startswith("adaspan: error: hydra.launcher.objectives=spam: no such figure")
