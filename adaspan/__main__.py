@@ -8,8 +8,9 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
+from adaspan.config.flags import require_known_flags
 from adaspan.config.hydra import register, require_multirun, to_run_config
-from adaspan.config.mistakes import require_known_flags, user_errors
+from adaspan.config.mistakes import user_errors
 from adaspan.errors import reported_in_one_line
 from adaspan.places import CONF
 

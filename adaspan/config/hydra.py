@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import omegaconf
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
@@ -40,6 +41,11 @@ _HYDRA_CHOICES = {
     "job_logging": "none",
     "hydra_logging": "none",
 }
+
+# OmegaConf 2.3 has the later name, too, but for something else.
+_REGISTER_RESOLVER = (
+    "register_new_resolver" if omegaconf.__version__.startswith("2.3.") else "register_resolver"
+)
 
 _PLAIN = re.compile(r"[\w./:~+-]+")  # what Hydra reads without quotes
 
@@ -86,7 +92,7 @@ def register() -> None:
     OmegaConf.set_struct(slurm.sbatch, False)  # sbatch knows its fields, we need not
     store.store(group="_schema", name="launcher_slurm", node=slurm)
     store.store(group="_schema", name="sweeper_grid", node=schema.GridSweeperConfig)
-    OmegaConf.register_new_resolver("multiply", lambda a, b: a * b, replace=True)
+    getattr(OmegaConf, _REGISTER_RESOLVER)("multiply", lambda a, b: a * b, replace=True)
 
 
 def _schema_of(group: str, kind: str) -> DictConfig:
@@ -140,7 +146,7 @@ def require_multirun() -> None:
     launcher = hydra.runtime.choices.get("hydra/launcher")
     if hydra.mode is RunMode.RUN and launcher not in (_HYDRA_CHOICES["launcher"], "basic"):
         raise UserError(
-            f"hydra/launcher={launcher}: takes runs with -m only; add -m, for one run, too"
+            f"hydra/launcher={launcher}: works only with -m; add -m even for a single run"
         )
 
 

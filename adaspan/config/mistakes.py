@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import (
     ConfigAttributeError,
@@ -24,7 +23,7 @@ from yaml import MarkedYAMLError
 from adaspan.config import schema
 from adaspan.config.kinds.registry import KINDS
 from adaspan.errors import UserError, reported_in_one_line
-from adaspan.places import LAUNCH, SWEEPS, shown
+from adaspan.places import SWEEPS, shown
 
 
 @contextmanager
@@ -60,17 +59,6 @@ def user_errors() -> Iterator[None]:
     finally:
         if before is None:
             del os.environ["HYDRA_FULL_ERROR"]
-
-
-def require_known_flags() -> None:
-    """Raise `UserError` for what Hydra would answer with all its flags: one that it does not know,
-    and `key=value` on both sides of a flag.
-    """
-    _, unknown = get_args_parser().parse_known_args()
-    for word in unknown[:1]:
-        if word.startswith("-"):
-            raise UserError(f"{word}: no such flag; {LAUNCH} --help")
-        raise UserError(f"{word}: stands after a flag and others before it; write flags first")
 
 
 def _explain(error: Exception) -> str:

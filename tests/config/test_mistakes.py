@@ -179,21 +179,11 @@ def test_a_text_that_is_too_short_is_refused_with_its_sizes(launch: Launch, tmp_
     assert "data=short: the text is too short: tokens are train 126, valid 7, test 7" in line
 
 
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        (("train.seed=1", "-m", "model.dim=16,32"), "model.dim=16,32: stands after a flag and"),
-        (("-m", "--cfg", "job"), "Only one of --run, --multirun, --cfg"),
-        (("train.seed=1", "--foo"), "--foo: no such flag; python launch.py --help"),
-    ],
-)
-def test_a_flag_that_is_unknown_or_out_of_place_is_one_line(
-    launch: Launch, words: tuple[str, ...], told: str
-) -> None:
-    end = launch(*words)
+def test_flags_that_contradict_each_other_are_one_line(launch: Launch) -> None:
+    end = launch("-m", "--cfg", "job")
     assert end.returncode == 2
     (line,) = end.stderr.splitlines()
-    assert line.startswith(f"adaspan: error: {told}")
+    assert line.startswith("adaspan: error: Only one of --run, --multirun, --cfg")
 
 
 def test_help_shows_the_groups_and_the_keys_that_matter(launch: Launch) -> None:
