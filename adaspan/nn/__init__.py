@@ -1,8 +1,26 @@
 """The building blocks: torch and nothing else of ours, to be lifted into any model.
 
-span.py          the idea: soft mask, learned spans, penalty
-attention/       one signature: the readable reference, and the one whose cost follows the spans
-layers.py        multi-head attention, feed-forward, the two in post-norm
-transformer.py   the whole model and its caches
-flops.py         what a model costs, counted
+span.py             the idea: soft mask, learned spans, penalty
+attention/          one signature: the readable reference, and the one whose cost follows the spans
+self_attention.py   one attention layer for a model of one's own, complete in itself
+layers.py           multi-head attention, feed-forward, the two in post-norm
+transformer.py      the whole model and its caches
+flops.py            what a model costs, counted
+checks.py           wrong shapes and values, refused in one line
+
+A tensor's name ends in its shape, a letter a dimension: q_BHMK. The letters, in every file here:
+
+B  batch: streams that are read side by side      M  tokens of the block that is read now
+H  heads of a layer, or of a group of them        C  keys: cached tokens, then the block's own
+D  dim, width of the hidden states                K  head_dim, width of one head's part of it
+S  distances that a window has, span.limit at most
+F  ffn_dim    V  vocabulary size    L  layers     P  persistent keys    T  tokens of a whole text
+
+and where the band of scores is cut into tiles (`attention/banded.py`):
+
+N  batch x heads    R  rows of a tile: queries    W  distances of the window, the farthest first
+                    T  its columns: keys          E  the farthest of them, where a mask is not 1
+
+A digit is a dimension of that size: sum_NM1. Gradients begin with d_. In formulas t is a token, x
+a distance from it, z a span, R the ramp, and S the span limit.
 """

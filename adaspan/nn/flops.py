@@ -11,8 +11,6 @@ Three conventions, never mixed under one name:
   the cache's keys and values that are computed again with every block among them.
 
 Element-wise work (softmax, mask, norms) is ignored in all of them.
-
-Legend: B batch, M block, D dim, F ffn_dim, L layers, z span in tokens.
 """
 
 from __future__ import annotations
@@ -24,8 +22,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # what a sweep may cost is told without waiting for torch
     import torch
 
-    from adaspan.nn.attention import Implementation
     from adaspan.nn.attention.groups import Group
+    from adaspan.nn.attention.implementation import Implementation
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,12 @@ def executed_flops(
             head_dim = shape.dim // shape.heads
             cache = batch_size * past * shape.dim * 2 * heads * head_dim  # keys and values
             attended = attention.macs(
-                batch_size * heads, block_size, past + block_size, group.window, head_dim, device
+                sequences=batch_size * heads,
+                block=block_size,
+                keys=past + block_size,
+                window=group.window,
+                head_dim=head_dim,
+                device=device,
             )
             forward += cache + attended[0]
             backward += cache + attended[1]  # the cache itself needs no gradient

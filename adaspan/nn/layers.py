@@ -1,8 +1,5 @@
 """The layers of the transformer: multi-head attention, feed-forward, and the two in post-norm.
 
-Legend: B batch, M block, C cached (+ block) keys, D dim, F ffn_dim, H heads, K head_dim,
-S span limit.
-
 Under the names of the public code: `MultiHeadAttention` is SeqAttention and MultiHeadSeqAttention,
 `FeedForward` FeedForwardLayer, and `TransformerLayer` TransformerSeqLayer.
 """
@@ -15,8 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adaspan.nn.attention import attend
-from adaspan.nn.attention.groups import Group
+from adaspan.nn.attention import IMPLEMENTATIONS, attend, resolve
+from adaspan.nn.attention.groups import Group, group_heads
+from adaspan.nn.attention.reference import attention_weights
+from adaspan.nn.checks import Shapes, check_heads, check_probability, check_span
 from adaspan.nn.span import Span
 
 
@@ -29,12 +28,22 @@ class MultiHeadAttention(nn.Module):
         span: how far back each head looks.
         dropout: on the attention weights.
         implementation: see `adaspan.nn.attention.attend`.
+
+    Raises:
+        ValueError: a value is out of its range, or the span is of another number of heads.
     """
 
     def __init__(
         self, dim: int, heads: int, span: Span, dropout: float, implementation: str
     ) -> None:
         super().__init__()
+        check_heads(dim, heads)
+        check_probability(dropout=dropout)
+        resolve(implementation)
+        current = span.current()
+        if current is not None:
+            Shapes(H=heads).check("span", current, "H")
+        self.dim = dim
         self.heads = heads
         self.head_dim = dim // heads
         self.span = span
@@ -45,6 +54,18 @@ class MultiHeadAttention(nn.Module):
         self.value = nn.Linear(dim, dim, bias=False)
         self.output = nn.Linear(dim, dim, bias=False)
 
+    def groups(self, spans: Sequence[float] | None, batch: int, block: int) -> tuple[Group, ...]:
+        """Which heads share which window, to read B streams by M tokens.
+
+        Args:
+            spans: what `self.span.current()` gives, on the CPU.
+            batch: B.
+            block: M.
+        """
+        cost_of = IMPLEMENTATIONS[resolve(self.implementation)].group_cost
+        cost = cost_of(batch, block, self.query.weight.device) if cost_of else None
+        return group_heads(spans, self.heads, self.span.limit, self.span.ramp, cost)
+
     def forward(
         self,
         hidden_BMD: Tensor,
@@ -52,10 +73,23 @@ class MultiHeadAttention(nn.Module):
         position_SK: Tensor,
         groups: Sequence[Group],
     ) -> tuple[Tensor, Tensor | None]:
-        """Returns the attended hidden states (B, M, D) and the spans that were used."""
+        """Attend from a block of hidden states to those before them.
+
+        Args:
+            hidden_BMD: of the block.
+            cache_BCD: past ones, as far as any head reaches; may be fewer where a stream starts.
+            position_SK: an embedding a distance, at least as many as the longest window.
+            groups: what `groups` gives.
+
+        Returns:
+            The attended hidden states (B, M, D) and the spans that were used.
+        """
+        batch, block, _ = hidden_BMD.shape
         span = self.span(hidden_BMD)
+        if span is not None:
+            check_span(span, Shapes(B=batch, H=self.heads, M=block))
         query, key, value = (
-            _Heads(project(hidden_BMD).view(*hidden_BMD.shape[:2], self.heads, self.head_dim))
+            _Heads(project(hidden_BMD).view(batch, block, self.heads, self.head_dim))
             for project in (self.query, self.key, self.value)
         )
         key_weights_KD, value_weights_KD = (
@@ -87,6 +121,20 @@ class MultiHeadAttention(nn.Module):
         attended_BMD = torch.cat([attended[head] for head in range(self.heads)], dim=-1)
         return self.output(attended_BMD), span
 
+    def weights(self, hidden_BMD: Tensor, position_SK: Tensor) -> Tensor:
+        """Attention weights (B, H, M, M) over a block without a cache, by the printed formula.
+
+        Args:
+            hidden_BMD: hidden states from the start of their streams.
+            position_SK: an embedding for every distance up to the limit.
+        """
+        shape = (*hidden_BMD.shape[:2], self.heads, self.head_dim)
+        query_BHMK, key_BHMK = (
+            project(hidden_BMD).view(shape).transpose(1, 2) for project in (self.query, self.key)
+        )
+        span, ramp = self.span(hidden_BMD), self.span.ramp
+        return attention_weights(query_BHMK, key_BHMK, position_SK, len(position_SK), span, ramp)[0]
+
 
 class _Heads:
     """What was projected for all heads; taken apart once, so that its gradient is one copy."""
@@ -117,10 +165,18 @@ def _project_cache(
     block, autograd would compute it and throw it away. They may not be kept from block to block,
     for the weights learn from them.
     """
-    projected_BCE = F.linear(seen_BCD, torch.cat([*key_weights_KD, *value_weights_KD]))
-    shape = (*seen_BCD.shape[:2], 2, len(key_weights_KD), len(key_weights_KD[0]))
-    key_BHCK, value_BHCK = projected_BCE.view(shape).permute(2, 0, 3, 1, 4).unbind(0)
+    projected = F.linear(seen_BCD, torch.cat([*key_weights_KD, *value_weights_KD]))
+    heads, head_dim = len(key_weights_KD), len(key_weights_KD[0])
+    projected_BC2HK = projected.view(*seen_BCD.shape[:2], 2, heads, head_dim)
+    key_BHCK, value_BHCK = projected_BC2HK.permute(2, 0, 3, 1, 4).unbind(0)
     return key_BHCK, value_BHCK
+
+
+def next_cache(cache_BCD: Tensor, hidden_BMD: Tensor, length: int) -> Tensor:
+    """The last `length` hidden states of a stream, detached, or as many as there are."""
+    old = max(0, length - hidden_BMD.shape[1])
+    kept_BCD = cache_BCD[:, max(0, cache_BCD.shape[1] - old) :]
+    return torch.cat([kept_BCD, hidden_BMD[:, -length:].detach()], dim=1)
 
 
 class FeedForward(nn.Module):

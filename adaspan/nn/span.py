@@ -1,6 +1,6 @@
 """How far back a head looks, and how that is learned (paper, section 2.2). Nothing more.
 
-Legend: B batch, H heads, M block, D dim. A span z is counted in tokens; `limit` is S, `ramp` is R.
+A span z is counted in tokens; `limit` is S, `ramp` is R.
 
 Under the names of the public code: its `AdaptiveMask` (template, `current_val`, ramp, crop to
 shorter inputs) is `soft_mask` here, with `AdaptiveSpan.fraction` as the current value; its
@@ -16,6 +16,11 @@ import math
 import torch
 from torch import Tensor, nn
 
+from adaspan.nn.checks import check_above_zero, check_at_least, check_counts
+
+# The paper's, for limits up to 4096.
+RAMP = 32.0
+LOSS_COEFFICIENT = 2e-6
 # A cache is kept this much longer than today's spans reach, so that spans have room to grow, and
 # its length is rounded up to a multiple, so that it seldom changes.
 _CACHE_BUFFER = 64
@@ -32,34 +37,54 @@ def soft_mask(distance: Tensor, span: Tensor, ramp: float) -> Tensor:
     Returns:
         Mask in [0, 1], float32 or wider: 1 up to x = z, 0 from x = z + R on (equation 5; x is
         distance - 1, as in the public code). At both kinks the gradient passes.
+
+    Raises:
+        ValueError: the ramp is not above 0.
     """
+    check_above_zero(ramp=ramp)
     return ((ramp + span - distance) / ramp).clamp(0, 1)
 
 
 class Span(nn.Module):
-    """What attention needs to know of a layer's spans, whichever way they come about.
+    """How far back the heads of one layer look: the base of every kind of span.
+
+    A kind of one's own needs `forward`. It may leave the rest as it is here: a span that costs
+    nothing and is not known before a text is read, so that attention computes the whole limit.
 
     Args:
         limit: S, the longest span, in tokens.
         ramp: R, in tokens; None: a hard edge at the limit, no mask.
+
+    Raises:
+        ValueError: a limit below 1, or a ramp that is not above 0.
     """
 
     def __init__(self, limit: int, ramp: float | None) -> None:
         super().__init__()
+        check_counts(limit=limit)
+        if ramp is not None:
+            check_above_zero(ramp=ramp)
         self.limit = limit
         self.ramp = ramp
 
     def forward(self, hidden_BMD: Tensor) -> Tensor | None:
-        """Spans z in tokens: (H, 1), or (B, H, M) if each token has its own; None: no mask."""
+        """Spans z in tokens, from the layer's input: what the attention mask is made of.
+
+        Returns:
+            (H, 1), or (B, H, M) if each token has its own; float32 or float64. None: no mask.
+        """
         raise NotImplementedError
 
     def penalty(self, span: Tensor | None) -> Tensor | float:
         """What the training loss pays for `span`, the value of `forward`."""
-        raise NotImplementedError
+        return 0.0
 
     def current(self) -> Tensor | None:
-        """Every head's span now, shape (H,), detached; None if it differs from token to token."""
-        raise NotImplementedError
+        """Every head's span now, shape (H,), detached: keys beyond it are not computed.
+
+        None if it is not known before a text is read.
+        """
+        return None
 
     def clamp_(self) -> None:
         """Put the parameters back into their range; call after each update."""
@@ -70,17 +95,20 @@ class Span(nn.Module):
 
 
 class FixedSpan(Span):
-    """Every head looks back exactly `limit` tokens, at no penalty: the paper's baseline."""
+    """Every head looks back exactly `limit` tokens, at no penalty: the paper's baseline.
+
+    Args:
+        heads: H.
+        limit: S, in tokens.
+    """
 
     def __init__(self, heads: int, limit: int) -> None:
         super().__init__(limit, ramp=None)
+        check_counts(heads=heads)
         self.heads = heads
 
     def forward(self, hidden_BMD: Tensor) -> None:
         return None
-
-    def penalty(self, span: Tensor | None) -> float:
-        return 0.0
 
     def current(self) -> Tensor:
         return torch.full((self.heads,), float(self.limit))
@@ -93,25 +121,32 @@ class AdaptiveSpan(Span):
         heads: H.
         limit: S, the longest span, in tokens.
         ramp: R, in tokens.
-        loss_coefficient: lambda.
-        initial_fraction: where every head starts.
+        loss_coefficient: lambda, the price of one token of mean span.
+        initial_fraction: where every head starts, as a part of the limit.
+
+    Raises:
+        ValueError: a value is out of its range.
     """
 
     def __init__(
         self,
         heads: int,
         limit: int,
-        ramp: float,
-        loss_coefficient: float,
+        ramp: float = RAMP,
+        loss_coefficient: float = LOSS_COEFFICIENT,
         initial_fraction: float = 0.0,
     ) -> None:
         super().__init__(limit, ramp)
+        check_counts(heads=heads)
+        check_at_least(0, loss_coefficient=loss_coefficient)
+        if not 0 <= initial_fraction <= 1:
+            raise ValueError(f"initial_fraction={initial_fraction}: must be between 0 and 1")
         self.loss_coefficient = loss_coefficient
         # float32 whatever the precision: in bfloat16 a step at 0.5 of S = 8192 is 32 tokens.
         self.fraction = nn.Parameter(torch.full((heads,), initial_fraction, dtype=torch.float32))
 
     def forward(self, hidden_BMD: Tensor) -> Tensor:
-        return (self.limit * self.fraction).unsqueeze(-1)
+        return (self.limit * _at_least_float32(self.fraction)).unsqueeze(-1)
 
     def penalty(self, span: Tensor | None) -> Tensor:
         """Lambda * S * mean(fraction), one layer's share of the loss (paper, equation 7)."""
@@ -123,7 +158,7 @@ class AdaptiveSpan(Span):
         self.fraction.clamp_(0, 1)
 
     def current(self) -> Tensor:
-        return self.limit * self.fraction.detach()
+        return self.limit * _at_least_float32(self.fraction.detach())
 
 
 class DynamicSpan(Span):
@@ -133,6 +168,9 @@ class DynamicSpan(Span):
         dim: D, width of the hidden states x_t.
         heads, limit, ramp, loss_coefficient: as in `AdaptiveSpan`.
         initial_bias: b at the start; -4 puts every span near 0.018 S.
+
+    Raises:
+        ValueError: a value is out of its range.
     """
 
     def __init__(
@@ -140,11 +178,15 @@ class DynamicSpan(Span):
         dim: int,
         heads: int,
         limit: int,
-        ramp: float,
-        loss_coefficient: float,
+        ramp: float = RAMP,
+        loss_coefficient: float = LOSS_COEFFICIENT,
         initial_bias: float = -4.0,
     ) -> None:
         super().__init__(limit, ramp)
+        check_counts(dim=dim, heads=heads)
+        check_at_least(0, loss_coefficient=loss_coefficient)
+        if not math.isfinite(initial_bias):
+            raise ValueError(f"initial_bias={initial_bias}: must be a finite number")
         self.loss_coefficient = loss_coefficient
         self.gate = nn.Linear(dim, heads)
         nn.init.constant_(self.gate.bias, initial_bias)
@@ -152,17 +194,19 @@ class DynamicSpan(Span):
     def forward(self, hidden_BMD: Tensor) -> Tensor:
         with torch.autocast(hidden_BMD.device.type, enabled=False):  # spans stay float32
             gate_BMH = torch.sigmoid(self.gate(hidden_BMD.to(self.gate.weight.dtype)))
-        return self.limit * gate_BMH.transpose(1, 2)
+        return self.limit * _at_least_float32(gate_BMH).transpose(1, 2)
 
     def penalty(self, span: Tensor | None) -> Tensor:
         assert span is not None
         return self.loss_coefficient * span.mean()
 
-    def current(self) -> None:
-        return None
-
     def macs_per_token(self) -> int:
         return self.gate.weight.numel()
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    """Also where a whole model was turned into bfloat16."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def reach(longest: float, limit: int, ramp: float) -> int:

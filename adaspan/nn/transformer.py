@@ -1,7 +1,5 @@
 """The whole transformer: embeddings, layers, one cache a layer, log-probabilities.
 
-Legend: B batch, M block, C cached keys, D dim, H heads, S span limit, V vocabulary, L layers.
-
 Under the names of the public code: `Transformer` is TransformerSeq.
 """
 
@@ -14,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adaspan.nn.attention import IMPLEMENTATIONS, resolve
-from adaspan.nn.attention.groups import Group, group_heads
-from adaspan.nn.layers import MultiHeadAttention, TransformerLayer
+from adaspan.nn.attention import resolve
+from adaspan.nn.attention.groups import Group
+from adaspan.nn.checks import Shapes, check_counts, check_index, check_probability, check_tokens
+from adaspan.nn.layers import MultiHeadAttention, TransformerLayer, next_cache
 from adaspan.nn.span import Span, cache_length
 
 # For each layer: which heads share which window.
@@ -29,7 +28,7 @@ class Output(NamedTuple):
     log_probs_BMV: Tensor  # of the next token, float32 or wider
     caches: list[Tensor]  # one (B, C, D) a layer, for the next block
     penalty: Tensor  # the span loss, summed over layers
-    mean_spans: list[Tensor]  # one (H,) a layer: spans in tokens, means over the block if dynamic
+    mean_spans: list[Tensor]  # one (H,) a layer, in tokens: means over the block; none if fixed
 
 
 class Transformer(nn.Module):
@@ -38,10 +37,13 @@ class Transformer(nn.Module):
     Args:
         vocabulary_size: V.
         layers, dim, heads, ffn_dim: the shape.
-        make_span: makes the span of one layer. All share the limit S.
+        make_span: makes the span of one layer. All are of one kind and share the limit S.
         dropout: on attention weights and inside the feed-forward.
         embedding_dropout: on the embedded tokens and before the output layer.
         attention: implementation, see `adaspan.nn.attention.attend`.
+
+    Raises:
+        ValueError: a value is out of its range, or a span does not fit.
     """
 
     def __init__(
@@ -58,12 +60,13 @@ class Transformer(nn.Module):
         attention: str = "auto",
     ) -> None:
         super().__init__()
+        check_counts(vocabulary_size=vocabulary_size, layers=layers, dim=dim, ffn_dim=ffn_dim)
+        check_probability(embedding_dropout=embedding_dropout)
         self.embedding = nn.Embedding(vocabulary_size, dim)
         self.embedding_dropout = nn.Dropout(embedding_dropout)
-        self.attention = resolve(attention)
         self.layers = nn.ModuleList(
             TransformerLayer(
-                MultiHeadAttention(dim, heads, make_span(), dropout, self.attention),
+                MultiHeadAttention(dim, heads, make_span(), dropout, attention),
                 dim,
                 ffn_dim,
                 dropout,
@@ -71,8 +74,15 @@ class Transformer(nn.Module):
             for _ in range(layers)
         )
         self.limit = self.spans[0].limit
+        if any(span.limit != self.limit for span in self.spans):
+            raise ValueError(f"limit: must be the same in all layers, {self.limit} in the first")
         self.position_SK = nn.Parameter(torch.randn(self.limit, dim // heads))
         self.output = nn.Linear(dim, vocabulary_size)
+
+    @property
+    def attention(self) -> str:
+        """The implementation of attention: what `auto` stands for."""
+        return resolve(self._typed_layers()[0].attention.implementation)
 
     @property
     def spans(self) -> list[Span]:
@@ -89,11 +99,9 @@ class Transformer(nn.Module):
         """
         current = self.current_spans()
         spans_LH = [None] * len(self.layers) if current is None else current.tolist()
-        cost_of = IMPLEMENTATIONS[self.attention].group_cost
-        cost = cost_of(batch, block, self.embedding.weight.device) if cost_of else None
         return [
-            group_heads(spans_H, layer.attention.heads, self.limit, span.ramp, cost)
-            for layer, span, spans_H in zip(self._typed_layers(), self.spans, spans_LH, strict=True)
+            layer.attention.groups(spans_H, batch, block)
+            for layer, spans_H in zip(self._typed_layers(), spans_LH, strict=True)
         ]
 
     def history(self) -> int:
@@ -107,17 +115,28 @@ class Transformer(nn.Module):
         return [empty for _ in self.layers]
 
     def forward(
-        self, tokens_BM: Tensor, caches: Sequence[Tensor], plan: Plan | None = None
+        self,
+        tokens_BM: Tensor,
+        caches: Sequence[Tensor] | None = None,
+        plan: Plan | None = None,
     ) -> Output:
         """Read the next block of B streams.
 
         Args:
-            tokens_BM: token ids.
-            caches: what the previous block returned, or `empty_caches`. A layer's cache holds its
-                past inputs, detached; it may be shorter than a span, but never holds made-up
-                history.
+            tokens_BM: token ids, int64 or int32.
+            caches: what the block before returned; None at the start of a stream. A layer's cache
+                holds its past inputs, detached; it may be shorter than a span, but never holds
+                made-up history.
             plan: `plan`, if known already.
+
+        Raises:
+            ValueError: a shape or a type does not fit.
         """
+        Shapes().check("tokens", tokens_BM, "BM")
+        check_tokens("tokens", tokens_BM)
+        caches = self.empty_caches(len(tokens_BM)) if caches is None else caches
+        if len(caches) != len(self.layers):
+            raise ValueError(f"caches: must be {len(self.layers)}, one a layer, are {len(caches)}")
         plan = self.plan(*tokens_BM.shape) if plan is None else plan
         reaches = reach_of_layers(plan)
         position_SK = self.position_SK[: max(reaches)]  # further back every mask is exactly 0
@@ -127,7 +146,8 @@ class Transformer(nn.Module):
         for layer, cache_BCD, groups, reach in zip(
             self._typed_layers(), caches, plan, reaches, strict=True
         ):
-            next_caches.append(_next_cache(cache_BCD, hidden_BMD, cache_length(reach, self.limit)))
+            Shapes(B=len(tokens_BM), D=hidden_BMD.shape[-1]).check("cache", cache_BCD, "BCD")
+            next_caches.append(next_cache(cache_BCD, hidden_BMD, cache_length(reach, self.limit)))
             hidden_BMD, span = layer(hidden_BMD, cache_BCD, position_SK, groups)
             penalty = penalty + layer.attention.span.penalty(span)
             if span is not None:
@@ -140,11 +160,52 @@ class Transformer(nn.Module):
             spans,
         )
 
+    @torch.no_grad()
+    def attention_of(self, tokens: Sequence[int] | Tensor, layer: int, head: int) -> Tensor:
+        """Attention weights of one head over a text, by the printed formula and without dropout.
+
+        Args:
+            tokens: ids of the T tokens of a text, read from its start.
+            layer: 0 is the lowest.
+            head: of the layer.
+
+        Returns:
+            (T, T). Row t holds the weights that token t gives to the tokens before it, which sum to
+            1; it never attends to itself. The first token sees nothing: its row is 0.
+
+        Raises:
+            ValueError: there is no such layer, head or token.
+        """
+        tokens_T = torch.as_tensor(tokens, device=self.embedding.weight.device)
+        Shapes().check("tokens", tokens_T, "T")
+        check_counts(tokens=len(tokens_T))
+        check_tokens("tokens", tokens_T)
+        for token in (tokens_T.min(), tokens_T.max()):
+            check_index(self.embedding.num_embeddings, token=int(token))
+        check_index(len(self.layers), layer=layer)
+        attention = self._typed_layers()[layer].attention
+        check_index(attention.heads, head=head)
+        hidden_BMD = self._input_of(layer, tokens_T.unsqueeze(0))
+        return attention.weights(hidden_BMD, self.position_SK[: len(tokens_T)])[0, head]
+
+    def _input_of(self, layer: int, tokens_BM: Tensor) -> Tensor:
+        """Hidden states that a layer gets from texts without a past, without dropout."""
+        was_training = self.training
+        self.eval()
+        try:
+            hidden_BMD: Tensor = self.embedding(tokens_BM)
+            plan = self.plan(*tokens_BM.shape)
+            for below, groups in zip(self._typed_layers()[:layer], plan, strict=False):
+                hidden_BMD, _ = below(hidden_BMD, hidden_BMD[:, :0], self.position_SK, groups)
+            return hidden_BMD
+        finally:
+            self.train(was_training)
+
     def current_spans(self) -> Tensor | None:
         """Spans of all heads now, (L, H), in tokens; None if they differ from token to token."""
         spans = [span.current() for span in self.spans]
         known = [span for span in spans if span is not None]
-        return torch.stack(known) if known else None
+        return torch.stack(known) if len(known) == len(spans) else None
 
     def compile_parts(self) -> None:
         """Compile what has the same shape in every step. Attention has not: windows are learned."""
@@ -160,10 +221,3 @@ class Transformer(nn.Module):
 def reach_of_layers(plan: Plan) -> list[int]:
     """Past keys that each layer's longest window holds."""
     return [max(group.window for group in groups) for groups in plan]
-
-
-def _next_cache(cache_BCD: Tensor, hidden_BMD: Tensor, length: int) -> Tensor:
-    """The last `length` hidden states, or as many as there are."""
-    old = max(0, length - hidden_BMD.shape[1])
-    kept_BCD = cache_BCD[:, max(0, cache_BCD.shape[1] - old) :]
-    return torch.cat([kept_BCD, hidden_BMD[:, -length:].detach()], dim=1)

@@ -13,6 +13,7 @@ from adaspan.config.kinds.span import (
 from adaspan.config.schema import ModelConfig
 from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.attention.groups import Group
+from adaspan.nn.layers import MultiHeadAttention
 from adaspan.nn.span import AdaptiveSpan
 from adaspan.nn.transformer import Transformer, reach_of_layers
 from adaspan.train.build import make_model
@@ -227,3 +228,38 @@ def test_initialisation_is_the_papers() -> None:
     assert model.position_SK.std().item() == pytest.approx(1, abs=0.1)
     weights = dict(model.named_parameters())["layers.0.attention.query.weight"]
     assert weights.abs().max().item() == pytest.approx(64**-0.5, rel=0.01)
+
+
+@EVERY_SPAN
+@pytest.mark.parametrize("layer", [0, 2])
+def test_attention_of_a_head_is_what_the_model_attends_with(span: SpanConfig, layer: int) -> None:
+    """Values of the layer's input, averaged with these weights, give the layer's own output."""
+    model = small_model(span).train()
+    tokens = torch.randint(11, (25,))
+    attention = model.get_submodule(f"layers.{layer}.attention")
+    assert isinstance(attention, MultiHeadAttention)
+    seen: list[tuple[Tensor, Tensor]] = []
+    handle = attention.register_forward_hook(
+        lambda _module, inputs, output: seen.append((inputs[0], output[0]))
+    )
+    model.eval()(tokens[None])
+    handle.remove()
+    model.train()
+    ((hidden, expected),) = seen
+    value_HTK = attention.value(hidden)[0].view(25, 2, 4).transpose(0, 1)
+    weights = [model.attention_of(tokens.tolist(), layer, head) for head in range(2)]
+    averaged = torch.cat([w @ v for w, v in zip(weights, value_HTK, strict=True)], dim=-1)
+    torch.testing.assert_close(attention.output(averaged), expected[0], rtol=1e-11, atol=1e-12)
+    assert model.training
+
+
+def test_attention_of_a_head_shows_no_dropout_and_no_future() -> None:
+    torch.manual_seed(0)
+    shape = ModelConfig(layers=2, dim=8, heads=2, ffn_dim=16, dropout=0.5, embedding_dropout=0.5)
+    model = make_model(shape, ADAPTIVE, 11).train()
+    tokens = torch.randint(11, (30,))
+    weights = model.attention_of(tokens, layer=1, head=0)
+    assert torch.equal(weights, model.attention_of(tokens, layer=1, head=0))
+    assert torch.all(weights.triu() == 0)
+    assert torch.all(weights.tril(-17) == 0)  # beyond the limit
+    torch.testing.assert_close(weights[1:].sum(-1), torch.ones(29))

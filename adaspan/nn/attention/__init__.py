@@ -4,6 +4,7 @@
   implementation is tested against, gradients included.
 - `banded.py` computes only the band that the window reaches, on any device, cut into tiles as
   `tiles.py` says.
+- `implementation.py` says what another one must offer.
 
 What a window costs is spent on every head that shares it: `groups.py` says which ones should.
 """
@@ -11,27 +12,25 @@ What a window costs is spent on every head that shares it: `groups.py` says whic
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from adaspan.nn.attention.banded import attend_banded, banded_macs
+from adaspan.nn.attention.implementation import Implementation
 from adaspan.nn.attention.reference import attend_reference, reference_macs
 from adaspan.nn.attention.tiles import group_cost
+from adaspan.nn.checks import (
+    Shapes,
+    check_above_zero,
+    check_at_least,
+    check_counts,
+    check_probability,
+    check_span,
+)
 
-
-class Implementation(NamedTuple):
-    """A way to compute `attend`."""
-
-    attend: Callable[..., tuple[Tensor, Tensor]]  # (o_BHMK, logarithm of each weights' sum BHM)
-    macs: Callable[..., tuple[int, int]]  # multiply-accumulates of a call, forward and backward
-    # What heads with a window of their own cost beside it, in keys, from batch, block and device;
-    # None: a window of their own does not pay.
-    group_cost: Callable[[int, int, torch.device], float] | None
-
+__all__ = ["IMPLEMENTATIONS", "Implementation", "attend", "resolve"]
 
 IMPLEMENTATIONS = {
     "reference": Implementation(attend_reference, reference_macs, group_cost=None),
@@ -40,16 +39,25 @@ IMPLEMENTATIONS = {
 
 
 def resolve(implementation: str) -> str:
-    """Name of the implementation that `auto` stands for; any other name is returned as it is."""
-    return "banded" if implementation == "auto" else implementation
+    """Name of the implementation that `auto` stands for; any other name as it is.
+
+    Raises:
+        ValueError: there is no such implementation; says which there are.
+    """
+    name = "banded" if implementation == "auto" else implementation
+    if name not in IMPLEMENTATIONS:
+        known = ", ".join(["auto", *IMPLEMENTATIONS])
+        raise ValueError(f"implementation={implementation}: must be one of {known}")
+    return name
 
 
 def attend(
     query_BHMK: Tensor,
     key_BHCK: Tensor,
     value_BHCK: Tensor,
-    position_SK: Tensor,
+    position_SK: Tensor | None = None,
     *,
+    window: int | None = None,
     span: Tensor | None = None,
     ramp: float | None = None,
     unmasked: int = 0,
@@ -72,8 +80,10 @@ def attend(
         query_BHMK: queries of the block, before scaling.
         key_BHCK: keys of the C - M cached tokens, then of the block itself.
         value_BHCK: values, likewise.
-        position_SK: p_x, one embedding a distance, shared by all heads. Its length S is the hard
-            limit of the window.
+        position_SK: p_x, one embedding a distance, shared by all heads. None: no such term, for a
+            model that has the positions in its queries and keys (rotary embeddings) or nowhere.
+        window: S, the hard limit of how far back a query sees. Left out, it is as many as there are
+            positions, or all past keys.
         span: z in tokens, shape (H, 1) or (B, H, M), at least float32; None: no mask.
         ramp: R in tokens; needed with a span.
         unmasked: distances below it are known to be less than every z: saves looking at them.
@@ -87,26 +97,73 @@ def attend(
 
     Returns:
         o_BHMK, in the dtype of the values.
+
+    Raises:
+        ValueError: a shape or a value does not fit; says what must be and what is.
     """
+    if window is None:
+        past = max(1, key_BHCK.shape[-2] - 1)
+        window = past if position_SK is None else len(position_SK)
+    _check_tensors(query_BHMK, key_BHCK, value_BHCK, position_SK, window, span, persistent)
+    _check_numbers(window, span, ramp, unmasked, dropout)
     kept_BHMS = None  # the oldest first
     if dropout:
-        shape = (*query_BHMK.shape[:3], position_SK.shape[0])
+        shape = (*query_BHMK.shape[:3], window)
         kept_BHMS = torch.empty(shape, dtype=torch.bool, device=query_BHMK.device)
         kept_BHMS.bernoulli_(1 - dropout)
     output_BHMK, log_sum_BHM = IMPLEMENTATIONS[resolve(implementation)].attend(
-        query_BHMK,
-        key_BHCK,
-        value_BHCK,
-        position_SK,
-        span,
-        ramp,
-        unmasked,
-        kept_BHMS,
-        dropout,
+        query_BHMK=query_BHMK,
+        key_BHCK=key_BHCK,
+        value_BHCK=value_BHCK,
+        position_SK=position_SK,
+        window=window,
+        span=span,
+        ramp=ramp,
+        unmasked=unmasked,
+        kept_BHMS=kept_BHMS,
+        dropout=dropout,
     )
     if persistent is None:
         return output_BHMK
     return _joined(output_BHMK, log_sum_BHM, query_BHMK, *persistent, dropout)
+
+
+def _check_tensors(
+    query_BHMK: Tensor,
+    key_BHCK: Tensor,
+    value_BHCK: Tensor,
+    position_SK: Tensor | None,
+    window: int,
+    span: Tensor | None,
+    persistent: tuple[Tensor, Tensor] | None,
+) -> None:
+    shapes = Shapes(S=window)
+    shapes.check("query", query_BHMK, "BHMK")
+    shapes.check("key", key_BHCK, "BHCK")
+    shapes.check("value", value_BHCK, "BHCK")
+    block, keys = query_BHMK.shape[2], key_BHCK.shape[2]
+    if not 1 <= block <= keys:
+        raise ValueError(
+            f"key: must hold C tokens, the last M of them the queries' own, has C={keys}, M={block}"
+        )
+    if position_SK is not None:
+        shapes.check("position", position_SK, "SK")
+    if span is not None:
+        check_span(span, shapes)
+    for name, tensor in zip(("key", "value"), persistent or (), strict=False):
+        shapes.check(f"persistent {name}", tensor, "HPK")
+
+
+def _check_numbers(
+    window: int, span: Tensor | None, ramp: float | None, unmasked: int, dropout: float
+) -> None:
+    check_counts(window=window)
+    check_at_least(0, unmasked=unmasked)
+    check_probability(dropout=dropout)
+    if ramp is not None:
+        check_above_zero(ramp=ramp)
+    elif span is not None:
+        raise ValueError("ramp=None: must be given with a span")
 
 
 def _joined(

@@ -13,15 +13,12 @@ the whole tile, its corners set to 0.
 
 With P the weights before dropout, g = dO . v (dropped as the weights were) and delta = dO . O, the
 backward pass is dS = P (g - delta), and dz the sum of dS / m over the closed ramp, divided by R.
-
-Legend: N batch x heads, M block, W window, C past and block keys, K head_dim, R and T rows and
-columns of a tile, E the farthest distances of the window, where a mask may differ from 1.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,19 +34,21 @@ _SMALL_PRODUCT = 2**14
 
 
 def attend_banded(
+    *,
     query_BHMK: Tensor,
     key_BHCK: Tensor,
     value_BHCK: Tensor,
-    position_SK: Tensor,
+    position_SK: Tensor | None,
+    window: int,
     span: Tensor | None,
     ramp: float | None,
     unmasked: int,
     kept_BHMS: Tensor | None,
     dropout: float,
 ) -> tuple[Tensor, Tensor]:
-    """See `adaspan.nn.attention.attend`. Computes in float32 at least."""
+    """See `implementation.Attend`. Computes in float32 at least."""
     batch, heads, block, head_dim = query_BHMK.shape
-    window = _window(position_SK.shape[0], key_BHCK.shape[2])
+    window = _window(window, key_BHCK.shape[2])
     missing = max(0, window + block - key_BHCK.shape[2])
     dtype = torch.promote_types(query_BHMK.dtype, torch.float32)
 
@@ -64,14 +63,17 @@ def attend_banded(
             query_BHMK.to(dtype).flatten(0, 1) / math.sqrt(head_dim),
             reached(key_BHCK),
             reached(value_BHCK),
-            position_SK[:window].to(dtype).flip(0),
+            None if position_SK is None else position_SK[:window].to(dtype).flip(0),
             None if span is None else span.expand(batch, heads, -1).flatten(0, 1),
-            ramp,
             None if kept_BHMS is None else kept_BHMS[..., -window:].flatten(0, 1),
-            dropout,
-            missing,
-            max(0, window - unmasked),
-            torch.is_grad_enabled(),
+            _Settings(
+                window=window,
+                missing=missing,
+                edge=max(0, window - unmasked),
+                ramp=ramp,
+                dropout=dropout,
+                differentiates=torch.is_grad_enabled(),
+            ),
         )
     return (
         output_NMK.unflatten(0, (batch, heads)).to(value_BHCK.dtype),
@@ -80,18 +82,9 @@ def attend_banded(
 
 
 def banded_macs(
-    sequences: int, block: int, keys: int, window: int, head_dim: int, device: torch.device
+    *, sequences: int, block: int, keys: int, window: int, head_dim: int, device: torch.device
 ) -> tuple[int, int]:
-    """Multiply-accumulates of the products of one call, forward and backward.
-
-    Args:
-        sequences: N.
-        block: M.
-        keys: C.
-        window: S.
-        head_dim: K.
-        device: where it runs; what tiles compute outside the band differs.
-    """
+    """See `implementation.CountMacs`; what tiles compute outside the band differs by device."""
     window = _window(window, keys)
     forward = backward = 0
     for tile in cut(sequences, block, window, device):
@@ -108,6 +101,17 @@ def _window(window: int, keys: int) -> int:
     return max(1, min(window, keys - 1))
 
 
+class _Settings(NamedTuple):
+    """All of a call that is no tensor."""
+
+    window: int  # W
+    missing: int  # first keys, which do not exist
+    edge: int  # E
+    ramp: float | None
+    dropout: float
+    differentiates: bool  # there will be a backward pass
+
+
 class _Banded(torch.autograd.Function):
     """Attention over keys (N, W + M, K): row r is the token W - r before the block's first."""
 
@@ -117,49 +121,45 @@ class _Banded(torch.autograd.Function):
         query_NMK: Tensor,
         key_NCK: Tensor,
         value_NCK: Tensor,
-        position_WK: Tensor,
+        position_WK: Tensor | None,
         span: Tensor | None,
-        ramp: float | None,
         kept_NMW: Tensor | None,
-        dropout: float,
-        missing: int,
-        edge: int,
-        differentiates: bool,
+        settings: _Settings,
     ) -> tuple[Tensor, Tensor]:
         n, block, _ = query_NMK.shape
-        mask = _make_mask(span, ramp, len(position_WK), edge)
+        mask = _make_mask(span, settings)
         tiles = cut(
             n,
             block,
-            len(position_WK),
+            settings.window,
             query_NMK.device,
             query_NMK.dtype.itemsize,
-            saving=differentiates,
+            saving=settings.differentiates,
         )
-        scores = _Scores(query_NMK, key_NCK, position_WK, mask, missing, tiles)
+        scores = _Scores(query_NMK, key_NCK, position_WK, mask, settings.missing, tiles)
         buffer = _buffer([tile for tile in tiles if not tile.saves], query_NMK)
         weights = []
         output_NMK = torch.empty_like(query_NMK)
-        top_NM = query_NMK.new_empty(n, block, 1)
-        sum_NM = torch.empty_like(top_NM)
+        top_NM1 = query_NMK.new_empty(n, block, 1)
+        sum_NM1 = torch.empty_like(top_NM1)
         for tile in tiles:
             own = tile.sequences, tile.queries
             weight_NRT = query_NMK.new_empty(tile.shape) if tile.saves else _fit(buffer, tile)
-            top_NM[own] = scores.exponentials_(weight_NRT, tile)
-            sum_NM[own] = weight_NRT.sum(-1, keepdim=True)
+            top_NM1[own] = scores.exponentials_(weight_NRT, tile)
+            sum_NM1[own] = weight_NRT.sum(-1, keepdim=True)
             if tile.saves:
                 weights.append(weight_NRT)
             if kept_NMW is not None:
                 weight_NRT = _dropped(weight_NRT, kept_NMW[own])
             output_NMK[own] = torch.bmm(weight_NRT, value_NCK[tile.sequences, tile.keys])
-        sum_NM.masked_fill_(sum_NM == 0, 1)  # a query without any key
-        output_NMK /= sum_NM * (1 - dropout)
+        sum_NM1.masked_fill_(sum_NM1 == 0, 1)  # a query without any key
+        output_NMK /= sum_NM1 * (1 - settings.dropout)
         ctx.save_for_backward(
             *(query_NMK, key_NCK, value_NCK, position_WK, span, kept_NMW),
-            *(output_NMK, top_NM, sum_NM, *weights),
+            *(output_NMK, top_NM1, sum_NM1, *weights),
         )
-        ctx.constants = ramp, dropout, missing, edge, tiles
-        return output_NMK, (top_NM + sum_NM.log()).squeeze(-1)
+        ctx.settings, ctx.tiles = settings, tiles
+        return output_NMK, (top_NM1 + sum_NM1.log()).squeeze(-1)
 
     @staticmethod
     @once_differentiable
@@ -172,30 +172,30 @@ class _Banded(torch.autograd.Function):
         ctx: Any, d_output_NMK: Tensor, d_log_sum_NM: Tensor
     ) -> tuple[Tensor | None, ...]:
         query_NMK, key_NCK, value_NCK, position_WK, span, kept_NMW, *rest = ctx.saved_tensors
-        output_NMK, top_NM, sum_NM, *weights = rest
-        ramp, dropout, missing, edge, tiles = ctx.constants
-        mask = _make_mask(span, ramp, len(position_WK), edge)
-        scores = _Scores(query_NMK, key_NCK, position_WK, mask, missing, tiles)
+        output_NMK, top_NM1, sum_NM1, *weights = rest
+        settings, tiles = ctx.settings, ctx.tiles
+        mask = _make_mask(span, settings)
+        scores = _Scores(query_NMK, key_NCK, position_WK, mask, settings.missing, tiles)
         buffer = _buffer(tiles, query_NMK)
         second_buffer = _buffer([tile for tile in tiles if not tile.saves], query_NMK)
         saved_weights = iter(weights)
 
         # The saved weights are not yet divided by their sum: what they meet is divided instead.
-        delta_NM = (d_output_NMK * output_NMK).sum(-1, keepdim=True) - d_log_sum_NM.unsqueeze(-1)
-        delta_NM /= sum_NM
-        d_output_NMK = d_output_NMK / (sum_NM * (1 - dropout))
+        delta_NM1 = (d_output_NMK * output_NMK).sum(-1, keepdim=True) - d_log_sum_NM.unsqueeze(-1)
+        delta_NM1 /= sum_NM1
+        d_output_NMK = d_output_NMK / (sum_NM1 * (1 - settings.dropout))
 
         d_query_NMK = torch.empty_like(query_NMK)
         d_key_NCK = torch.zeros_like(key_NCK)
         d_value_NCK = torch.zeros_like(value_NCK)
-        d_position_WK = torch.zeros_like(position_WK)
+        d_position_WK = None if position_WK is None else torch.zeros_like(position_WK)
         for tile in tiles:
             own, seen = (tile.sequences, tile.queries), (tile.sequences, tile.keys)
             if tile.saves:
                 weight_NRT = next(saved_weights)
             else:
                 weight_NRT = _fit(second_buffer, tile)
-                scores.exponentials_(weight_NRT, tile, top_NM[own])
+                scores.exponentials_(weight_NRT, tile, top_NM1[own])
             query_NRK, d_output_NRK = query_NMK[own], d_output_NMK[own]
             d_score_NRT = _fit(buffer, tile)
             d_score_NRW = _band(d_score_NRT)
@@ -206,20 +206,21 @@ class _Banded(torch.autograd.Function):
                 d_score_NRW.mul_(kept_NMW[own])
                 dropped_NRT = _dropped(weight_NRT, kept_NMW[own])
             _add_product(d_value_NCK[seen], dropped_NRT.transpose(1, 2), d_output_NRK)
-            d_score_NRT.sub_(delta_NM[own]).mul_(weight_NRT)
+            d_score_NRT.sub_(delta_NM1[own]).mul_(weight_NRT)
 
             _add_product(d_key_NCK[seen], d_score_NRT.transpose(1, 2), query_NRK)
             d_query_NRK = torch.bmm(d_score_NRT, key_NCK[seen])
-            _add_product(d_query_NRK, d_score_NRW, position_WK.expand(len(query_NRK), -1, -1))
+            if d_position_WK is not None:
+                _add_product(d_query_NRK, d_score_NRW, position_WK.expand(len(query_NRK), -1, -1))
+                d_position_WK += torch.bmm(d_score_NRW.transpose(1, 2), query_NRK).sum(0)
             d_query_NMK[own] = d_query_NRK
-            d_position_WK += torch.bmm(d_score_NRW.transpose(1, 2), query_NRK).sum(0)
             if mask is not None:
                 mask.take_gradient(d_score_NRW, tile)
         d_span = None if span is None else torch.zeros_like(span)
         if mask is not None:
             d_span = mask.gradient()
         d_inputs = d_query_NMK, d_key_NCK, d_value_NCK, d_position_WK, d_span
-        return d_inputs + (None,) * 6  # the others are constants
+        return *d_inputs, None, None
 
 
 class _Scores:
@@ -236,7 +237,7 @@ class _Scores:
         self,
         query_NMK: Tensor,
         key_NCK: Tensor,
-        position_WK: Tensor,
+        position_WK: Tensor | None,
         mask: _Mask | None,
         missing: int,
         tiles: list[Tile],
@@ -250,37 +251,38 @@ class _Scores:
         ones = query_NMK.new_ones(rows, rows - 1)
         self._left, self._right = ones.triu(), ones.tril(-1)  # 0 outside the band
 
-    def exponentials_(self, out_NRT: Tensor, tile: Tile, top: Tensor | None = None) -> Tensor:
+    def exponentials_(self, out_NRT: Tensor, tile: Tile, top_NR1: Tensor | None = None) -> Tensor:
         """Set `out_NRT` to exp(score - top), 0 outside the band.
 
         Args:
             out_NRT: of the tile's shape.
             tile: which.
-            top: largest score of each row, (N, R, 1), if known.
+            top_NR1: largest score of each row, if known.
 
         Returns:
-            top.
+            top_NR1.
         """
         query_NRK = self._query_NMK[tile.sequences, tile.queries]
         key_NTK = self._key_NCK[tile.sequences, tile.keys]
         band_NRW = _band(out_NRT)
         torch.bmm(query_NRK, key_NTK.transpose(1, 2), out=out_NRT)
-        _add_product(band_NRW, query_NRK, self._position_WK.T.expand(len(query_NRK), -1, -1))
+        if self._position_WK is not None:
+            _add_product(band_NRW, query_NRK, self._position_WK.T.expand(len(query_NRK), -1, -1))
         if self._mask is not None:
             log_mask_NRE = self._mask.log(tile)
             band_NRW[..., : log_mask_NRE.shape[-1]] += log_mask_NRE
         absent = max(0, self._missing - tile.queries.start)
         if absent:
             out_NRT[..., :absent] = INVISIBLE
-        if top is None:
-            top = band_NRW.amax(-1, keepdim=True)
-        band_NRW.sub_(top).exp_()
+        if top_NR1 is None:
+            top_NR1 = band_NRW.amax(-1, keepdim=True)
+        band_NRW.sub_(top_NR1).exp_()
         if absent:
             out_NRT[..., :absent] = 0
         rows = out_NRT.shape[1]
         out_NRT[..., : rows - 1].mul_(self._left[:rows, : rows - 1])
         out_NRT[..., band_NRW.shape[2] :].mul_(self._right[:rows, : rows - 1])
-        return top
+        return top_NR1
 
 
 class _Mask:
@@ -333,11 +335,11 @@ class _Mask:
         return (d_log_NRE * on_ramp / self._of(span)).sum(-1) / self._ramp
 
 
-def _make_mask(span: Tensor | None, ramp: float | None, window: int, edge: int) -> _Mask | None:
-    if span is None or not edge:
+def _make_mask(span: Tensor | None, settings: _Settings) -> _Mask | None:
+    if span is None or not settings.edge:
         return None
-    assert ramp is not None, "a span needs a ramp"
-    return _Mask(span, ramp, window, edge)
+    assert settings.ramp is not None, "a span needs a ramp"
+    return _Mask(span, settings.ramp, settings.window, settings.edge)
 
 
 def _band(tile_NRT: Tensor) -> Tensor:

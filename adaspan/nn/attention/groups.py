@@ -28,8 +28,8 @@ def group_heads(
         heads: H.
         limit: S.
         ramp: R; None: no mask.
-        cost: what a group costs beside its windows, in keys; None puts all heads into one group, as
-            far as the longest of them sees.
+        cost: overhead of a group, see `implementation.GroupCost`; None puts all heads into one
+            group, with the window of the one that sees farthest.
     """
     everyone = tuple(range(heads))
     if spans is None:

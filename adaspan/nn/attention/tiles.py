@@ -11,7 +11,7 @@ import torch
 _ROWS_SHORT, _ROWS_LONG, _SHORT = 64, 128, 256
 # ... scores of a tile, which should stay in the cache, ...
 _SCORES_CPU = 2**20
-# ... and what a group of heads costs beside its windows, in keys.
+# ... and the overhead of a group of heads, see `group_cost`.
 _GROUP_COST_CPU = 64
 # On a GPU: to start the kernels of a tile takes as long as to compute so many scores, ...
 _START_GPU = 1.2e7
@@ -77,8 +77,7 @@ def cut(
 
 
 def group_cost(batch: int, block: int, device: torch.device) -> float:
-    """What a group of heads costs beside its windows: as much as so many more keys in the window of
-    one head.
+    """Fixed overhead of one group of heads, in units of one extra key in one head's window.
 
     Args:
         batch: B, streams.

@@ -168,3 +168,36 @@ def test_dropout_keeps_the_mean(attend: Attend) -> None:
     torch.manual_seed(0)
     mean = torch.stack([attend(q, k, v, position, dropout=0.3) for _ in range(4000)]).mean(0)
     torch.testing.assert_close(mean, attend(q, k, v, position), rtol=0, atol=0.08)
+
+
+@pytest.mark.parametrize("window", [None, 4])
+def test_without_position_embeddings_only_contents_are_compared(
+    attend: Attend, window: int | None
+) -> None:
+    q, k, v, _ = inputs(cached=3)
+    span = torch.tensor([[0.4], [1.9], [30.0]], dtype=torch.float64)
+    no_position = torch.zeros(window or 7, 4, dtype=torch.float64)  # 7: all past keys
+    expected = attend(q, k, v, no_position, span=span, ramp=2.0)
+    assert torch.equal(attend(q, k, v, window=window, span=span, ramp=2.0), expected)
+
+
+def test_gradients_without_position_embeddings(attend: Attend) -> None:
+    q, k, v, _ = (x.requires_grad_() for x in inputs(batch=1, heads=2, block=3, cached=4))
+    span = torch.tensor([[0.3], [1.7]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda q, k, v, z: attend(q, k, v, window=5, span=z, ramp=2.0), (q, k, v, span)
+    )
+
+
+def test_rotary_positions_are_the_callers_own(attend: Attend) -> None:
+    """A model that turns its queries and keys: the scores are those of the turned ones."""
+    q, k, v, _ = inputs(heads=1, block=1, cached=6)
+    angles = torch.arange(7, dtype=torch.float64)[:, None] * torch.tensor([1.0, 0.1])
+
+    def turned(x: Tensor, angle: Tensor) -> Tensor:
+        a, b = x.chunk(2, -1)
+        return torch.cat([a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()], -1)
+
+    q, k = turned(q, angles[-1:]), turned(k, angles)
+    weights = ((q @ k.transpose(-1, -2))[..., :6] / 2).softmax(-1)
+    torch.testing.assert_close(attend(q, k, v), weights @ v[:, :, :6])

@@ -1,0 +1,104 @@
+"""Wrong shapes and values, refused in one line: what was wanted, what was got.
+
+Nothing here reads a number out of a tensor: a GPU would have to wait for it.
+"""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral
+
+import torch
+from torch import Tensor
+
+
+class Shapes:
+    """Checks shapes by their letters. A letter has the size of the first tensor that has it.
+
+    Args:
+        sizes: of letters that are known beforehand.
+    """
+
+    def __init__(self, **sizes: int) -> None:
+        self._sizes = sizes
+
+    def check(self, name: str, tensor: Tensor, *letters: str) -> None:
+        """Refuse a tensor whose shape is none of `letters`, such as "BMD" or "H1".
+
+        Raises:
+            ValueError: names the wanted shape and the one that was got.
+        """
+        for wanted in letters:
+            sizes = [self._size(letter) for letter in wanted]
+            if len(sizes) == tensor.ndim and all(
+                size in (None, own) for size, own in zip(sizes, tensor.shape, strict=True)
+            ):
+                self._sizes |= zip(wanted, tensor.shape, strict=True)
+                return
+        shapes = " or ".join(self._in_words(wanted) for wanted in letters)
+        raise ValueError(f"{name}: must have shape {shapes}, has {tuple(tensor.shape)}")
+
+    def _size(self, letter: str) -> int | None:
+        return int(letter) if letter.isdigit() else self._sizes.get(letter)
+
+    def _in_words(self, letters: str) -> str:
+        known = {letter: self._sizes.get(letter) for letter in letters}
+        words = [
+            letter if known[letter] is None else f"{letter}={known[letter]}" for letter in letters
+        ]
+        return f"({', '.join(words)})"
+
+
+def check_tokens(name: str, tokens: Tensor) -> None:
+    """Refuse what cannot be token ids, by its type."""
+    if tokens.dtype not in (torch.int64, torch.int32):
+        raise ValueError(f"{name}: must be int64 or int32, is {tokens.dtype}")
+
+
+def check_span(span: Tensor, shapes: Shapes) -> None:
+    """Refuse spans z that are neither one a head nor one a head and token, or too coarse."""
+    shapes.check("span", span, "H1", "BHM")
+    if span.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"span: must be float32 or float64, is {span.dtype}")
+
+
+def check_heads(dim: int, heads: int) -> None:
+    """Refuse heads that do not divide the width."""
+    check_counts(dim=dim, heads=heads)
+    if dim % heads:
+        raise ValueError(f"dim={dim}: must be divisible by heads={heads}")
+
+
+def check_counts(**values: int) -> None:
+    """Refuse what is not a whole number from 1 on."""
+    for name, value in values.items():
+        if not isinstance(value, Integral) or value < 1:
+            raise ValueError(f"{name}={value}: must be a whole number, at least 1")
+
+
+def check_index(count: int, **values: int) -> None:
+    """Refuse what does not number one of `count` things."""
+    for name, value in values.items():
+        if not 0 <= value < count:
+            raise ValueError(f"{name}={value}: must be 0 to {count - 1}")
+
+
+def check_above_zero(**values: float) -> None:
+    """Refuse zero, negative numbers, infinity and NaN."""
+    for name, value in values.items():
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name}={value}: must be a finite number above 0")
+
+
+def check_at_least(least: float, **values: float) -> None:
+    """Refuse smaller numbers, infinity and NaN."""
+    for name, value in values.items():
+        if not least <= value < math.inf:
+            raise ValueError(f"{name}={value}: must be a finite number, at least {least:g}")
+
+
+def check_probability(**values: float) -> None:
+    """Refuse a probability that is not in [0, 1)."""
+    for name, value in values.items():
+        if not 0 <= value < 1:
+            raise ValueError(f"{name}={value}: must be at least 0 and below 1")

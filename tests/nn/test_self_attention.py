@@ -1,0 +1,201 @@
+"""The drop-in layer: what it computes, keeps and learns, for every kind of span."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.nn.self_attention import AdaptiveSelfAttention
+from adaspan.nn.span import AdaptiveSpan, DynamicSpan, FixedSpan, Span
+from adaspan.nn.transformer import Transformer
+
+DIM, HEADS, LIMIT = 8, 2, 16
+
+
+def adaptive(initial_fraction: float = 0.3) -> Span:
+    return AdaptiveSpan(HEADS, LIMIT, 3, 0.1, initial_fraction)
+
+
+def dynamic() -> Span:
+    return DynamicSpan(DIM, HEADS, LIMIT, 3, 0.1, initial_bias=-0.5)
+
+
+def fixed() -> Span:
+    return FixedSpan(HEADS, LIMIT)
+
+
+MakeSpan = Callable[[], Span]
+EVERY_SPAN = pytest.mark.parametrize("make_span", [adaptive, dynamic, fixed])
+
+
+def layer_with(span: Span) -> AdaptiveSelfAttention:
+    torch.manual_seed(0)
+    return AdaptiveSelfAttention(DIM, HEADS, span.limit, span=span).double()
+
+
+def read(layer: AdaptiveSelfAttention, hidden: Tensor, blocks: list[int]) -> Tensor:
+    outputs, cache = [], None
+    for block in hidden.split(blocks, dim=1):
+        output, cache = layer(block, cache)
+        outputs.append(output)
+    return torch.cat(outputs, dim=1)
+
+
+def test_it_is_the_transformers_own_attention() -> None:
+    """The same weights in a one-layer transformer, whose attention's output a hook takes."""
+    torch.manual_seed(0)
+    model = Transformer(
+        vocabulary_size=11, layers=1, dim=DIM, heads=HEADS, ffn_dim=4, make_span=adaptive
+    )
+    layer = AdaptiveSelfAttention(DIM, HEADS, LIMIT, span=adaptive())
+    of_model = {
+        name.removeprefix("layers.0."): tensor
+        for name, tensor in model.state_dict().items()
+        if "layers.0.attention." in name or name == "position_SK"
+    }
+    layer.load_state_dict(of_model)
+    outputs: list[Tensor] = []
+    module = model.get_submodule("layers.0.attention")
+    module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output[0]))
+    caches, cache = model.empty_caches(3), None
+    for _ in range(5):
+        tokens = torch.randint(11, (3, 7))
+        output = model(tokens, caches)
+        ours, cache = layer(model.embedding(tokens), cache)
+        caches = output.caches
+        assert torch.equal(ours, outputs[-1])
+        assert torch.equal(cache, caches[0])
+        assert torch.equal(layer.penalty(), output.penalty)
+
+
+@EVERY_SPAN
+@pytest.mark.parametrize("blocks", [[20, 20], [1] * 40, [7, 13, 1, 19]])
+def test_blocks_with_a_cache_equal_one_long_block(make_span: MakeSpan, blocks: list[int]) -> None:
+    layer = layer_with(make_span())
+    hidden = torch.randn(3, 40, DIM).double()
+    torch.testing.assert_close(
+        read(layer, hidden, blocks), read(layer, hidden, [40]), rtol=1e-11, atol=1e-12
+    )
+
+
+@EVERY_SPAN
+def test_gradients_reach_every_parameter_and_the_input_but_not_the_cache(
+    make_span: MakeSpan,
+) -> None:
+    layer = layer_with(make_span())
+    first = torch.randn(2, 20, DIM).double().requires_grad_()
+    _, cache = layer(first)
+    assert not cache.requires_grad
+    second = torch.randn(2, 20, DIM).double().requires_grad_()
+    output, _ = layer(second, cache)
+    (output.square().mean() + layer.penalty()).backward()
+    assert first.grad is None
+    assert second.grad is not None
+    for name, parameter in layer.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+def test_penalty_is_that_of_the_span_and_free_for_fixed_ones() -> None:
+    layer = AdaptiveSelfAttention(DIM, HEADS, LIMIT, loss_coefficient=0.5, ramp=3)
+    span = layer.attention.span
+    assert isinstance(span, AdaptiveSpan)
+    with torch.no_grad():
+        span.fraction.copy_(torch.tensor([0.1, 0.5]))
+    layer(torch.randn(1, 3, DIM))
+    assert layer.penalty().item() == pytest.approx(0.5 * LIMIT * 0.3)
+    free = layer_with(fixed())
+    free(torch.randn(1, 3, DIM).double())
+    assert free.penalty().item() == 0
+
+
+def test_penalty_before_any_block_says_what_to_do() -> None:
+    with pytest.raises(RuntimeError, match="call the layer first"):
+        AdaptiveSelfAttention(DIM, HEADS, LIMIT).penalty()
+
+
+def test_it_learns_how_far_to_look_and_keeps_no_more_than_that() -> None:
+    """The answer lies 40 tokens back. The head begins further out and pays for every token."""
+    torch.manual_seed(0)
+    dim, limit, block, back = 16, 192, 96, 40
+    span = AdaptiveSpan(1, limit, ramp=16, loss_coefficient=3e-4, initial_fraction=0.6)
+    layer = AdaptiveSelfAttention(dim, 1, limit, span=span)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.02)
+    hidden, cache, losses = torch.zeros(4, block, dim), None, []
+    for _ in range(100):
+        before, hidden = hidden, torch.randn(4, block, dim)
+        hidden[..., 0] = 2  # what a query can always find a distance with
+        output, cache = layer(hidden, cache)
+        wanted = torch.cat([before, hidden], 1)[:, block - back : -back]
+        loss = (output - wanted).square().mean()
+        (loss + layer.penalty()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        layer.clamp_spans_()
+        losses.append(loss.item())
+    learned = layer.current_spans()
+    assert learned is not None
+    assert losses[-1] < 0.05 * losses[0]
+    assert back - 1 - 16 < learned.item() < back + 10  # 115 at the start
+    assert cache is not None
+    assert cache.shape[1] == 128  # reach and some buffer, not the limit
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_every_implementation_gives_the_same(implementation: str) -> None:
+    torch.manual_seed(0)
+    layer = AdaptiveSelfAttention(DIM, HEADS, 300, implementation=implementation).double()
+    span = layer.attention.span
+    assert isinstance(span, AdaptiveSpan)
+    span.fraction.data = torch.tensor([0.02, 0.9]).double()
+    other = AdaptiveSelfAttention(DIM, HEADS, 300, implementation="reference").double()
+    other.load_state_dict(layer.state_dict())
+    hidden = torch.randn(2, 400, DIM).double()
+    torch.testing.assert_close(
+        read(layer, hidden, [200, 200]), read(other, hidden, [200, 200]), rtol=1e-10, atol=1e-12
+    )
+
+
+def test_a_copy_after_a_block_is_a_layer_of_its_own() -> None:
+    """As averages of weights are made: `copy.deepcopy` refuses what hangs on a graph."""
+    layer = layer_with(dynamic())
+    hidden = torch.randn(2, 5, DIM).double()
+    output, _ = layer(hidden)
+    twin = copy.deepcopy(layer)
+    assert torch.equal(twin(hidden)[0], output)
+
+
+def test_it_works_inside_a_model_in_bfloat16() -> None:
+    torch.manual_seed(0)
+    layer = AdaptiveSelfAttention(DIM, HEADS, LIMIT).bfloat16()
+    output, cache = layer(torch.randn(2, 5, DIM).bfloat16())
+    assert output.dtype == cache.dtype == torch.bfloat16
+    (output.float().square().mean() + layer.penalty()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in layer.parameters())
+
+
+class SharedSpan(Span):
+    """One learned span for all heads: of a `Span`, what must be written is `forward`."""
+
+    def __init__(self) -> None:
+        super().__init__(limit=LIMIT, ramp=3)
+        self.fraction = nn.Parameter(torch.tensor(0.4))
+
+    def forward(self, hidden_BMD: Tensor) -> Tensor:
+        return (self.limit * self.fraction).expand(HEADS, 1)
+
+
+def test_a_span_of_ones_own_needs_only_forward() -> None:
+    layer = layer_with(SharedSpan())
+    same = layer_with(adaptive(initial_fraction=0.4))
+    hidden = torch.randn(2, 40, DIM).double()
+    torch.testing.assert_close(read(layer, hidden, [20, 20]), read(same, hidden, [20, 20]))
+    assert layer.penalty().item() == 0
+    layer.clamp_spans_()
+    layer(hidden)[0].sum().backward()
+    assert dict(layer.named_parameters())["attention.span.fraction"].grad is not None
