@@ -13,11 +13,13 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from adaspan.data.sources import Source
+from adaspan.data.vocabulary import Unit, Vocabulary
 from adaspan.errors import UserError
 from adaspan.files import sync_folder, write_json
 
@@ -32,15 +34,10 @@ class Corpus:
 
     name: str
     fingerprint: str  # SHA-256 of the whole text
-    symbols: list[int]  # byte value or Unicode code point of each token id
-    characters: bool
+    vocabulary: Vocabulary
     train: Tokens
     valid: Tokens
     test: Tokens
-
-    @property
-    def vocabulary_size(self) -> int:
-        return len(self.symbols)
 
     def require_blocks(self, batch_size: int, block_size: int) -> None:
         """Refuse a text that is too short to read in blocks.
@@ -68,7 +65,7 @@ def prepare(source: Source, data_dir: Path) -> Corpus:
         UserError: the text cannot be had or read.
     """
     root = data_dir / "prepared"
-    unit = "characters" if source.characters else "bytes"
+    unit = _unit(source.characters)
     key = hashlib.sha256(f"{_FORMAT} {unit} {source.key()}".encode()).hexdigest()[:12]
     folder = root / f"{source.name}-{key}"
     if not folder.exists():
@@ -131,14 +128,36 @@ def _load(folder: Path) -> Corpus:
         return Corpus(
             name=meta["name"],
             fingerprint=meta["fingerprint"],
-            symbols=meta["symbols"],
-            characters=meta["characters"],
+            vocabulary=_vocabulary(meta),
             **arrays,
         )
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{folder}: damaged ({error}); delete this folder and start again"
         ) from None
+
+
+def find_vocabulary(data_dir: Path, fingerprint: str, characters: bool) -> Vocabulary | None:
+    """The vocabulary of a prepared text; None if it is not there.
+
+    Args:
+        data_dir: where texts were prepared.
+        fingerprint: SHA-256 of the text.
+        characters: whether tokens are characters.
+    """
+    for path in (data_dir / "prepared").glob("*/meta.json"):
+        meta = json.loads(path.read_text())
+        if (meta["fingerprint"], meta["characters"]) == (fingerprint, characters):
+            return _vocabulary(meta)
+    return None
+
+
+def _vocabulary(meta: dict[str, Any]) -> Vocabulary:
+    return Vocabulary(tuple(meta["symbols"]), _unit(meta["characters"]))
+
+
+def _unit(characters: bool) -> Unit:
+    return "characters" if characters else "bytes"
 
 
 def _map(path: Path, dtype: str, length: int) -> Tokens:

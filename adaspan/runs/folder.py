@@ -1,6 +1,7 @@
 """One folder a run: everything that is known of it, readable without adaspan.
 
 config.yaml      resolved; with it the run can be repeated
+vocabulary.json  the symbols: with the weights it is a model, without the text
 source.json      commit, uncommitted changes, versions, machine
 status.json      running, done, failed or resumable; step, last error
 metrics.jsonl    one row a line: the source of truth
@@ -52,6 +53,7 @@ class RunFolder:
         self.log = path / "log.txt"
         self.output = path / "output.txt"
         self.trace = path / "trace.json.gz"
+        self.vocabulary = path / "vocabulary.json"
         self._metrics = path / "metrics.jsonl"
         self._status = path / "status.json"
         self._job = path / "job.json"
@@ -234,6 +236,19 @@ class RunFolder:
         rows = [row for row in self.rows() if row["step"] <= step and not is_final(row)]
         with replacing(self._metrics) as file:
             file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+def open_folder(path: Path | str) -> RunFolder:
+    """The folder of a run that has begun.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = Path(path).expanduser()
+    if not (path / "config.yaml").exists():
+        there = "has no config.yaml, it is no run's folder" if path.exists() else "no such folder"
+        raise UserError(f"{path}: {there}; adaspan status shows the runs")
+    return RunFolder(path)
 
 
 def code_version(root: Path) -> dict[str, Any]:

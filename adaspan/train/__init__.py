@@ -7,6 +7,7 @@ build.py         the model that a configuration describes
 optim.py         optimizers, clipping, the learning rate
 evaluate.py      how well a model predicts a text
 checkpoint.py    written whole or not at all
+load.py          the trained model, from its folder alone
 distributed.py   several processes, one run
 device.py        where a run computes, and in which precision
 profile.py       where the time of an update goes

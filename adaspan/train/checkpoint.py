@@ -69,6 +69,16 @@ class Checkpoints:
         """The best weights. Raises `RunError` if they cannot be read."""
         return _read(self.best)
 
+    def look_at_newest(self) -> State:
+        """The newest state, for one who only looks: a damaged one is not put aside.
+
+        Raises:
+            RunError: there is none, or it cannot be read.
+        """
+        for path in self._newest_first():
+            return _read(path)
+        raise RunError(f"{self._folder}: has no checkpoint yet")
+
     def _newest_first(self) -> list[Path]:
         return sorted(self._folder.glob("step_*.pt"), reverse=True)
 

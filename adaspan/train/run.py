@@ -48,7 +48,10 @@ def _train(run: RunConfig) -> None:
             held.enter_context(folder.held())
             if run.train.restart:
                 folder.clear()
-            return int(_is_done(folder, corpus))
+            done = _is_done(folder, corpus)
+            if not folder.vocabulary.exists():
+                corpus.vocabulary.write(folder.vocabulary)
+            return int(done)
 
         if not processes.first_decides(begin):
             with stop_request() as stop:

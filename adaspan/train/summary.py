@@ -22,14 +22,13 @@ def opening_lines(
 ) -> list[str]:
     """What is about to be trained, on what and where."""
     model = run.model
-    unit = "characters" if corpus.characters else "bytes"
     sizes = " / ".join(f"{len(split):,}" for split in (corpus.train, corpus.valid, corpus.test))
     return [
         f"run     {folder}",
         f"model   {parameters / 1e6:.2f}M parameters · {model.layers} layers of {model.dim} · "
         f"{model.heads} heads · {run.span.kind} span, at most {run.span.limit} tokens",
-        f"data    {corpus.name} · train / valid / test {sizes} {unit} · "
-        f"{corpus.vocabulary_size} symbols",
+        f"data    {corpus.name} · train / valid / test {sizes} "
+        f"{corpus.vocabulary.unit} · {len(corpus.vocabulary)} symbols",
         f"device  {computing} · W&B {run.tracking.mode}",
     ]
 

@@ -48,7 +48,7 @@ class Trainer:
         self.precision = choose_precision(run.train.precision, device)
         torch.manual_seed(run.train.seed)  # the same weights on every process and device
         self.model: Transformer = make_model(
-            run.model, run.span, corpus.vocabulary_size, run.train.attention
+            run.model, run.span, len(corpus.vocabulary), run.train.attention
         ).to(device)
         torch.manual_seed(run.train.seed + processes.rank + 1)  # but dropout of one's own
         if run.train.compile:
@@ -72,7 +72,7 @@ class Trainer:
             dim=run.model.dim,
             heads=run.model.heads,
             ffn_dim=run.model.ffn_dim,
-            vocabulary_size=corpus.vocabulary_size,
+            vocabulary_size=len(corpus.vocabulary),
             span_macs=self.model.spans[0].macs_per_token(),
         )
         self.step = 0

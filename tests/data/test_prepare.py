@@ -17,7 +17,7 @@ from adaspan.errors import UserError
 
 def decoded(corpus: Corpus) -> bytes:
     tokens = np.concatenate([corpus.train, corpus.valid, corpus.test])
-    return bytes(np.array(corpus.symbols, np.uint8)[tokens])
+    return bytes(np.array(corpus.vocabulary.symbols, np.uint8)[tokens])
 
 
 def test_bytes_are_cut_90_5_5_and_nothing_is_lost(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_bytes_are_cut_90_5_5_and_nothing_is_lost(tmp_path: Path) -> None:
 def test_a_symbol_that_only_the_test_split_has_gets_an_id(tmp_path: Path) -> None:
     (tmp_path / "t").write_bytes(b"A" * 990 + b"z" * 10)
     corpus = prepare(FileSource(tmp_path / "t", characters=False), tmp_path)
-    assert corpus.vocabulary_size == 2
+    assert len(corpus.vocabulary) == 2
     assert corpus.test[-1] == 1
 
 
@@ -40,14 +40,14 @@ def test_characters_are_unicode_code_points(tmp_path: Path) -> None:
     (tmp_path / "t").write_text(text, encoding="utf-8")
     corpus = prepare(FileSource(tmp_path / "t", characters=True), tmp_path)
     tokens = np.concatenate([corpus.train, corpus.valid, corpus.test])
-    assert "".join(chr(corpus.symbols[token]) for token in tokens) == text
+    assert "".join(chr(corpus.vocabulary.symbols[token]) for token in tokens) == text
 
 
 def test_more_than_256_symbols_fit(tmp_path: Path) -> None:
     text = "".join(chr(0x4E00 + i) for i in range(400))
     (tmp_path / "t").write_text(text, encoding="utf-8")
     corpus = prepare(FileSource(tmp_path / "t", characters=True), tmp_path)
-    assert corpus.vocabulary_size == 400
+    assert len(corpus.vocabulary) == 400
     assert corpus.train.dtype == np.uint16
 
 
@@ -68,7 +68,7 @@ def test_prepared_once_and_again_when_the_file_changes(tmp_path: Path) -> None:
     path.write_bytes(b"abc" * 500)
     second = prepare(source, tmp_path)
     assert second.fingerprint != first.fingerprint
-    assert second.vocabulary_size == 3
+    assert len(second.vocabulary) == 3
 
 
 def test_files_on_disk_are_raw_arrays_and_json(tmp_path: Path) -> None:

@@ -1,0 +1,96 @@
+"""The symbols of a text, numbered: from text to token ids and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from adaspan.errors import RunError
+from adaspan.files import write_json
+
+Unit = Literal["bytes", "characters"]
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What each token id stands for.
+
+    Args:
+        symbols: byte value or Unicode code point of each token id.
+        unit: what a token is.
+    """
+
+    symbols: tuple[int, ...]
+    unit: Unit
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    @cached_property
+    def _token_of_symbol(self) -> dict[int, int]:
+        return {symbol: token for token, symbol in enumerate(self.symbols)}
+
+    def encode(self, text: str | bytes) -> list[int]:
+        """Token ids of a text; between `str` and `bytes` stands UTF-8.
+
+        Raises:
+            ValueError: it has symbols that the vocabulary has not, or is no UTF-8 where it must be.
+        """
+        if self.unit == "bytes":
+            symbols = list(text.encode() if isinstance(text, str) else text)
+        else:
+            symbols = [ord(letter) for letter in (text if isinstance(text, str) else text.decode())]
+        unknown = sorted(set(symbols).difference(self.symbols))
+        if unknown:
+            shown = ", ".join(map(self._written, unknown[:_MOST_NAMED]))
+            more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
+            raise ValueError(
+                f"text: has {shown}{more}: not in the vocabulary of {len(self)} {self.unit}"
+            )
+        return [self._token_of_symbol[symbol] for symbol in symbols]
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """The text of token ids; bytes that are no UTF-8 become U+FFFD.
+
+        Raises:
+            ValueError: an id that the vocabulary has not.
+        """
+        return self.decode_bytes(tokens).decode(errors="replace")
+
+    def decode_bytes(self, tokens: Iterable[int]) -> bytes:
+        """The same text as bytes, exactly. Raises as `decode` does."""
+        symbols = []
+        for token in map(int, tokens):
+            if not 0 <= token < len(self):
+                raise ValueError(f"token={token}: must be 0 to {len(self) - 1}")
+            symbols.append(self.symbols[token])
+        return bytes(symbols) if self.unit == "bytes" else "".join(map(chr, symbols)).encode()
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON, whole or not at all."""
+        write_json(path, {"unit": self.unit, "symbols": list(self.symbols)})
+
+    @classmethod
+    def read(cls, path: Path) -> Vocabulary:
+        """What `write` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            RunError: it is damaged.
+        """
+        try:
+            content = json.loads(path.read_text())
+            unit = content["unit"]
+            if unit not in ("bytes", "characters"):
+                raise ValueError(f"unit is {unit}")
+            return cls(tuple(map(int, content["symbols"])), unit)
+        except (ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path}: damaged ({error})") from None
+
+    def _written(self, symbol: int) -> str:
+        return repr(bytes([symbol]) if self.unit == "bytes" else chr(symbol))

@@ -1,0 +1,130 @@
+"""A trained model from its folder alone: what it predicts, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from adaspan import load
+from adaspan.config.schema import RunConfig
+from adaspan.data import prepare
+from adaspan.errors import RunError, UserError
+from adaspan.train.evaluate import evaluate, whole_text
+from tests.conftest import TINY, Launch
+from tests.processes import final_state, rows, train_here
+
+TEXT = "".join(f"{i % 37} plus {i % 11} is {i % 37 + i % 11}\n" for i in range(300))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, in a folder `runs` beside its text and its prepared data."""
+    root = tmp_path_factory.mktemp("trained")
+    (root / "sums.txt").write_text(TEXT)
+    places = (f"data.path={root / 'sums.txt'}", f"data_dir={root / 'data'}")
+    train_here(*TINY, "data=text", *places, f"output_dir={root / 'runs'}")
+    (folder,) = (root / "runs").iterdir()
+    return folder
+
+
+@pytest.fixture
+def folder(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the run, away from its text."""
+    return shutil.copytree(trained, tmp_path / "copy")
+
+
+def test_the_loaded_model_has_the_runs_score(folder: Path) -> None:
+    model, vocabulary, config = load(folder)
+    assert not model.training
+    assert isinstance(config, RunConfig)
+    assert config.model.dim == 16
+    corpus = prepare(config.data.build(Path(config.data_dir)), Path(config.data_dir))
+    assert vocabulary == corpus.vocabulary
+    pieces = whole_text(len(corpus.test), model.history(), 8)
+    score = evaluate(
+        model, corpus.test, pieces, batch_size=8, block_size=8, device=torch.device("cpu")
+    )
+    assert score.bits_per_token == pytest.approx(rows(folder)[-1]["final/test_bpc"], rel=1e-5)
+
+
+def test_text_goes_in_and_comes_out(folder: Path) -> None:
+    model, vocabulary, _ = load(str(folder))
+    tokens = torch.tensor([vocabulary.encode("3 plus 4")])
+    with torch.no_grad():
+        output = model(tokens)
+    assert output.log_probs_BMV.shape == (1, 8, len(vocabulary))
+    assert vocabulary.decode(tokens[0].tolist()) == "3 plus 4"
+
+
+def test_best_and_last_weights_are_those_of_their_checkpoints(folder: Path) -> None:
+    best = torch.load(folder / "checkpoints" / "best.pt", weights_only=True)
+    for weights, state in (("best", best), ("last", final_state(folder))):
+        model, _, _ = load(folder, weights=weights)  # type: ignore[arg-type]
+        for name, tensor in model.state_dict().items():
+            assert torch.equal(tensor, state["model"][name])
+
+
+def test_before_the_first_evaluation_there_are_only_last_weights(folder: Path) -> None:
+    (folder / "checkpoints" / "best.pt").unlink()
+    with pytest.raises(RunError, match=r'is missing.*weights="last" takes'):
+        load(folder)
+    load(folder, weights="last")
+    shutil.rmtree(folder / "checkpoints")
+    with pytest.raises(RunError, match="has no checkpoint yet"):
+        load(folder, weights="last")
+
+
+def test_a_damaged_checkpoint_is_named_and_left_where_it_is(folder: Path) -> None:
+    newest = max((folder / "checkpoints").glob("step_*.pt"))
+    newest.write_bytes(newest.read_bytes()[:-200])
+    with pytest.raises(RunError, match=re.escape(f"{newest}: damaged")):
+        load(folder, weights="last")
+    assert newest.exists()
+
+
+def test_weights_of_another_shape_are_refused_in_one_line(folder: Path) -> None:
+    vocabulary = json.loads((folder / "vocabulary.json").read_text())
+    vocabulary["symbols"].append(255)
+    (folder / "vocabulary.json").write_text(json.dumps(vocabulary))
+    with pytest.raises(RunError, match=r"do not fit config.yaml and vocabulary.json \(size") as e:
+        load(folder)
+    assert "\n" not in str(e.value)
+
+
+def test_a_wrong_choice_and_a_folder_without_a_run_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="weights=newest: must be best or last"):
+        load(tmp_path, weights="newest")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="no such folder"):
+        load(tmp_path / "nowhere")
+
+
+def test_an_older_run_takes_the_vocabulary_of_its_prepared_text(folder: Path) -> None:
+    expected = load(folder)[1]
+    (folder / "vocabulary.json").unlink()
+    assert load(folder)[1] == expected
+
+
+def test_an_older_run_without_its_data_says_how_to_get_a_vocabulary(
+    trained: Path, tmp_path: Path, launch: Launch
+) -> None:
+    root = shutil.copytree(trained.parent.parent, tmp_path / "older runs")
+    (folder,) = (root / "runs").iterdir()
+    expected = (folder / "vocabulary.json").read_text()
+    (folder / "vocabulary.json").unlink()
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace(str(trained.parent.parent), str(root)))
+    shutil.rmtree(root / "data")
+    with pytest.raises(UserError, match=r"has no vocabulary\.json") as refusal:
+        load(folder)
+    _, _, command = str(refusal.value).partition(": adaspan train ")
+    # The text's path is part of a run's identity, and has stayed where it was.
+    end = launch(*shlex.split(command), f"data.path={trained.parent.parent / 'sums.txt'}")
+    assert "done already" in end.stdout, end.stderr
+    assert (folder / "vocabulary.json").read_text() == expected
+    load(folder)
