@@ -1,8 +1,9 @@
 """Many runs from one command: planned and checked as a whole, each trained by a process of its own.
 
-jobs.py      the command's runs, all mistakes found before the first starts
-cost.py      what they may cost
-local.py     trains them on this machine
-cluster.py   submits them to a cluster
-results.py   what a search gets to know of them
+launchers.py   what a launcher does, from the plan to the results
+jobs.py        the command's runs, all mistakes found before the first starts
+cost.py        what they may cost
+local.py       trains them on this machine
+cluster.py     submits them to a cluster
+results.py     what a search gets to know of them
 """

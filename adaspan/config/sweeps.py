@@ -1,0 +1,108 @@
+"""What a command asks for that trains many runs, as Hydra has it: their overrides, and the way to
+their configurations.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from adaspan.config.hydra import to_run_config, written
+from adaspan.config.mistakes import explained_errors
+from adaspan.config.schema import RunConfig
+from adaspan.errors import UserError
+
+# These ask once, for all runs, and want no results.
+_GRIDS = (".GridSweeper", ".BasicSweeper")
+
+
+@dataclass(frozen=True)
+class Search:
+    """A sweep whose runs are chosen as it goes, from the results of those before."""
+
+    sweeper: str  # the class that chooses
+    identity: str  # the same for the same command
+    folder: Path  # for what it has found
+
+
+@dataclass(frozen=True)
+class Request:
+    """The runs of a sweep, or those that a search wants next."""
+
+    overrides: Sequence[Sequence[str]]  # of each run, as key=value
+    compose: Callable[[Sequence[str]], RunConfig]  # raises UserError
+    kind: str  # the sweep file, or what else names the sweep
+    search: Search | None
+
+
+def grid(
+    params: Mapping[str, str],
+    paired: Sequence[Mapping[str, Any]],
+    arguments: Sequence[str],
+    loader: ConfigLoader,
+) -> list[list[str]]:
+    """The overrides of each run: every combination of values, times every point of paired values.
+
+    Args:
+        params: values to combine, `key: "a,b"`.
+        paired: points, each a mapping of keys to values that belong together.
+        arguments: of the command line, which add to `params` and override them.
+        loader: Hydra's.
+
+    Raises:
+        UserError: what was given cannot be swept over.
+    """
+    given = [*(f"{key}={values}" for key, values in params.items()), *arguments]
+    choices: dict[str, list[str]] = {}
+    for override in OverridesParser.create(config_loader=loader).parse_overrides(given):
+        key = override.get_key_element()
+        if not override.is_sweep_override():
+            choices[key] = [f"{key}={override.get_value_element_as_str()}"]
+        elif key == "sweeps" or not override.is_discrete_sweep():
+            raise UserError(f"{override.input_line}: cannot be swept over; name one at a time")
+        else:
+            choices[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+    points = [[f"{key}={written(value)}" for key, value in point.items()] for point in paired]
+    return [[*point, *chosen] for point in points for chosen in product(*choices.values())]
+
+
+def request_of(
+    config: DictConfig, overrides: Sequence[Sequence[str]], loader: ConfigLoader
+) -> Request:
+    """What Hydra asks a launcher for.
+
+    Args:
+        config: of the sweep, Hydra's own part included.
+        overrides: of each run.
+        loader: Hydra's.
+    """
+    hydra = config.hydra
+
+    def compose(job_overrides: Sequence[str]) -> RunConfig:
+        with explained_errors():
+            composed = loader.load_sweep_config(config, list(job_overrides))
+            with open_dict(composed):
+                del composed["hydra"]
+            return to_run_config(composed)
+
+    search = None
+    if not hydra.sweeper._target_.endswith(_GRIDS):
+        command = "\n".join(sorted(hydra.overrides.task))
+        identity = hashlib.sha256(command.encode()).hexdigest()[:6]
+        search = Search(hydra.sweeper._target_, identity, Path(hydra.sweep.dir))
+    kind = (hydra.runtime.choices.get("sweeps") or "multirun").replace("/", "-")
+    return Request(overrides, compose, kind, search)
+
+
+def plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """Lists and dictionaries in place of OmegaConf's."""
+    values: Any = OmegaConf.to_container(OmegaConf.create(settings))
+    return values  # type: ignore[no-any-return]

@@ -1,0 +1,148 @@
+"""What a launcher does: plan and check a sweep as a whole; show it, or train it and tell a search
+what came of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
+from pathlib import Path
+
+from adaspan.config.schema import LocalLauncherConfig, RunConfig, SlurmLauncherConfig
+from adaspan.config.sweeps import Request
+from adaspan.config.validate import launcher_mistakes, validate_shares
+from adaspan.errors import RunError, UserError
+from adaspan.places import PACKAGE
+from adaspan.slurm import cluster
+from adaspan.slurm.sbatch import check_settings, sbatch_text
+from adaspan.status.table import show
+from adaspan.sweep.cluster import missing_jobs, show_end, submit_missing, wait_for
+from adaspan.sweep.cost import check_cost, gpu_hours, preview
+from adaspan.sweep.jobs import Job, Sweep, plan, prepare_data, write_manifest
+from adaspan.sweep.local import train_all
+from adaspan.sweep.results import Values, objective_mistakes, results
+
+_ROOT = PACKAGE.parent
+
+# Of each run that a search wants, in its order; empty for a sweep that is no search.
+Results = list[tuple[Job, Values | RunError]]
+
+
+class OnThisMachine:
+    """Trains sweeps on this machine; see `local.py`."""
+
+    def __init__(self, settings: LocalLauncherConfig) -> None:
+        self._settings = settings
+
+    def launch(self, request: Request) -> Results:
+        """Check every run, then train what is not done.
+
+        Raises:
+            UserError: all mistakes of the launcher and of all runs.
+            RunError: some runs failed, and they are not a search's.
+        """
+        settings = self._settings
+        sweep = _planned(request, settings, processes=1)
+        if settings.dry_run:
+            show(preview(sweep))
+            return []
+        data = prepare_data(sweep)
+        write_manifest(sweep)
+        try:
+            train_all(sweep, data, _ROOT / "launch.py", settings.processes, settings.fail_fast)
+        except RunError:
+            if not request.search:
+                raise  # a search decides for itself how many failures are too many
+        return _results(sweep, settings.objectives) if request.search else []
+
+
+class OnACluster:
+    """Submits sweeps to SLURM; see `cluster.py`."""
+
+    def __init__(self, settings: SlurmLauncherConfig) -> None:
+        self._settings = settings
+        self._gpu_hours = 0.0  # that a search has asked for so far
+
+    def launch(self, request: Request) -> Results:
+        """Check every run, then submit what is missing.
+
+        Raises:
+            UserError: all mistakes of the launcher and of all runs; no SLURM; a search, which needs
+                results, but is not to wait for them.
+            RunError: SLURM does not answer, or some runs that were waited for failed.
+        """
+        settings = self._settings
+        _check_place(request, settings)
+        sweep = _planned(request, settings, settings.nodes * settings.tasks_per_node)
+        # A preview can be had without a SLURM that answers.
+        with suppress(RunError) if settings.dry_run else nullcontext():
+            check_settings(sweep.folder, settings, _ROOT)
+        self._check_cost(sweep)
+        if settings.dry_run:
+            return []
+        data = prepare_data(sweep)
+        write_manifest(sweep)
+        submit_missing(sweep, data, _ROOT, settings, settings.canary)
+        if settings.wait:
+            wait_for(sweep)
+            if request.search:
+                return _results(sweep, settings.objectives)
+            show_end(sweep)
+        return []
+
+    def _check_cost(self, sweep: Sweep) -> None:
+        """Refuse what may cost too much; with dry_run, show the runs and what they may cost."""
+        settings = self._settings
+        missing = missing_jobs(sweep)
+        hours = gpu_hours(missing, settings.gpu_tflops)
+        if settings.dry_run:
+            show(preview(sweep, settings.gpu_tflops))
+            print(f"{len(missing)} to submit, {hours:.3g} GPU-hours at most")
+            if missing:
+                print(sbatch_text(len(missing), sweep.folder, settings, Path("CODE")))
+        self._gpu_hours += hours
+        check_cost(self._gpu_hours, settings.gpu_tflops, settings.max_gpu_hours)
+
+
+def _check_place(request: Request, settings: SlurmLauncherConfig) -> None:
+    if not settings.dry_run and not cluster.available():
+        raise UserError(
+            "hydra/launcher=slurm: no SLURM here (no sbatch); submit from a login node of the "
+            "cluster, or say hydra/launcher=local to train on this machine"
+        )
+    if request.search and not settings.wait:
+        raise UserError(
+            f"hydra.sweeper={request.search.sweeper}: needs the results of runs; "
+            "add hydra.launcher.wait=true"
+        )
+
+
+def _planned(
+    request: Request, settings: LocalLauncherConfig | SlurmLauncherConfig, processes: int
+) -> Sweep:
+    """The runs, each trained by so many processes.
+
+    Raises:
+        UserError: all mistakes of the launcher and of all runs.
+    """
+    if settings.dry_run and request.search:
+        raise UserError("hydra.launcher.dry_run=true: a search chooses its runs as it goes")
+
+    def compose(overrides: Sequence[str]) -> RunConfig:
+        run = request.compose(overrides)
+        validate_shares(run, max(1, processes))
+        return run
+
+    mistakes = [*launcher_mistakes(settings), *objective_mistakes(settings.objectives)]
+    identity = request.search.identity if request.search else None
+    try:
+        sweep = plan(request.overrides, compose, request.kind, identity)
+    except UserError as error:
+        raise UserError("\n".join([*mistakes, str(error)])) from error
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+    return sweep
+
+
+def _results(sweep: Sweep, objectives: Sequence[str] | None) -> Results:
+    return list(zip(sweep.asked, results(sweep.asked, objectives), strict=True))
