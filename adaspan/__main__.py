@@ -5,9 +5,13 @@ Hydra composes `conf/`, adaspan does the rest. `--help` shows the groups and the
 
 from __future__ import annotations
 
+import sys
+
 import hydra
 from omegaconf import DictConfig
 
+from adaspan.config.command_line import named_extensions, option_folders
+from adaspan.config.extensions import import_extensions, import_installed
 from adaspan.config.flags import require_known_flags
 from adaspan.config.hydra import register, require_multirun, to_run_config
 from adaspan.config.mistakes import user_errors
@@ -17,9 +21,11 @@ from adaspan.places import CONF
 
 def main() -> None:
     """Do what the words of the command line ask for: train one run, or those of a sweep."""
-    register()
     with user_errors():
         require_known_flags()
+        import_installed()
+        import_extensions(named_extensions(sys.argv[1:]))
+        register(option_folders(sys.argv[1:]))
         _launch()
 
 

@@ -15,6 +15,8 @@ IS_INSTALLED = _SHARE.is_dir()
 DEFAULTS = _SHARE if IS_INSTALLED else PACKAGE.parent
 CONF = DEFAULTS / "conf"
 SWEEPS = DEFAULTS / "sweeps"
+# Where the frozen code of a job has the user's own modules.
+FROZEN_EXTENSIONS = PACKAGE.parent / "extensions"
 # What a user types before key=value.
 LAUNCH = "adaspan train" if IS_INSTALLED else "python launch.py"
 

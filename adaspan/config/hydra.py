@@ -16,7 +16,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from adaspan.config import schema
-from adaspan.config.kinds.registry import GROUPS, KINDS
+from adaspan.config.extensions import import_extensions
+from adaspan.config.kinds.registry import GROUPS, KINDS, extension_of
 from adaspan.config.mistakes import explained_errors, keys_of, unknown_key
 from adaspan.config.validate import validate
 from adaspan.errors import UserError
@@ -74,8 +75,12 @@ Keys that matter, as key=value ({schema} has them all):
 """
 
 
-def register() -> None:
-    """Make the typed schemas, the resolvers, our plugins and the help text known to Hydra."""
+def register(folders: Sequence[Path] = (CONF,)) -> None:
+    """Make the typed schemas, the resolvers, our plugins and the help text known to Hydra.
+
+    Args:
+        folders: where YAML files of options are. A kind without one is an option by itself.
+    """
     if _PLUGINS not in sys.path:
         sys.path.append(_PLUGINS)
     store = ConfigStore.instance()
@@ -86,7 +91,10 @@ def register() -> None:
     store.store(group="_schema", name="hydra_choices", node={"defaults": choices})
     for group in GROUPS:
         for kind in KINDS[group]:
-            store.store(group="_schema", name=f"{group}_{kind}", node=_schema_of(group, kind))
+            node = _schema_of(group, kind)
+            store.store(group="_schema", name=f"{group}_{kind}", node=node)
+            if not any((folder / group / f"{kind}.yaml").exists() for folder in folders):
+                store.store(group=group, name=kind, node=node)
     store.store(group="_schema", name="launcher_local", node=schema.LocalLauncherConfig)
     slurm = OmegaConf.structured(schema.SlurmLauncherConfig)
     OmegaConf.set_struct(slurm.sbatch, False)  # sbatch knows its fields, we need not
@@ -103,6 +111,8 @@ def _schema_of(group: str, kind: str) -> DictConfig:
 
 def _help() -> str:
     options: dict[str, list[str]] = {}
+    for group in GROUPS:
+        options[group] = [kind for kind in KINDS[group] if extension_of(group, kind)]
     for path in sorted([*CONF.glob("*/*.yaml"), *SWEEPS.glob("*.yaml")]):
         options.setdefault(path.parent.name, []).append(path.stem)
     groups = (f"  {group:<10}  {', '.join(names)}" for group, names in sorted(options.items()))
@@ -136,8 +146,21 @@ def to_run_config(composed: DictConfig) -> schema.RunConfig:
     run.data_dir = run.data_dir and str(Path(run.data_dir).expanduser())
     run.output_dir = run.output_dir and str(Path(run.output_dir).expanduser())
     run.data.make_paths_absolute()
+    run.extensions = _extensions_of(run)
+    import_extensions(run.extensions)
     validate(run)
     return run
+
+
+def _extensions_of(run: schema.RunConfig) -> list[str]:
+    """What must be imported to train the run: what it names, and what its kinds come from."""
+    kinds = [(group, getattr(run, group).kind) for group in GROUPS]
+    modules = [
+        extension_of(group, kind)
+        for group, kind in [*kinds, ("attention", run.train.attention)]
+        if kind in KINDS[group]
+    ]
+    return list(dict.fromkeys([*run.extensions, *(module for module in modules if module)]))
 
 
 def require_multirun() -> None:
@@ -178,6 +201,8 @@ def _added_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
 
 def written(value: object) -> str:
     """A value as Hydra reads it on a command line."""
+    if isinstance(value, list):
+        return f"[{','.join(map(written, value))}]"
     if value is None:
         return "null"
     if isinstance(value, bool):

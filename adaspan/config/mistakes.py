@@ -21,7 +21,7 @@ from omegaconf.errors import (
 from yaml import MarkedYAMLError
 
 from adaspan.config import schema
-from adaspan.config.kinds.registry import KINDS
+from adaspan.config.kinds.registry import GROUPS, KINDS
 from adaspan.errors import UserError, reported_in_one_line
 from adaspan.places import SWEEPS, shown
 
@@ -70,6 +70,10 @@ def _explain(error: Exception) -> str:
             return f"--config-name {option}: there is no {option}.yaml where --config-path points"
         if (group, option) == ("hydra/sweeper", "optuna"):
             return "hydra/sweeper=optuna: needs Optuna; pip install 'adaspan[search]'"
+        if group == "_schema":  # of a run folder
+            group, _, option = option.partition("_")
+        if group in GROUPS:
+            return unknown_kind(group, option, error.options or [])
         return f"{group}={option}: no such option{_way_out(option, error.options or [])}"
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read; write key=value"
@@ -118,6 +122,15 @@ def _part_of(schema_class: str) -> str:
         if schema_class in [getattr(kind, "__name__", "") for kind in kinds]:
             return field.name
     return schema_class
+
+
+def unknown_kind(group: str, name: str, options: Iterable[str]) -> str:
+    """One line for a kind that is not registered, nor an option of its group."""
+    known = sorted({*KINDS[group], *(option for option in options if "_schema" not in option)})
+    return (
+        f"{group}={name}: no such option; one of {', '.join(known)}; "
+        "docs/extending.md shows how to add one"
+    )
 
 
 def unknown_key(full_key: str, schema_class: Any, typed: str | None = None) -> str:

@@ -75,6 +75,7 @@ class RunConfig:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     output_dir: str = MISSING  # where run folders go
     data_dir: str = MISSING  # where downloads and prepared token files go
+    extensions: list[str] = field(default_factory=list)  # modules that register kinds of one's own
 
 
 @dataclass

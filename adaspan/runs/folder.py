@@ -33,6 +33,7 @@ from filelock import FileLock, Timeout
 from adaspan.errors import RunError, UserError
 from adaspan.files import TEMPORARY_SUFFIX, replacing, write_json
 from adaspan.places import PACKAGE
+from adaspan.runs.extensions import extension_records
 from adaspan.runs.figures import Row, is_final, with_present_keys
 
 _LOCK_SECONDS = 2.0
@@ -263,6 +264,7 @@ def _source(data_fingerprint: str) -> dict[str, Any]:
     return {
         **code_version(PACKAGE.parent),
         "data_sha256": data_fingerprint,
+        "extensions": extension_records(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {

@@ -5,35 +5,44 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from adaspan.files import write_json
+from adaspan.places import FROZEN_EXTENSIONS
 from adaspan.runs.folder import SOURCE_OF_SNAPSHOT, code_version
 
 _PARTS = ("launch.py", "adaspan", "conf", "sweeps")
 _LEFT_OUT = ("__pycache__",)
 
 
-def take(root: Path, store: Path) -> Path:
+def take(root: Path, store: Path, extensions: Sequence[Path] = ()) -> Path:
     """Copy what launch.py needs to `store/<hash of the contents>`; the same code once.
 
     Args:
         root: where launch.py is.
         store: on a disk that the nodes see.
+        extensions: files and folders of modules that the code imports besides.
 
     Returns:
         The snapshot's folder; its launch.py starts as the original does.
     """
-    files = sorted(file for part in _PARTS for file in _files(root / part))
+    parts = {Path(part): root / part for part in _PARTS}
+    parts |= {Path(FROZEN_EXTENSIONS.name, part.name): part for part in extensions}
+    files = sorted(
+        (Path(name, file.relative_to(part)), file)
+        for name, part in parts.items()
+        for file in _files(part)
+    )
     store.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=store, prefix=".partial-"))
     try:
         digest = hashlib.sha256()  # of what was copied, whatever is edited meanwhile
-        for file in files:
-            copy = partial / file.relative_to(root)
+        for name, file in files:
+            copy = partial / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, copy)
-            digest.update(f"{file.relative_to(root)}\0{copy.stat().st_size}\0".encode())
+            digest.update(f"{name}\0{copy.stat().st_size}\0".encode())
             digest.update(copy.read_bytes())
         snapshot = store.resolve() / digest.hexdigest()[:12]
         if snapshot.exists():

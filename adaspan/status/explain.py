@@ -9,25 +9,39 @@ from typing import Any
 
 from adaspan.config.frozen import flat, read_values
 from adaspan.config.hydra import default_values, written
-from adaspan.config.kinds.registry import GROUPS
+from adaspan.config.kinds.registry import GROUPS, KINDS
 from adaspan.places import LAUNCH
 
 # Where a run was trained, and how often it was looked at: not what it is.
-_INCIDENTAL = ("data_dir", "output_dir", "train.restart", "tracking.group", "tracking.name")
+_INCIDENTAL = (
+    "extensions",
+    "data_dir",
+    "output_dir",
+    "train.restart",
+    "tracking.group",
+    "tracking.name",
+)
 
 
 def command(folder: Path) -> str:
     """The command line that gives exactly this run's configuration."""
     own = read_values(folder)
     default = default_values([])
-    kinds = [
-        f"{group}={own[group]['kind']}"
+    kinds = {
+        group: own[group]["kind"]
         for group in GROUPS
         if own[group]["kind"] != default[group]["kind"]
-    ]
-    base = _compared(default_values(kinds))
-    values = [
-        f"{key}={written(value)}" for key, value in _compared(own).items() if base.get(key) != value
+    }
+    # Looking imports no extension: of its kinds every value is told.
+    foreign = [group for group, kind in kinds.items() if kind not in KINDS[group]]
+    known = [f"{group}={kind}" for group, kind in kinds.items() if group not in foreign]
+    base = _compared(default_values(known))
+    values = [f"extensions={written(own['extensions'])}"] if own.get("extensions") else []
+    values += [f"{group}={kind}" for group, kind in kinds.items()]
+    values += [
+        f"{key}={written(value)}"
+        for key, value in _compared(own).items()
+        if key not in GROUPS and (base.get(key) != value or key.partition(".")[0] in foreign)
     ]
     # Elsewhere it would be another run, from its start.
     values += [
@@ -35,7 +49,7 @@ def command(folder: Path) -> str:
         for key in ("output_dir", "data_dir")
         if Path(own[key]).resolve() != Path(default[key]).expanduser().resolve()
     ]
-    return f"{LAUNCH} {shlex.join([*kinds, *values])}".strip()
+    return f"{LAUNCH} {shlex.join(values)}".strip()
 
 
 def against_default(folder: Path) -> list[str]:

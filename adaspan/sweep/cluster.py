@@ -16,6 +16,7 @@ from rich.console import Console
 from adaspan.config.frozen import to_yaml
 from adaspan.config.schema import RunConfig, SlurmSettings
 from adaspan.errors import RunError
+from adaspan.runs.extensions import extension_files
 from adaspan.slurm import cluster, snapshot
 from adaspan.slurm.lookup import live_jobs, settled_jobs
 from adaspan.slurm.submit import submit, submitting
@@ -78,7 +79,7 @@ def submit_missing(
         if not missing:
             console.print("        nothing to submit")
             return
-        code = snapshot.take(root, sweep.output_dir / "code")
+        code = snapshot.take(root, sweep.output_dir / "code", extension_files())
         with _restarted_if_taken(missing) as taken:
             for job in missing:
                 job.folder.freeze(to_yaml(job.run), fingerprints[job.name])

@@ -8,7 +8,8 @@ from typing import Literal
 
 import torch
 
-from adaspan.config.frozen import read_run
+from adaspan.config.extensions import import_extensions, import_installed
+from adaspan.config.frozen import read_run, read_values
 from adaspan.config.schema import RunConfig
 from adaspan.data.prepare import find_vocabulary
 from adaspan.data.vocabulary import Vocabulary
@@ -27,7 +28,8 @@ def load(
 ) -> tuple[Transformer, Vocabulary, RunConfig]:
     """The model of a run, in evaluation mode, with the vocabulary that it reads and writes.
 
-    Nothing in the folder is run: weights are read as plain tensors.
+    Nothing in the folder is run: weights are read as plain tensors. Extensions that the run names
+    are imported by their names.
 
     Args:
         folder: of the run, which may still be training.
@@ -39,13 +41,15 @@ def load(
 
     Raises:
         UserError: there is no run in this folder, or it is one of an older version whose vocabulary
-            cannot be found.
+            cannot be found, or an extension cannot be imported.
         RunError: the weights are missing or damaged, or do not fit the configuration.
         ValueError: `weights` is neither "best" nor "last".
     """
     if weights not in ("best", "last"):
         raise ValueError(f"weights={weights}: must be best or last")
     run_folder = open_folder(folder)
+    import_installed()
+    import_extensions(read_values(run_folder.path).get("extensions", []))
     config = read_run(run_folder.path)
     vocabulary = _vocabulary(run_folder, config)
     checkpoints = Checkpoints(run_folder.checkpoints)

@@ -18,12 +18,7 @@ from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.runs.identity import run_id, run_name
 from tests.conftest import compose_run
 
-
-@pytest.fixture(autouse=True)
-def kinds_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is forgotten after it."""
-    for group, kinds in KINDS.items():
-        monkeypatch.setitem(KINDS, group, dict(kinds))
+pytestmark = pytest.mark.usefixtures("kinds_as_before")
 
 
 @dataclass

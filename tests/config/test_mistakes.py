@@ -21,6 +21,11 @@ MISTAKES = [
     ("+nothing=3", "nothing=3: no such key; one of model, span, data"),
     ("+model.nothing=3", "model.nothing=3: no such key; one of layers"),
     ("model=smal", "model=smal: no such option; did you mean small?"),
+    (
+        "span=foo",
+        "span=foo: no such option; one of adaptive, adaptive_8192, dynamic, fixed; "
+        "docs/extending.md shows how to add one",
+    ),
     ("model=null", "a group needs the name of one of its options"),
     ("experiment=nothing", "experiment=nothing: no such option; one of"),
     ("model.dim=wide", "model.dim=wide: must be a whole number"),

@@ -42,9 +42,9 @@ def register(group: str, name: str) -> Callable[[_Kind], _Kind]:
 
 
 def extension_of(group: str, name: str) -> str | None:
-    """The module that registered a kind; None for a built-in one."""
+    """The module that a kind is from, if it can be imported by name; None for a built-in one."""
     module: str = KINDS[group][name].__module__
-    return None if module.partition(".")[0] == __name__.partition(".")[0] else module
+    return None if module.partition(".")[0] in (__name__.partition(".")[0], "__main__") else module
 
 
 def _mistakes(group: str, name: str, kind: Any) -> list[str]:

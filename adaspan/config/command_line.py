@@ -1,0 +1,70 @@
+"""What a command line names, read before Hydra composes: extensions, and folders of options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from adaspan.config.flags import flags_parser
+from adaspan.errors import UserError
+from adaspan.places import CONF, DEFAULTS, PACKAGE
+
+
+def option_folders(words: Sequence[str]) -> list[Path]:
+    """Where a command line has Hydra look for options: the configuration's own folder first."""
+    given, _ = flags_parser().parse_known_args(words)
+    main = [PACKAGE / given.config_path] if given.config_path else []  # as Hydra reads it
+    own = [Path(given.config_dir)] if given.config_dir else []
+    return [*main, CONF, *own, DEFAULTS]
+
+
+def named_extensions(words: Sequence[str]) -> list[str]:
+    """The modules that a command line names, or a file that it names: the configuration itself, and
+    every `GROUP=OPTION`, wherever that is found; not what these name in their turn.
+    """
+    given, _ = flags_parser().parse_known_args(words)
+    folders = option_folders(words)
+    files = [folders[0] / (given.config_name or "config")]
+    names: list[str] = []
+    for key, value in _values(given.overrides):
+        if key == "extensions":
+            names += _names(value)
+        elif isinstance(value, str) and "." not in key and not Path(value).is_absolute():
+            files += [folder / key / value for folder in folders]
+    for file in files:
+        names += _named_in(file.with_name(f"{file.name.removesuffix('.yaml')}.yaml"))
+    return list(dict.fromkeys(names))
+
+
+def _values(overrides: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Keys and their values; in a sweep, each of them."""
+    parser = OverridesParser.create()
+    for word in overrides:
+        try:
+            override = parser.parse_override(word)
+        except OverrideParseException:  # which Hydra is about to say
+            continue
+        several = override.is_discrete_sweep()
+        for value in override.sweep_iterator() if several else [override.value()]:
+            yield override.key_or_group, value
+
+
+def _named_in(file: Path) -> list[str]:
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(file))
+    except (OSError, YAMLError, OmegaConfBaseException):  # likewise
+        return []
+    return _names(content.get("extensions", [])) if isinstance(content, dict) else []
+
+
+def _names(value: object) -> list[str]:
+    if not isinstance(value, list):
+        raise UserError(f"extensions={value}: must be a list: extensions=[{value}]")
+    return [str(name) for name in value]

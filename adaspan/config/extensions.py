@@ -1,0 +1,98 @@
+"""Modules of a user's own, which register kinds: found, imported, and what is wrong with them.
+
+A module is imported by its name alone, and only to train or to load a model, never to look at runs.
+Installed ones are found by the entry point group `adaspan.extensions`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+
+from adaspan.config.kinds.registry import KINDS
+from adaspan.errors import UserError
+from adaspan.places import FROZEN_EXTENSIONS, PACKAGE
+
+_ENTRY_POINTS = "adaspan.extensions"
+# What was imported, in that order, and the version of what is installed.
+_imported: dict[str, str | None] = {}
+
+
+def import_installed() -> None:
+    """Import every extension that is installed.
+
+    Raises:
+        UserError: as of `import_extensions`.
+    """
+    for entry in metadata.entry_points(group=_ENTRY_POINTS):
+        version = entry.dist.version if entry.dist else None
+        _import(entry.module, f"installed extension {entry.module}", version)
+
+
+def import_extensions(names: Iterable[str]) -> None:
+    """Import modules by name: installed ones, those beside launch.py, those in this folder.
+
+    Raises:
+        UserError: a module cannot be imported or registers nothing; names it and the cause.
+    """
+    if FROZEN_EXTENSIONS.is_dir():
+        _search(FROZEN_EXTENSIONS, first=True)  # before what was edited since
+    _search(PACKAGE.parent)
+    if not sys.flags.safe_path:  # as it is in a job
+        _search(Path.cwd())
+    for name in names:
+        _import(name, f"extensions=[{name}]")
+
+
+def _search(folder: Path, *, first: bool = False) -> None:
+    """Have modules of this folder found; unless it comes first, none hides an installed one."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0 if first else len(sys.path), str(folder))
+
+
+def _import(name: str, told: str, version: str | None = None) -> None:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise UserError(f"{told}: must be the name of a module: my_spans for my_spans.py")
+    before = _registered()
+    try:
+        importlib.import_module(name)
+    except UserError as error:
+        raise UserError(f"{told}: {error}") from error
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise UserError(f"{told}: {_cause(error)}") from error
+        raise UserError(
+            f"{told}: there is no module {error.name}: it must be beside launch.py, in the current "
+            "folder, or installed"
+        ) from error
+    except (Exception, SystemExit) as error:  # whatever a user's code may raise
+        raise UserError(f"{told}: {_cause(error)}") from error
+    own = [module for module in _registered().values() if f"{module}.".startswith(f"{name}.")]
+    if not own and _registered() == before:
+        raise UserError(f"{told}: registers nothing; docs/extending.md shows how")
+    _imported.setdefault(name, version)
+
+
+def _registered() -> dict[tuple[str, str], str]:
+    """The module of every kind."""
+    return {
+        (group, name): kind.__module__ for group in KINDS for name, kind in KINDS[group].items()
+    }
+
+
+def _cause(error: BaseException) -> str:
+    """`ValueError: no such thing (my_spans.py, line 3)`."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    message, file, line = str(error), last.filename, last.lineno
+    if isinstance(error, SyntaxError):
+        message, file, line = error.msg, error.filename or file, error.lineno
+    return f"{type(error).__name__}: {' '.join(message.split())} ({Path(file).name}, line {line})"
+
+
+def imported() -> Mapping[str, str | None]:
+    """The modules that were imported, and the versions of those that are installed."""
+    return _imported

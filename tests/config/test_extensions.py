@@ -1,0 +1,193 @@
+"""Modules of a user's own: found by name, told in a line what is wrong, and not run by looking."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adaspan.config import extensions
+from adaspan.config.command_line import named_extensions
+from adaspan.config.extensions import import_extensions, imported
+from adaspan.config.frozen import to_yaml
+from adaspan.config.kinds.registry import KINDS
+from adaspan.errors import UserError
+from adaspan.runs.extensions import extension_files, extension_records
+from adaspan.runs.folder import RunFolder
+from adaspan.slurm.snapshot import take
+from tests.conftest import ROOT, compose_run
+
+
+def load_extensions(words: list[str]) -> None:
+    """As a command line with these words does."""
+    import_extensions(named_extensions(words))
+
+
+OWN = """\
+from dataclasses import dataclass
+from adaspan.config.kinds.registry import register
+from adaspan.config.kinds.span import FixedSpanConfig
+
+@register("span", "{name}")
+@dataclass
+class OwnSpanConfig(FixedSpanConfig):
+    width: int = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kinds_as_before: None
+) -> Iterator[Path]:
+    """The current folder, in which a test puts modules; what they leave is forgotten after it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr(extensions, "_imported", {})
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("words", "content", "told"),
+    [
+        ("extensions=[mine]", "", "extensions=[mine]: registers nothing; docs/extending.md"),
+        ("extensions=[mine]", OWN.format(name="fixed"), "is taken by adaspan.config.kinds.span."),
+        ("extensions=[mine]", 2 * OWN.format(name="own"), ""),
+        (
+            "extensions=[mine]",
+            "x = 1\nx.y",
+            "AttributeError: 'int' object has no attribute 'y' (",
+        ),
+        ("extensions=[mine]", "x = (", "SyntaxError: '(' was never closed (mine.py, line 1)"),
+        ("extensions=[mine]", "import nothing_here", "No module named 'nothing_here' (mine.py, l"),
+        ("extensions=[mine]", "raise SystemExit(0)", "SystemExit: 0 (mine.py, line 1)"),
+        ("extensions=[their]", "", "there is no module their: it must be beside launch.py, in th"),
+        ("extensions=[their.own]", "", "there is no module their: it must be beside launch.py"),
+        ("extensions=[mine.own]", OWN.format(name="own"), "there is no module mine.own"),
+        ("extensions=[mine.py]", OWN.format(name="own"), "there is no module mine.py"),
+        ("extensions=['./mine.py']", "", "extensions=[./mine.py]: must be the name of a module"),
+        ("extensions=mine", "", "extensions=mine: must be a list: extensions=[mine]"),
+    ],
+)
+def test_what_is_wrong_with_a_module_is_one_line(words: str, content: str, told: str) -> None:
+    Path("mine.py").write_text(content)
+    if not told:
+        load_extensions([words])
+        return
+    with pytest.raises(UserError) as refused:
+        load_extensions([words])
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith("extensions=")
+    assert told in line
+
+
+def test_two_modules_that_register_one_name_are_told_apart() -> None:
+    Path("first.py").write_text(OWN.format(name="own"))
+    Path("second.py").write_text(OWN.format(name="own"))
+    with pytest.raises(UserError) as refused:
+        load_extensions(["extensions=[first,second]"])
+    assert str(refused.value) == (
+        'extensions=[second]: register("span", "own"): is taken by first.OwnSpanConfig'
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "files"),
+    [
+        (["extensions=[mine]"], {}),
+        (["+extensions=[mine]"], {}),
+        (["-m", "extensions=[mine]", "span.limit=1,2"], {}),
+        (["--config-dir", ".", "experiment=big"], {"experiment/big.yaml": "extensions: [mine]"}),
+        (["-m", "--config-dir", ".", "sweeps=all"], {"sweeps/all.yaml": "extensions:\n- mine"}),
+        (
+            ["-m", "--config-dir", ".", "experiment=small,big"],
+            {"experiment/big.yaml": "extensions: [mine]", "experiment/small.yaml": "train: {}"},
+        ),
+        (["--config-path", "HERE", "--config-name", "own"], {"own.yaml": "extensions: [mine]"}),
+        (["--config-path", "HERE"], {"config.yaml": "extensions: [mine]"}),
+    ],
+)
+def test_modules_are_named_on_the_command_line_or_in_a_file_that_it_names(
+    words: list[str], files: dict[str, str], folder: Path
+) -> None:
+    Path("mine.py").write_text(OWN.format(name="own"))
+    for name, content in files.items():
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(content)
+    load_extensions([word.replace("HERE", str(folder)) for word in words])
+    assert list(imported()) == ["mine"]
+    assert "own" in KINDS["span"]
+
+
+def test_a_run_names_the_module_that_its_kind_is_from() -> None:
+    Path("mine.py").write_text(OWN.format(name="own"))
+    load_extensions(["extensions=[mine]"])
+    run = compose_run("span=own", "span.limit=5")
+    assert run.extensions == ["mine"]
+    assert (run.span.kind, run.span.limit) == ("own", 5)
+    assert compose_run("span=fixed").extensions == []
+
+
+def test_its_keys_are_checked_like_any_others(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("mine.py").write_text(OWN.format(name="own"))
+    load_extensions(["extensions=[mine]"])
+    for mistake, told in (
+        ("span.wdith=3", "span.wdith=3: no such key; did you mean span.width?"),
+        ("span.width=wide", "span.width=wide: must be a whole number"),
+        ("span.limit=0", "span.limit=0: must be at least 1"),
+        ("train.steps=10", "span.limit: needs a value"),
+    ):
+        with pytest.raises(SystemExit):
+            compose_run("span=own", mistake)
+        assert told in capsys.readouterr().err
+
+
+def test_the_record_and_the_frozen_code_hold_the_module_and_what_is_beside_it(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    Path("mine.py").write_text("import own_parts\n" + OWN.format(name="own"))
+    Path("beside.py").write_text("")  # which it may import later
+    Path("json.py").write_text("")  # but nobody finds that
+    Path("notes.txt").write_text("")
+    Path("own_parts").mkdir()
+    Path("own_parts", "__init__.py").write_text("")
+    load_extensions(["extensions=[mine]"])
+    needed = [folder / "beside.py", folder / "mine.py", folder / "own_parts"]
+    assert extension_files() == needed
+    (record,) = extension_records().values()
+    assert record["file"] == str(folder / "mine.py")
+    before = record["sha256"]
+    code = take(ROOT, tmp_path_factory.mktemp("code"), needed)
+    frozen = {path.relative_to(code / "extensions") for path in code.glob("extensions/**/*.py")}
+    assert frozen == {Path("beside.py"), Path("mine.py"), Path("own_parts/__init__.py")}
+    Path("mine.py").write_text("# edited")
+    assert extension_records()["mine"]["sha256"] != before
+
+
+@pytest.mark.parametrize("command", ["status", "explain own", "report", "logs own", "sync"])
+def test_looking_at_a_run_imports_nothing_of_the_users(command: str, folder: Path) -> None:
+    Path("mine.py").write_text(OWN.format(name="own"))
+    load_extensions(["extensions=[mine]"])
+    run = compose_run("span=own", "span.limit=1024", "output_dir=runs", "tracking=disabled")
+    RunFolder(folder / "runs" / "own").freeze(to_yaml(run), "0123")
+    (folder / "runs" / "own" / "log.txt").write_text("said\n")
+    Path("mine.py").write_text("raise Exception('imported')")
+    end = subprocess.run(
+        [sys.executable, "-c", "from adaspan.cli import main; main()", *command.split()],
+        env={**os.environ, "PYTHONPATH": f"{folder}:{ROOT}"},
+        capture_output=True,
+        text=True,
+    )
+    assert end.returncode == (1 if command == "status" else 0), end.stderr  # it is not done
+    assert not end.stderr
+    if command == "explain own":
+        assert "python launch.py 'extensions=[mine]' span=own" in end.stdout
+        assert "span.limit=1024 span.width=3" in end.stdout, "its defaults are not known here"
