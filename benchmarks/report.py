@@ -30,6 +30,7 @@ from adaspan.nn.flops import Shape, paper_macs_per_token
 from adaspan.places import CONF
 from adaspan.report.comparison import compare
 from adaspan.report.page import write_page
+from adaspan.runs.failures import State
 from adaspan.runs.figures import Row
 from adaspan.runs.folder import RunFolder
 
@@ -95,7 +96,7 @@ def make(folder: Path, runs: int, rows_a_run: int) -> list[Path]:
         one.freeze(to_yaml(run), "0123")
         for row in rows(run, rows_a_run):
             one.append(row)
-        one.set_status("done", rows_a_run - 1)
+        one.set_status(State.DONE, rows_a_run - 1)
         made.append(one.path)
     return made
 

@@ -9,6 +9,7 @@ import click
 
 from adaspan.cli.choose import runs_option
 from adaspan.places import LAUNCH
+from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from adaspan.slurm import cluster
 from adaspan.slurm.lookup import settled_jobs
@@ -32,7 +33,7 @@ def resubmit(names: Sequence[str], output_dir: Path) -> None:
         missing = [
             run
             for run in runs
-            if run.path not in live and not run.is_held() and run.status().get("state") != "done"
+            if run.path not in live and not run.is_held() and run.state != State.DONE
         ]
         unknown = [run for run in missing if not was_submitted(run)]
         for run in unknown:

@@ -13,12 +13,12 @@ from rich.live import Live
 
 from adaspan.cli.choose import chosen_runs, runs_option
 from adaspan.errors import UserError
+from adaspan.runs.failures import UNDER_WAY, State
 from adaspan.status.state import RunState, read_states
 from adaspan.status.table import show
 from adaspan.status.table import table as table_of
 
 _WATCH_SECONDS = 5.0
-_GOES_ON = {"queued", "running"}
 
 
 @click.command()
@@ -39,7 +39,7 @@ def status(sweep: str | None, output_dir: Path, watch: bool, as_json: bool) -> N
         click.echo(json.dumps([dataclasses.asdict(state) for state in states], indent=2))
     elif watch:
         with Live(table_of(title, states), auto_refresh=False) as live:
-            while {state.state for state in states} & _GOES_ON:
+            while {state.state for state in states} & UNDER_WAY:
                 time.sleep(_WATCH_SECONDS)
                 states = read_states(runs)
                 live.update(table_of(title, states), refresh=True)
@@ -51,10 +51,10 @@ def status(sweep: str | None, output_dir: Path, watch: bool, as_json: bool) -> N
 
 
 def _exit_code(states: Sequence[RunState]) -> int:
-    found = {state.state for state in states}
-    if found & _GOES_ON:
+    states_found = {state.state for state in states}
+    if states_found & UNDER_WAY:
         return 3
-    return 0 if found == {"done"} else 1
+    return 0 if states_found == {State.DONE} else 1
 
 
 def _show_logs(states: Sequence[RunState]) -> None:

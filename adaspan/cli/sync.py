@@ -12,11 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from adaspan.cli.choose import runs_option
 from adaspan.config.frozen import read_values
 from adaspan.errors import RunError, UserError
+from adaspan.runs.failures import UNDER_WAY
 from adaspan.runs.folder import RunFolder
 from adaspan.status.find import find_runs
 from adaspan.status.state import standings
 
-_WRITTEN = {"queued", "running"}
 _TRAINED = "still being trained"
 
 
@@ -45,7 +45,7 @@ def sync(names: Sequence[str], output_dir: Path, again: bool) -> None:
 
     folders = [RunFolder(path) for path in runs]
     for run, standing in zip(folders, standings(folders), strict=True):
-        if standing.state in _WRITTEN or run.is_held():
+        if standing.state in UNDER_WAY or run.is_held():
             count(_TRAINED, f"{run.path}: {_TRAINED}, left alone")
             continue
         if again:

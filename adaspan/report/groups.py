@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from adaspan.report.labels import in_short
 from adaspan.runs import figures
+from adaspan.runs.failures import State
 from adaspan.runs.figures import Figure, Row
 from adaspan.status.state import RunState
 
@@ -65,7 +66,7 @@ class Run:
 
     @property
     def is_done(self) -> bool:
-        return self.state.state == "done" and figures.VALID_BPC.key in self.last
+        return self.state.state == State.DONE and figures.VALID_BPC.key in self.last
 
     @cached_property
     def last(self) -> Row:

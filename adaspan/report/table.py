@@ -13,6 +13,7 @@ from adaspan.report.comparison import Comparison
 from adaspan.report.groups import Group, Run
 from adaspan.report.labels import readable, short_keys
 from adaspan.runs import figures
+from adaspan.runs.failures import State
 from adaspan.runs.figures import Figure
 from adaspan.units import duration, si
 
@@ -148,7 +149,7 @@ def unfinished(comparison: Comparison) -> list[tuple[Group, Run]]:
 def standing_of(run: Run) -> str:
     """How far a run got that is not done, and why no further."""
     state = run.state
-    if state.state == "done":
+    if state.state == State.DONE:
         return "done, but its final figures are missing from metrics.jsonl"
     queue = f" ({state.slurm})" if state.slurm else ""
     step = f" at step {state.step} of {state.steps}" if state.steps else ""

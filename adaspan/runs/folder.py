@@ -34,6 +34,7 @@ from adaspan.errors import RunError, UserError
 from adaspan.files import TEMPORARY_SUFFIX, replacing, write_json
 from adaspan.places import PACKAGE
 from adaspan.runs.extensions import extension_records
+from adaspan.runs.failures import Failure, FailureClass, State
 from adaspan.runs.figures import Row, is_final, with_present_keys
 
 _LOCK_SECONDS = 2.0
@@ -154,8 +155,30 @@ class RunFolder:
         """The last status written; empty for a new run."""
         return _read_json(self._status)
 
-    def set_status(self, state: str, step: int, **more: Any) -> None:
-        """Replace the status. `state` is running, done, failed or resumable."""
+    @property
+    def state(self) -> State:
+        """As the run itself wrote it down last. Raises `RunError` for a word that is no state."""
+        written = self.status().get("state", State.WAITING)
+        try:
+            return State(written)
+        except ValueError:
+            raise RunError(f"{self._status}: damaged (there is no state {written})") from None
+
+    def failure(self) -> Failure | None:
+        """Why it failed, if it did."""
+        if self.state != State.FAILED:
+            return None
+        status = self.status()
+        try:
+            return Failure(FailureClass(status["error"]), status["message"])
+        except (KeyError, ValueError):
+            raise RunError(f"{self._status}: damaged (it does not say what failed)") from None
+
+    def set_failed(self, step: int, failure: Failure) -> None:
+        self.set_status(State.FAILED, step, error=failure.kind, message=failure.message)
+
+    def set_status(self, state: State, step: int, **more: Any) -> None:
+        """Replace the status."""
         write_json(self._status, {"state": state, "step": step, "time": time.time(), **more})
 
     def job(self) -> dict[str, Any]:

@@ -14,8 +14,6 @@ from adaspan.errors import RunError
 _TIMEOUT_SECONDS = 60
 # In what sbatch says of nodes that are as a job wants them, but taken or away.
 _NOT_NOW = ("not available now", "node not available", "busy", "down", "drained", "reserved")
-# How SLURM says that it, or the kernel, killed a job for its memory; read by grep -E, too.
-MEMORY_WORDS = "exceeded .*memory limit|oom.kill|: Out Of Memory"
 # What `MaxArraySize` is unless a site changes it.
 _DEFAULT_ARRAY_SIZE = 1001
 

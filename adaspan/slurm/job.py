@@ -28,7 +28,8 @@ from typing import Any
 from submitit import JobEnvironment
 from submitit.helpers import TorchDistributedEnvironment
 
-from adaspan.errors import LostPeerError, RunError, UserError
+from adaspan.errors import RunError, UserError
+from adaspan.runs.failures import Failure, FailureClass, State, failure_of_exit
 from adaspan.runs.folder import RunFolder
 from adaspan.slurm import cluster
 
@@ -65,7 +66,7 @@ def train_on_node(folder: str, program: str, fail_fast: bool) -> None:
         Path(os.environ[STARTED]).touch()
         if run.count_start(os.environ["SLURM_JOB_NAME"]) >= MOST_IN_VAIN:
             message = f"ended {MOST_IN_VAIN} times without a word since the last checkpoint"
-            code = _fail(run, 1, "node", message, fail_fast)
+            code = _fail(run, 1, Failure(FailureClass.NODE, message), fail_fast)
             if task.num_tasks > 1:  # which would wait for this one
                 with suppress(RunError):
                     cluster.cancel([task.job_id])
@@ -82,7 +83,7 @@ def _follow(run: RunFolder, program: Path, asked: list[signal.Signals]) -> int:
     """Train as any but the first task, which decides what becomes of the run; the exit code."""
     code = _train(run, program, asked)
     if code < 0 and not asked and _ran_out_of_memory():
-        _say_failed(run, "out of memory", _memory_message(code))
+        _set_failed(run, _killed_for_memory(code))
     return code if code >= 0 else 1
 
 
@@ -146,39 +147,32 @@ def _settle(
         before: the status before it started.
         fail_fast: as of `train_on_node`.
     """
-    said = _said_since(run, before)
-    if told or said.get("state") == "resumable":
+    stopped = run.state == State.RESUMABLE and run.status() != before
+    if told or stopped:
         run.excuse_start()
         return _try_again(run, task.job_id)
-    kind, message = _explain(run, code, said)
-    if kind == "node" and task.num_tasks > 1:
+    failure = _explain(run, code, before)
+    if failure.kind == FailureClass.NODE and task.num_tasks > 1:
         time.sleep(_OTHERS_SECONDS)  # another task may know why it left
-        kind, message = _explain(run, code, _said_since(run, before))
-    if kind == "node":
+        failure = _explain(run, code, before)
+    if failure.kind == FailureClass.NODE:
         return _try_again(run, task.job_id)
-    return _fail(run, code, kind, message, fail_fast)
-
-
-def _said_since(run: RunFolder, before: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The status that a process of the run wrote; empty if none did."""
-    after = run.status()
-    return after if after != before else {}
+    return _fail(run, code, failure, fail_fast)
 
 
 def _try_again(run: RunFolder, job_id: str) -> int:
     """Back into the queue; where that is forbidden, until it is submitted again."""
     if not (cluster.may_requeue(job_id) and cluster.requeue(job_id)):
         with suppress(UserError), run.held():  # or another process trains it
-            status = run.status()
-            if status.get("state") == "running":
-                run.set_status("resumable", status["step"])
+            if run.state == State.RUNNING:
+                run.set_status(State.RESUMABLE, run.status()["step"])
     return TRY_AGAIN
 
 
-def _fail(run: RunFolder, code: int, kind: str, message: str, fail_fast: bool) -> int:
+def _fail(run: RunFolder, code: int, failure: Failure, fail_fast: bool) -> int:
     try:
         with run.held():
-            _say_failed(run, kind, message)
+            _set_failed(run, failure)
     except UserError:  # another process trains it, and knows better
         return TRY_AGAIN
     if fail_fast:
@@ -186,8 +180,8 @@ def _fail(run: RunFolder, code: int, kind: str, message: str, fail_fast: bool) -
     return code if code > 0 else 1
 
 
-def _say_failed(run: RunFolder, kind: str, message: str) -> None:
-    run.set_status("failed", run.status().get("step", 0), error=kind, message=message)
+def _set_failed(run: RunFolder, failure: Failure) -> None:
+    run.set_failed(run.status().get("step", 0), failure)
 
 
 def _submissions_of_this_sweep(run: RunFolder) -> set[str]:
@@ -203,26 +197,30 @@ def _release_siblings(run: RunFolder) -> None:
         cluster.release_held_back(job for job in cluster.queue().values() if job.name in names)
 
 
-def _explain(run: RunFolder, code: int, said: Mapping[str, Any]) -> tuple[str, str]:
-    """Class and last line of a failure."""
+def _explain(run: RunFolder, code: int, before: Mapping[str, Any]) -> Failure:
+    """Why it failed: as its process wrote it down, unless the kernel killed that, or as it ended.
+
+    Args:
+        run: its folder.
+        code: of launch.py.
+        before: the status before it started.
+    """
     if code < 0 and _ran_out_of_memory():
-        return "out of memory", _memory_message(code)
-    if said.get("state") == "failed":
-        return said["error"], said["message"]
+        return _killed_for_memory(code)
+    if run.status() != before and (written := run.failure()):
+        return written
     if code < 0:
-        return "node", f"killed without warning ({signal.Signals(-code).name})"
-    message = run.last_words()
-    if code == LostPeerError.exit_code:
-        return "node", message
-    if code == UserError.exit_code:
-        if run.is_held():
-            return "node", message  # the job before this one is still leaving
-        return ("data" if message.startswith("data") else "configuration"), message
-    return "code", message
+        name = signal.Signals(-code).name
+        return Failure(FailureClass.NODE, f"killed without warning ({name})")
+    failure = failure_of_exit(code, run.last_words())
+    if code == UserError.exit_code and run.is_held():  # the job before this one is still leaving
+        return Failure(FailureClass.NODE, failure.message)
+    return failure
 
 
-def _memory_message(code: int) -> str:
-    return f"the node's memory was used up ({signal.Signals(-code).name})"
+def _killed_for_memory(code: int) -> Failure:
+    name = signal.Signals(-code).name
+    return Failure(FailureClass.OUT_OF_MEMORY, f"the node's memory was used up ({name})")
 
 
 def _ran_out_of_memory() -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from adaspan.runs.failures import says_killed_for_memory
 from adaspan.runs.folder import RunFolder
 from adaspan.slurm import cluster
 
@@ -51,8 +51,8 @@ def job_logs(run: RunFolder) -> list[Path]:
 
 def ran_out_of_memory(run: RunFolder) -> bool:
     """Whether SLURM says so of the run's last job."""
-    said = (log.read_text(errors="replace") for log in job_logs(run))
-    return any(re.search(cluster.MEMORY_WORDS, text) for text in said)
+    texts = (log.read_text(errors="replace") for log in job_logs(run))
+    return any(map(says_killed_for_memory, texts))
 
 
 def printed(run: RunFolder) -> str:

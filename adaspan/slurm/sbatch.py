@@ -14,6 +14,7 @@ from submitit.helpers import clean_env
 
 from adaspan.config.schema import SlurmSettings
 from adaspan.errors import UserError
+from adaspan.runs.failures import KILLED_FOR_MEMORY
 from adaspan.slurm import cluster
 from adaspan.slurm.job import MOST_IN_VAIN, STARTED, TRY_AGAIN
 
@@ -34,7 +35,7 @@ _TEARDOWN = f"""\
 code=$?
 job=${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}}${{SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}}
 records=${{{STARTED}%/*}}
-if ! grep --quiet --no-messages -E "{cluster.MEMORY_WORDS}" "$records/$job"_*_log.err; then
+if ! grep --quiet --no-messages -E "{KILLED_FOR_MEMORY}" "$records/$job"_*_log.err; then
   if [ -e "${STARTED}" ] || [ ${{SLURM_RESTART_COUNT:-0}} -lt {MOST_IN_VAIN} ]; then
     if [ $code -gt 128 ] && [ "$(squeue --all -h -j $job -o %T)" = RUNNING ]; then
       scontrol requeue $job && exit $code

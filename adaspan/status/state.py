@@ -10,20 +10,14 @@ from typing import Any
 from adaspan.config.frozen import read_values
 from adaspan.errors import RunError
 from adaspan.runs import figures
+from adaspan.runs.failures import SLURM_ENDS, Failure, FailureClass, State
 from adaspan.runs.figures import Row
 from adaspan.runs.folder import RunFolder
 from adaspan.slurm import cluster
 from adaspan.slurm.lookup import job_logs, live_jobs, printed, ran_out_of_memory
 
-# How SLURM calls the ends that a run itself can say nothing of.
-_SLURM_ENDS = {
-    "TIMEOUT": "time-out",
-    "DEADLINE": "time-out",
-    "OUT_OF_MEMORY": "out of memory",
-    "NODE_FAIL": "node",
-    "BOOT_FAIL": "node",
-    "CANCELLED": "cancelled",
-}
+# What a run writes down before it knows how it ends.
+_BEFORE_THE_END = (State.WAITING, State.RUNNING)
 
 
 @dataclass(frozen=True)
@@ -32,7 +26,7 @@ class RunState:
 
     run: str
     varies: dict[str, str]
-    state: str  # waiting, queued, running, done, failed, resumable, cancelled or lost
+    state: State
     slurm: str = ""  # what SLURM says of its job; "no answer" where there is none, or none answers
     step: int = 0
     steps: int = 0
@@ -50,7 +44,7 @@ class RunState:
 class Standing:
     """What has become of a run; the fields are those of `RunState`."""
 
-    state: str
+    state: State
     slurm: str
     error: str
 
@@ -90,9 +84,8 @@ def _in_queue(job: cluster.Queued) -> str:
 
 
 def _of_copy(folder: RunFolder) -> Standing:
-    written: str = folder.status().get("state", "waiting")
-    known = written not in ("waiting", "running") or not folder.job()
-    return Standing(written, "" if known else "no answer", _error_of(folder.status()))
+    known = folder.state not in _BEFORE_THE_END or not folder.job()
+    return Standing(folder.state, "" if known else "no answer", str(folder.failure() or ""))
 
 
 def describe(
@@ -127,7 +120,7 @@ def describe(
         span_mean=last.get(figures.SPAN_MEAN.key),
         span_max=last.get(figures.SPAN_MAX.key),
         macs_per_token=last.get(figures.PAPER_MACS.key),
-        seconds_left=_seconds_left(rows, steps) if standing.state == "running" else None,
+        seconds_left=_seconds_left(rows, steps) if standing.state == State.RUNNING else None,
         error=standing.error,
         log=str([*logs_of(folder), folder.log][0]),
     )
@@ -147,33 +140,39 @@ def logs_of(folder: RunFolder) -> list[Path]:
 
 def _state(
     folder: RunFolder, job: cluster.Queued | None, ended: Mapping[str, str]
-) -> tuple[str, str]:
+) -> tuple[State, str]:
     """State and error."""
-    status = folder.status()
-    written: str = status.get("state", "waiting")
-    if written == "done":
+    written = folder.state
+    if written == State.DONE:
         return written, ""
     if job:
-        return ("running" if job.state == "RUNNING" and status else "queued"), ""
+        trains = job.state == "RUNNING" and folder.status()
+        return State.RUNNING if trains else State.QUEUED, ""
     if folder.is_held():
-        return "running", ""
+        return State.RUNNING, ""
     job_id = folder.job().get("id")
-    end = _SLURM_ENDS.get(ended.get(job_id, ""), "") if job_id else ""
+    end = SLURM_ENDS.get(ended.get(job_id, "")) if job_id else None
     if _last_job_never_began(folder) and (last_line := printed(folder)):
-        return "lost", _out_of_memory(folder) or f"{end or 'code'}: {last_line}"
-    if written not in ("waiting", "running"):
-        return written, _error_of(status)
+        return State.LOST, _loss(folder, end or FailureClass.CODE, last_line)
+    if written not in _BEFORE_THE_END:
+        return written, str(folder.failure() or "")
     if job_id is None:
-        return (written, "") if written == "waiting" else ("lost", "killed without warning")
+        waits = written == State.WAITING
+        return (written, "") if waits else (State.LOST, "killed without warning")
     if folder.job_has_started():
-        return "lost", _out_of_memory(folder) or f"{end or 'node'}: ended without a word"
-    return "cancelled", _canary_failed(folder) or "taken out of the queue before it started"
+        return State.LOST, _loss(folder, end or FailureClass.NODE, "ended without a word")
+    never = _canary_failed(folder) or "taken out of the queue before it started"
+    return State.CANCELLED, never
 
 
-def _out_of_memory(folder: RunFolder) -> str:
-    if not ran_out_of_memory(folder):
-        return ""
-    return "out of memory: killed for it; hydra.launcher.mem asks for more"
+def _loss(folder: RunFolder, kind: FailureClass, message: str) -> str:
+    """Why a run is lost, unless its memory is why."""
+    if ran_out_of_memory(folder):
+        kind, message = (
+            FailureClass.OUT_OF_MEMORY,
+            "killed for it; hydra.launcher.mem asks for more",
+        )
+    return str(Failure(kind, message))
 
 
 def _last_job_never_began(folder: RunFolder) -> bool:
@@ -187,13 +186,10 @@ def _last_job_never_began(folder: RunFolder) -> bool:
 def _canary_failed(folder: RunFolder) -> str:
     """Why the run that went first failed; empty if none did."""
     canary = folder.job().get("canary")
-    state, error = _state(RunFolder(Path(canary)), None, {}) if canary else ("", "")
-    return f"the canary failed: {error}" if state in ("failed", "lost") else ""
-
-
-def _error_of(status: Mapping[str, Any]) -> str:
-    """Class and last line of a failure."""
-    return f"{status['error']}: {status['message']}" if status.get("state") == "failed" else ""
+    if not canary:
+        return ""
+    state, error = _state(RunFolder(Path(canary)), None, {})
+    return f"the canary failed: {error}" if state in (State.FAILED, State.LOST) else ""
 
 
 def _seconds_left(rows: Sequence[Mapping[str, Any]], steps: int) -> float | None:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adaspan.runs import figures
+from adaspan.runs.failures import State
 from adaspan.status.state import RunState
 from adaspan.units import duration
 
@@ -43,7 +44,7 @@ def _cells(state: RunState) -> dict[str, str]:
     return {
         "state": state.state,
         "SLURM": state.slurm.partition(" (")[0],
-        "step": f"{state.step}/{state.steps}" if state.steps and state.state != "done" else "",
+        "step": f"{state.step}/{state.steps}" if state.steps and state.state != State.DONE else "",
         **{
             figure.title: "" if value is None else figure.written(value)
             for figure, value in (

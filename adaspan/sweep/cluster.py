@@ -17,6 +17,7 @@ from adaspan.config.frozen import to_yaml
 from adaspan.config.schema import RunConfig, SlurmSettings
 from adaspan.errors import RunError
 from adaspan.runs.extensions import extension_files
+from adaspan.runs.failures import State
 from adaspan.slurm import cluster, snapshot
 from adaspan.slurm.lookup import live_jobs, settled_jobs
 from adaspan.slurm.submit import submit, submitting
@@ -150,7 +151,7 @@ def show_end(sweep: Sweep) -> None:
     """Show what became of the runs; raises `RunError` if some are not done."""
     states = read_states({job.folder.path: job.varies for job in sweep.jobs})
     show(table(sweep.name, states))
-    missing = [state for state in states if state.state != "done"]
+    missing = [state for state in states if state.state != State.DONE]
     if missing:
         lines = "; ".join(f"{state.run} {state.state} {state.error}" for state in missing[:3])
         raise RunError(f"{len(missing)} of {len(states)} runs are not done: {lines}")

@@ -16,6 +16,7 @@ from adaspan.config.validate import NAME_LENGTH
 from adaspan.data import prepare
 from adaspan.errors import UserError
 from adaspan.files import write_json
+from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import name_in_sweep, run_name
 
@@ -40,7 +41,7 @@ class Job:
 
     def wants_training(self) -> bool:
         """Whether it is not done, or is to be started over."""
-        return self.run.train.restart or self.folder.status().get("state") != "done"
+        return self.run.train.restart or self.folder.state != State.DONE
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from adaspan.config.frozen import to_yaml
 from adaspan.errors import RunError, UserError
+from adaspan.runs.failures import State
 from adaspan.signals import stop_request
 from adaspan.status.state import read_states
 from adaspan.status.table import show, table
@@ -174,7 +175,7 @@ def _end_of(one: _Running) -> str:
         return f"done    {one.job} · valid {status['valid_bpc']:.3f} bpc"
     if one.is_elsewhere():
         return _elsewhere(one.job)
-    if status.get("state") == "resumable":
+    if one.job.folder.state == State.RESUMABLE:
         return f"stopped {one.job} · step {status['step']}, all saved"
     return f"failed  {one.job} · {one.job.folder.last_words()} · {one.job.folder.output}"
 

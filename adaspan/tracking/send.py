@@ -27,6 +27,7 @@ from filelock import FileLock
 
 from adaspan.config.frozen import read_run, read_values
 from adaspan.errors import RunError, UserError, reported_in_one_line
+from adaspan.runs.failures import State
 from adaspan.runs.figures import is_final
 from adaspan.runs.folder import RunFolder
 from adaspan.tracking import client
@@ -133,7 +134,7 @@ def _send_files(parts: Sequence[Path]) -> str:
 
 def _lack_rows(parts: Sequence[Path], run: RunFolder) -> bool:
     """Whether a kill kept rows from the files that W&B's client wrote, or the run's end."""
-    if run.status().get("state") == "running":
+    if run.state == State.RUNNING:
         return True
     rows = [row["step"] for row in run.rows() if not is_final(row)]
     return bool(rows) and max(map(last_step, parts)) < rows[-1]
@@ -149,17 +150,17 @@ def _send_rest(run: RunFolder, *, anew: bool) -> list[Path]:
     Returns:
         The part of the run that this adds to its folder.
     """
-    values, rows, state = read_values(run.path), run.rows(), run.status().get("state")
+    values, rows, state = read_values(run.path), run.rows(), run.state
     try:
         rest = _begun_anew(run) if anew else _Rest(run.path, values)
         for row in rows:
             if not is_final(row):
                 rest.log(row)
-        if state == "done":
+        if state == State.DONE:
             wanted = values["tracking"].get("upload_checkpoint")
             rest.finish(rows, run.checkpoints / "best.pt" if wanted else None)
         else:
-            rest.leave(resumable=state == "resumable")
+            rest.leave(resumable=state == State.RESUMABLE)
     except Exception as error:  # W&B's errors have no base class in common
         raise RunError(str(error).partition("\n")[0]) from error
     return [part for part in _parts(run.path) if part.parent == rest.folder]

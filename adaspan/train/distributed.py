@@ -21,7 +21,7 @@ from adaspan.errors import LostPeerError
 _JOIN_SECONDS = 300.0
 # As long as torch waits unless told otherwise.
 _WAIT_SECONDS = 1800.0
-# Answers of `first_decides` lie between these.
+# Answers of `main_process_first` lie between these.
 _LOWEST, _FAILED = -(2**62), 2**62
 # What gloo says when another process is gone.
 _GONE = ("Connection closed by peer", "Connection reset by peer", "Timed out waiting")
@@ -32,18 +32,18 @@ class Processes:
     """The processes that train a run together, seen from one of them."""
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
     # Decisions travel over the CPU, so that asking for one never waits for the GPU.
     _control: distributed.ProcessGroup | None = None
 
     @property
-    def is_first(self) -> bool:
+    def is_main(self) -> bool:
         """The one process that writes files and speaks to the user."""
         return self.rank == 0
 
     def rows(self, batch_size: int) -> slice:
         """The streams of the batch that this process reads: its share, `validate_shares`."""
-        share = batch_size // self.count
+        share = batch_size // self.world_size
         return slice(self.rank * share, (self.rank + 1) * share)
 
     def average_gradients(self, parameters: list[nn.Parameter]) -> None:
@@ -52,12 +52,12 @@ class Processes:
         One flat message has the same layout at every step, also after a resume: the sums are
         bit-equal. (DistributedDataParallel rearranges its buckets after its first step.)
         """
-        if self.count == 1:
+        if self.world_size == 1:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         distributed.all_reduce(flat)
-        flat /= self.count
+        flat /= self.world_size
         parts = torch.split(flat, [gradient.numel() for gradient in gradients])
         torch._foreach_copy_(
             gradients, [p.view_as(g) for p, g in zip(parts, gradients, strict=True)]
@@ -66,46 +66,46 @@ class Processes:
     def sum(self, values: Tensor) -> Tensor:
         """Sum over the processes, on the CPU."""
         values = values.cpu()
-        if self.count > 1:
+        if self.world_size > 1:
             distributed.all_reduce(values, group=self._control)
         return values
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean over the processes, on the CPU."""
-        return self.sum(values) / self.count
+        return self.sum(values) / self.world_size
 
-    def largest(self, value: int) -> int:
+    def all_reduce_max(self, value: int) -> int:
         """The largest of the processes' values: one process's word becomes everybody's."""
-        if self.count == 1:
+        if self.world_size == 1:
             return value
         agreed = torch.tensor(value)
         distributed.all_reduce(agreed, distributed.ReduceOp.MAX, group=self._control)
         return int(agreed)
 
-    def first_decides(self, decide: Callable[[], int]) -> int:
-        """What `decide` answers on the first process, while the others wait.
+    def main_process_first(self, decide: Callable[[], int]) -> int:
+        """What `decide` answers on the main process, while the others wait.
 
-        If it raises there, the others leave without a word: the first speaks for all.
+        If it raises there, the others leave without a word: the main process speaks for all.
         """
-        if not self.is_first:
-            if (answer := self.largest(_LOWEST)) == _FAILED:
+        if not self.is_main:
+            if (answer := self.all_reduce_max(_LOWEST)) == _FAILED:
                 raise SystemExit(1)
             return answer
         try:
             answer = decide()
         except BaseException:
-            self.largest(_FAILED)
+            self.all_reduce_max(_FAILED)
             raise
-        return self.largest(answer)
+        return self.all_reduce_max(answer)
 
     def gather(self, part: Tensor) -> list[Tensor]:
         """The same-shaped CPU tensors of all processes, in the order of their ranks; at the first
         process only, elsewhere an empty list.
         """
-        if self.count == 1:
+        if self.world_size == 1:
             return [part]
         part = part.contiguous()
-        parts = [torch.empty_like(part) for _ in range(self.count)] if self.is_first else None
+        parts = [torch.empty_like(part) for _ in range(self.world_size)] if self.is_main else None
         distributed.gather(part, parts, group=self._control)
         return parts or []
 
@@ -113,35 +113,38 @@ class Processes:
 @contextmanager
 def joined(device: torch.device) -> Iterator[Processes]:
     """Join the processes of this run; leave them at the end."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1:
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1:
         yield Processes()
         return
-    try:
+    with lost_peers_in_words():
         # Waits for the others only so long; later, they may take their time.
         joining = timedelta(seconds=_JOIN_SECONDS)
         store, rank, _ = next(rendezvous("env://", timeout=joining))
         store.set_timeout(timedelta(seconds=_WAIT_SECONDS))
         backend = "nccl" if device.type == "cuda" else "gloo"
-        distributed.init_process_group(backend, store=store, rank=rank, world_size=count)
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=world_size)
         control = distributed.new_group(backend="gloo")
-        yield Processes(distributed.get_rank(), count, control)
-    except Exception as error:  # nothing is closed: nccl would wait there for the others
-        if is_lost_peer(error):
-            line = str(error).strip().splitlines()[0]
-            raise LostPeerError(f"the processes of this run lost one another: {line}") from error
-        raise
-    except SystemExit:
+        try:
+            yield Processes(distributed.get_rank(), world_size, control)
+        except SystemExit:
+            distributed.destroy_process_group()
+            raise
+        # After an error nothing is closed: nccl would wait there for the others.
         distributed.destroy_process_group()
-        raise
-    distributed.destroy_process_group()
 
 
-def is_lost_peer(error: Exception) -> bool:
-    """Whether an error says that another process is gone."""
-    if isinstance(error, distributed.DistError):
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _GONE)
+@contextmanager
+def lost_peers_in_words() -> Iterator[None]:
+    """Raise `LostPeerError` for what torch says when another process is gone."""
+    try:
+        yield
+    except Exception as error:
+        is_known = isinstance(error, RuntimeError) and any(text in str(error) for text in _GONE)
+        if not is_known and not isinstance(error, distributed.DistError):
+            raise
+        line = str(error).strip().splitlines()[0]
+        raise LostPeerError(f"the processes of this run lost one another: {line}") from error
 
 
 def local_rank() -> int:

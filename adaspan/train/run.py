@@ -12,15 +12,16 @@ from adaspan.config.schema import RunConfig
 from adaspan.config.validate import validate_shares
 from adaspan.data import Corpus, prepare
 from adaspan.errors import RunError, UserError
+from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import run_name
 from adaspan.signals import stop_request
 from adaspan.train.device import choose_device
 from adaspan.train.distributed import Processes, joined, local_rank
-from adaspan.train.loop import Session
+from adaspan.train.loop import train_in_session
 
 
-def train(run: RunConfig) -> None:
+def train(config: RunConfig) -> None:
     """Train a run, or go on with it where it was stopped; say so if it is done already.
 
     Raises:
@@ -29,44 +30,44 @@ def train(run: RunConfig) -> None:
         SystemExit: a signal stopped it after its state was saved; 128 + the signal's number.
     """
     try:
-        _train(run)
+        _train(config)
     except OSError as error:
         raise RunError(
-            f"{error.filename or run.output_dir}: {error.strerror or error}; what was saved is "
+            f"{error.filename or config.output_dir}: {error.strerror or error}; what was saved is "
             "kept, mend this and type the same command again"
         ) from error
 
 
-def _train(run: RunConfig) -> None:
-    device = choose_device(run.train.device, local_rank())
+def _train(config: RunConfig) -> None:
+    device = choose_device(config.train.device, local_rank())
     with joined(device) as processes, ExitStack() as held:
-        validate_shares(run, processes.count)
-        corpus = _load_corpus(run, processes)
-        folder = RunFolder(Path(run.output_dir) / run_name(run))
+        validate_shares(config, processes.world_size)
+        corpus = _load_corpus(config, processes)
+        folder = RunFolder(Path(config.output_dir) / run_name(config))
 
         def begin() -> int:
             held.enter_context(folder.held())
-            if run.train.restart:
+            if config.train.restart:
                 folder.clear()
             done = _is_done(folder, corpus)
             if not folder.vocabulary.exists():
                 corpus.vocabulary.write(folder.vocabulary)
             return int(done)
 
-        if not processes.first_decides(begin):
+        if not processes.main_process_first(begin):
             with stop_request() as stop:
-                Session(run, corpus, device, processes, stop, folder).train()
+                train_in_session(config, corpus, device, processes, stop, folder)
 
 
-def _load_corpus(run: RunConfig, processes: Processes) -> Corpus:
-    source = run.data.build(Path(run.data_dir))
+def _load_corpus(config: RunConfig, processes: Processes) -> Corpus:
+    source = config.data.build(Path(config.data_dir))
 
     def load() -> Corpus:
-        corpus = prepare(source, Path(run.data_dir))
-        corpus.require_blocks(run.train.batch_size, run.train.block_size)
+        corpus = prepare(source, Path(config.data_dir))
+        corpus.require_blocks(config.train.batch_size, config.train.block_size)
         return corpus
 
-    processes.first_decides(lambda: len(load().train))
+    processes.main_process_first(lambda: len(load().train))
     return load()
 
 
@@ -78,9 +79,9 @@ def _is_done(folder: RunFolder, corpus: Corpus) -> bool:
             f"data: {folder.path} was begun on other data (sha256 {before}, now "
             f"{corpus.fingerprint}); train.restart=true starts over"
         )
-    status = folder.status()
-    if status.get("state") != "done":
+    if folder.state != State.DONE:
         return False
+    status = folder.status()
     print(
         f"done already: {folder.path} · valid {status['valid_bpc']:.3f} bpc · "
         f"test {status['test_bpc']:.3f} bpc · train.restart=true starts over"

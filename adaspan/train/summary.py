@@ -6,30 +6,44 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus
-from adaspan.nn.flops import Shape, paper_macs_per_token
+from adaspan.nn.flops import paper_macs_per_token
 from adaspan.places import LAUNCH
 from adaspan.runs import figures
 from adaspan.runs.figures import Row
+from adaspan.train.trainer import Trainer
 from adaspan.units import si
 
 _BARS = "▁▂▃▄▅▆▇█"
 
 
 def opening_lines(
-    run: RunConfig, corpus: Corpus, parameters: int, computing: str, folder: Path
+    config: RunConfig, corpus: Corpus, trainer: Trainer, device: torch.device, path: Path
 ) -> list[str]:
-    """What is about to be trained, on what and where."""
-    model = run.model
+    """What is about to be trained, on what and where.
+
+    Args:
+        config: of the run.
+        corpus: what it reads.
+        trainer: has the model.
+        device: where it computes.
+        path: of the run folder.
+    """
+    model, span = config.model, config.span
+    parameters = sum(p.numel() for p in trainer.model.parameters())
+    precision = str(trainer.precision).removeprefix("torch.")
     sizes = " / ".join(f"{len(split):,}" for split in (corpus.train, corpus.valid, corpus.test))
     return [
-        f"run     {folder}",
+        f"run     {path}",
         f"model   {parameters / 1e6:.2f}M parameters · {model.layers} layers of {model.dim} · "
-        f"{model.heads} heads · {run.span.kind} span, at most {run.span.limit} tokens",
+        f"{model.heads} heads · {span.kind} span, at most {span.limit} tokens",
         f"data    {corpus.name} · train / valid / test {sizes} "
         f"{corpus.vocabulary.unit} · {len(corpus.vocabulary)} symbols",
-        f"device  {computing} · W&B {run.tracking.mode}",
+        f"device  {device} · {precision} · attention {trainer.model.attention} · "
+        f"W&B {config.tracking.mode}",
     ]
 
 
@@ -49,22 +63,20 @@ def progress(row: Row) -> str:
     )
 
 
-def closing_lines(
-    run: RunConfig, shape: Shape, final: Row, spans_LH: Sequence[Sequence[float]], folder: Path
-) -> list[str]:
+def closing_lines(config: RunConfig, trainer: Trainer, final: Row, path: Path) -> list[str]:
     """The result: scores, spans, cost, and what to type next.
 
     Args:
-        run: the configuration.
-        shape: of the model.
+        config: of the run.
+        trainer: has the weights that were evaluated.
         final: the row of the final evaluation.
-        spans_LH: the spans of the model that was evaluated, in tokens.
-        folder: the run folder.
+        path: of the run folder.
     """
-    limit = run.span.limit
+    limit = config.span.limit
+    spans_LH = trainer.spans_LH.tolist()
     longest = max(max(spans) for spans in spans_LH)
     cost = final[figures.PAPER_MACS.key]
-    fixed_cost = paper_macs_per_token(shape, limit)
+    fixed_cost = paper_macs_per_token(trainer.shape, limit)
     return [
         "",
         f"bpc     best {final[figures.BEST_BPC.key]:.3f} (quick, step "
@@ -75,13 +87,13 @@ def closing_lines(
         f"FLOPs   {si(cost)} a token (multiply-adds, as the paper counts)"
         + (
             ""
-            if run.span.kind == "fixed"
+            if config.span.kind == "fixed"
             else f"; fixed span {limit}: {si(fixed_cost)}, {fixed_cost / cost:.2f} times as many"
         ),
-        f"folder  {folder}",
-        f"next    {LAUNCH} --config-path {shlex.quote(str(folder.resolve()))} "
+        f"folder  {path}",
+        f"next    {LAUNCH} --config-path {shlex.quote(str(path.resolve()))} "
         f"--config-name config "
-        f"train.seed={run.train.seed + 1}",
+        f"train.seed={config.train.seed + 1}",
     ]
 
 

@@ -32,34 +32,34 @@ class Trainer:
     Nothing in `update` waits for a GPU but one read of the spans.
 
     Args:
-        run: the configuration.
+        config: of the run.
         corpus: the data.
         device: where to compute.
         processes: those that train together.
     """
 
     def __init__(
-        self, run: RunConfig, corpus: Corpus, device: torch.device, processes: Processes
+        self, config: RunConfig, corpus: Corpus, device: torch.device, processes: Processes
     ) -> None:
-        self._run = run
+        self._config = config
         self._device = device
         self._processes = processes
-        self._rows = processes.rows(run.train.batch_size)
-        self.precision = choose_precision(run.train.precision, device)
-        torch.manual_seed(run.train.seed)  # the same weights on every process and device
+        self._rows = processes.rows(config.train.batch_size)
+        self.precision = choose_precision(config.train.precision, device)
+        torch.manual_seed(config.train.seed)  # the same weights on every process and device
         self.model: Transformer = make_model(
-            run.model, run.span, len(corpus.vocabulary), run.train.attention
+            config.model, config.span, len(corpus.vocabulary), config.train.attention
         ).to(device)
-        torch.manual_seed(run.train.seed + processes.rank + 1)  # but dropout of one's own
-        if run.train.compile:
+        torch.manual_seed(config.train.seed + processes.rank + 1)  # but dropout of one's own
+        if config.train.compile:
             self.model.compile_parts()
         self._parameters = list(self.model.parameters())
-        self._optimizer = run.optimizer.build(self._parameters)
+        self._optimizer = config.optimizer.build(self._parameters)
         self._streams = Streams(
             corpus.train,
-            run.train.batch_size,
-            run.train.block_size,
-            run.train.seed,
+            config.train.batch_size,
+            config.train.block_size,
+            config.train.seed,
             self._rows,
         )
         self._caches = self.model.empty_caches(self._rows.stop - self._rows.start)
@@ -68,29 +68,31 @@ class Trainer:
         self._shared = torch.empty(0)
         self._losses: list[Tensor] = []
         self.shape = flops.Shape(
-            layers=run.model.layers,
-            dim=run.model.dim,
-            heads=run.model.heads,
-            ffn_dim=run.model.ffn_dim,
+            layers=config.model.layers,
+            dim=config.model.dim,
+            heads=config.model.heads,
+            ffn_dim=config.model.ffn_dim,
             vocabulary_size=len(corpus.vocabulary),
             span_macs=self.model.spans[0].macs_per_token(),
         )
         self.step = 0
         self.flops = 0  # executed so far, by all processes
         self.flops_per_token = 0.0  # executed by the forward pass of the last update
-        self._mean_spans_LH = torch.zeros(run.model.layers, run.model.heads)  # in the last update
+        self._mean_spans_LH = torch.zeros(
+            config.model.layers, config.model.heads
+        )  # in the last update
         self.best_bpc = math.inf
         self.best_step = 0
 
     @property
     def tokens(self) -> int:
         """Tokens that the updates so far have learned from, over all processes."""
-        return self.step * self._run.train.batch_size * self._run.train.block_size
+        return self.step * self._config.train.batch_size * self._config.train.block_size
 
     @property
     def rate(self) -> float:
         """Learning rate of the last update."""
-        return learning_rate(self._run.optimizer, max(1, self.step), self._run.train.steps)
+        return learning_rate(self._config.optimizer, max(1, self.step), self._config.train.steps)
 
     @property
     def spans_LH(self) -> Tensor:
@@ -105,9 +107,9 @@ class Trainer:
             self._caches = self.model.empty_caches(len(block.inputs_BM))
         inputs_BM = to_device(block.inputs_BM, self._device)
         targets_BM = to_device(block.targets_BM, self._device)
-        pieces = self._run.train.micro_batches
+        pieces = self._config.train.micro_batches
         size = len(inputs_BM) // pieces
-        plan = self.model.plan(size, self._run.train.block_size)
+        plan = self.model.plan(size, self._config.train.block_size)
         self._count_flops(plan)
         losses, spans, caches = [], [], []
         for i in range(pieces):
@@ -129,7 +131,7 @@ class Trainer:
         self._processes.average_gradients(self._parameters)
         self.step += 1
         set_learning_rate(self._optimizer, self.rate)
-        clip_gradients(self._run.optimizer, self._parameters)
+        clip_gradients(self._config.optimizer, self._parameters)
         self._optimizer.step()
         self._optimizer.zero_grad()
         self.model.clamp_spans_()
@@ -171,7 +173,7 @@ class Trainer:
             if self._device.type == "cuda"
             else []
         )
-        if not self._processes.is_first:
+        if not self._processes.is_main:
             return None
         return {
             "step": self.step,
@@ -198,22 +200,23 @@ class Trainer:
             UserError: the run was begun in another precision, which a device chose for it.
         """
         if state["precision"] != str(self.precision):
+            device = self._config.train.device
             raise UserError(
-                f"train.device={self._run.train.device}: gives {self.precision}, but this run was "
-                f"begun in {state['precision']}; use a device like that one, or "
-                "train.restart=true to start over"
+                f"train.device={device}: gives {self.precision}, but this run was begun in "
+                f"{state['precision']}; use a device like that one, or train.restart=true to start "
+                "over"
             )
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._streams.position = Position(**state["streams"])
         self._caches = [cache[self._rows].to(self._device) for cache in state["caches"]]
-        if len(state["random"]) == self._processes.count:
+        if len(state["random"]) == self._processes.world_size:
             torch.set_rng_state(state["random"][self._processes.rank])
         else:
             _log.warning("another number of processes than before: dropout draws other numbers")
             torch.manual_seed(self._seed_of(self.step))
-        if len(state["random_gpu"]) == self._processes.count and self._device.type == "cuda":
+        if len(state["random_gpu"]) == self._processes.world_size and self._device.type == "cuda":
             torch.cuda.set_rng_state(state["random_gpu"][self._processes.rank], self._device)
         elif self._device.type == "cuda":  # begun on a CPU
             torch.cuda.manual_seed(self._seed_of(self.step))
@@ -224,7 +227,7 @@ class Trainer:
 
     def _seed_of(self, step: int) -> int:
         """For dropout after `step`, where its own random state is not known."""
-        return self._run.train.seed + 1_000_003 * step + self._processes.rank
+        return self._config.train.seed + 1_000_003 * step + self._processes.rank
 
     def best_state(self) -> State:
         """What the checkpoint of the best weights holds."""
@@ -239,8 +242,16 @@ class Trainer:
         """Note an evaluation of the weights as they are if none was better; whether it was."""
         if bpc >= self.best_bpc:
             return False
-        self.best_bpc, self.best_step = bpc, self.step
+        self.take_for_best(bpc)
         return True
+
+    def take_for_best(self, bpc: float) -> None:
+        """Take the weights as they are for the best, whatever was noted before.
+
+        Args:
+            bpc: of their quick evaluation.
+        """
+        self.best_bpc, self.best_step = bpc, self.step
 
     def load_best(self, state: State) -> None:
         """Take the weights of `best_state`, to evaluate them."""
@@ -251,14 +262,14 @@ class Trainer:
     def fail(self, what: str, step: int | None = None) -> NoReturn:
         """End a run that has diverged, at `step` or the last one. Raises `NonFiniteError`."""
         step = self.step if step is None else step
-        rate = learning_rate(self._run.optimizer, step, self._run.train.steps)
+        rate = learning_rate(self._config.optimizer, step, self._config.train.steps)
         raise NonFiniteError(
             f"step {step}: {what} (learning rate {rate:g}); what was saved before is kept, "
             "try a lower optimizer.lr"
         )
 
     def _count_flops(self, plan: Plan) -> None:
-        train = self._run.train
+        train = self._config.train
         own_batch = len(range(train.batch_size)[self._rows])
         forward, backward = flops.executed_flops(
             self.shape,
@@ -269,6 +280,6 @@ class Trainer:
             IMPLEMENTATIONS[self.model.attention],
             self._device,
         )
-        times = train.micro_batches * self._processes.count
+        times = train.micro_batches * self._processes.world_size
         self.flops_per_token = times * forward / (train.batch_size * train.block_size)
         self.flops += times * (forward + backward)

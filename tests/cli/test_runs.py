@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from tests.conftest import Launch, environment
 from tests.processes import train_here
@@ -90,7 +91,7 @@ def test_a_copy_of_runs_that_a_cluster_trains_is_shown_as_far_as_it_is_known(
     train_here(*tiny, "train.steps=20")
     run = run_at(tmp_path, "done")
     run.set_job("17_0", "sweep.0123ab", run.path.parent / "sweeps" / "sweep" / "slurm", None)
-    run.set_status("running", 12)
+    run.set_status(State.RUNNING, 12)
     (copied,) = json.loads(adaspan("status", "--json").stdout)
     assert (copied["state"], copied["slurm"]) == ("running", "no answer")
 

@@ -12,6 +12,7 @@ from selenium.webdriver import Chrome
 
 from adaspan.config.frozen import to_yaml
 from adaspan.report.comparison import Comparison, compare
+from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from adaspan.status.find import Runs
 from tests.conftest import TINY, compose_run
@@ -54,10 +55,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
             found[newest(folder)] = varies
     last = next(reversed(found))
     stopped = copied(last, folder / "stopped", (*common, "span.limit=24", "train.seed=3"), step=12)
-    stopped.set_status("resumable", 12)
+    stopped.set_status(State.RESUMABLE, 12)
     found[stopped.path] = {"span": "adaptive", "span.limit": "24", "train.seed": "3"}
     failed = copied(last, folder / ODD.replace("/", "|"), (*common, "span.limit=8"), step=18)
-    failed.set_status("failed", 18, error="code", message=f"KeyError: {ODD}")
+    failed.set_status(State.FAILED, 18, error="code", message=f"KeyError: {ODD}")
     found[failed.path] = {"span": "adaptive", "span.limit": ODD}
     found[folder / "waiting"] = {"span": "adaptive", "span.limit": "12", "train.seed": "3"}
     return found

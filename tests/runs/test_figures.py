@@ -10,6 +10,7 @@ import pytest
 
 from adaspan.report.comparison import compare
 from adaspan.runs import figures
+from adaspan.runs.failures import State
 from adaspan.runs.figures import Figure
 from adaspan.runs.folder import RunFolder
 from adaspan.status.state import read_states
@@ -75,7 +76,7 @@ def test_rows_of_before_are_read_and_gone_on_with(tiny: tuple[str, ...], tmp_pat
     ]
 
     max((folder / "checkpoints").glob("step_*.pt")).unlink()  # as a kill would have left it
-    RunFolder(folder).set_status("running", 56)
+    RunFolder(folder).set_status(State.RUNNING, 56)
     train_here(*tiny, f"output_dir={tmp_path / 'before'}")
     again = RunFolder(folder).rows()
     assert [row.keys() for row in again] == [row.keys() for row in rows]

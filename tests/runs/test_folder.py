@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from adaspan.errors import UserError
+from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 
 
@@ -83,7 +84,7 @@ def test_starting_over_what_wandb_knows_is_counted(tmp_path: Path) -> None:
 def test_what_is_set_aside_can_be_put_back(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     with folder.held():
-        folder.set_status("done", 9)
+        folder.set_status(State.DONE, 9)
         (tmp_path / "wandb").mkdir()
         (tmp_path / "wandb" / "file").write_text("kept")
         folder.set_aside()

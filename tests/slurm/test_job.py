@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from adaspan.slurm import job
 from adaspan.slurm.job import MOST_IN_VAIN, STARTED, train_on_node
@@ -35,7 +36,7 @@ def run(tmp_path: Path) -> RunFolder:
     """A run that was under way."""
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
-    folder.set_status("running", 7)
+    folder.set_status(State.RUNNING, 7)
     return folder
 
 
@@ -84,7 +85,7 @@ def test_a_stopped_run_is_to_be_tried_again(train: Train, run: RunFolder) -> Non
 
 
 def test_what_an_earlier_job_of_the_run_said_does_not_count(train: Train, run: RunFolder) -> None:
-    run.set_status("resumable", 9)
+    run.set_status(State.RESUMABLE, 9)
     assert train("sys.exit('ImportError: no module named spam')") == 1
     assert run.status()["error"] == "code"
     assert run.status()["message"] == "ImportError: no module named spam"
@@ -153,7 +154,7 @@ def test_a_kill_is_tried_again_until_it_is_in_vain(train: Train, run: RunFolder)
     (run.checkpoints / "step_00000008.pt").touch()
     for _ in range(MOST_IN_VAIN):
         assert train(killed) == 75, "it got further"
-    run.set_status("running", 9)  # a step that was logged, but is in no checkpoint
+    run.set_status(State.RUNNING, 9)  # a step that was logged, but is in no checkpoint
     assert train("print('not even started')") == 1
     assert run.status()["error"] == "node"
     assert run.status()["message"] == "ended 5 times without a word since the last checkpoint"

@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 
 from adaspan.cli import main
 from adaspan.config.frozen import read_run, to_yaml
+from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import run_id
 from adaspan.tracking import client
@@ -55,7 +56,7 @@ def train(
             tracker.finish(run.rows(), None)
         else:
             tracker.leave(resumable=state == "resumable")
-        run.set_status(state, until)
+        run.set_status(State(state), until)
     wandb.teardown()
 
 
@@ -123,7 +124,7 @@ def test_several_are_sent_at_a_time_with_a_bar_of_progress(
         other.append(row(1))
         tracker.log(row(1))
         tracker.leave(resumable=True)
-        other.set_status("resumable", 1)
+        other.set_status(State.RESUMABLE, 1)
         wandb.teardown()
     together, met, answer = threading.Barrier(2), threading.Event(), server.answer
 
@@ -298,7 +299,7 @@ def test_rows_that_a_kill_kept_from_the_files_are_sent_whatever_became_of_the_ru
     train(run, 5, "resumable")
     run.append(row(6))
     run.append(row(7))
-    run.set_status("failed", 7, error="out of memory", message="")  # as its job saw it
+    run.set_status(State.FAILED, 7, error="out of memory", message="")  # as its job saw it
     assert sync(run).output == "1 run sent\n"
     assert server.runs["abc123"].steps == list(range(1, 8))
 

@@ -1,0 +1,80 @@
+"""How good the weights of a run are, computed by all its processes together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from adaspan.config.schema import RunConfig
+from adaspan.data import Tokens
+from adaspan.train.device import autocast
+from adaspan.train.distributed import Processes
+from adaspan.train.evaluate import Piece, Score, blocks, evaluate, sample, whole_text
+from adaspan.train.trainer import Trainer
+
+# Evaluation needs less memory than training and reads at least so many streams side by side.
+_LEAST_BATCH = 32
+
+
+class Scorer:
+    """Scores the weights that a trainer has. All processes must call its methods.
+
+    Args:
+        config: of the run.
+        trainer: has the weights.
+        device: where it computes.
+        processes: share the work.
+    """
+
+    def __init__(
+        self, config: RunConfig, trainer: Trainer, device: torch.device, processes: Processes
+    ) -> None:
+        self._config = config
+        self._trainer = trainer
+        self._device = device
+        self._processes = processes
+        at_once = config.train.batch_size // config.train.micro_batches
+        self._batch_size = max(at_once, _LEAST_BATCH)
+
+    def quick_bpc(self, valid: Tokens) -> float:
+        """At the same few places of a text every time.
+
+        Raises:
+            NonFiniteError: it is not finite.
+        """
+        history = min(self._config.span.limit, self._trainer.model.history())
+        pieces = sample(len(valid), self._config.train.eval_fraction, history)
+        bpc = self._bpc(valid, pieces, lambda: None)
+        if not math.isfinite(bpc):
+            self._trainer.fail(f"valid bpc is {bpc}")
+        return bpc
+
+    def whole_bpc(self, tokens: Tokens, after_block: Callable[[], None]) -> float:
+        """Of all of a text; all processes call `after_block` equally often."""
+        pieces = whole_text(len(tokens), self._trainer.model.history(), self._batch_size)
+        return self._bpc(tokens, pieces, after_block)
+
+    def _bpc(self, tokens: Tokens, pieces: list[Piece], after_block: Callable[[], None]) -> float:
+        own = pieces[self._processes.rank :: self._processes.world_size]
+        reading = {
+            "batch_size": self._batch_size,
+            "block_size": self._config.train.block_size,
+        }
+        count = blocks(own, **reading)
+        others_have_more = self._processes.all_reduce_max(count) - count
+        with autocast(self._device, self._trainer.precision):
+            score = evaluate(
+                self._trainer.model,
+                tokens,
+                own,
+                device=self._device,
+                after_block=after_block,
+                **reading,
+            )
+        for _ in range(others_have_more):
+            after_block()
+        own_score = torch.tensor([score.nats, score.tokens], dtype=torch.float64)
+        nats, read = self._processes.sum(own_score)
+        return Score(nats.item(), int(read)).bits_per_token
