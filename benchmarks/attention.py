@@ -18,8 +18,6 @@ from measure import Result, again_with_tuned_malloc, measure, show
 from public_code import load, options, set_spans
 from torch import Tensor
 
-from adaspan.nn.attention import IMPLEMENTATIONS
-from adaspan.nn.attention.groups import group_heads
 from adaspan.nn.layers import MultiHeadAttention
 from adaspan.nn.span import AdaptiveSpan, reach
 
@@ -47,12 +45,10 @@ def ours(
     with torch.no_grad():
         span.fraction.copy_(torch.tensor(spans) / limit)
     position = torch.randn(limit, DIM // HEADS, device=hidden.device, requires_grad=True)
-    cost_of = IMPLEMENTATIONS[implementation].group_cost
-    cost = cost_of(BATCH, BLOCK, hidden.device) if cost_of else None
     longest = max(reach(span, limit, RAMP) for span in spans)
 
     def work() -> Tensor:
-        groups = group_heads(spans, HEADS, limit, RAMP, cost)
+        groups = layer.groups(spans, BATCH, BLOCK)
         output: Tensor = layer(hidden, cache[:, -longest:], position[:longest], groups)[0]
         _backward(output, [hidden, position, *layer.parameters()])
         return output
