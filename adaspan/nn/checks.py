@@ -20,7 +20,7 @@ class Shapes:
     """
 
     def __init__(self, **sizes: int) -> None:
-        self._sizes = sizes
+        self._sizes = {"1": 1, **sizes}
 
     def check(self, name: str, tensor: Tensor, *letters: str) -> None:
         """Refuse a tensor whose shape is none of `letters`, such as "BMD" or "H1".
@@ -28,25 +28,21 @@ class Shapes:
         Raises:
             ValueError: names the wanted shape and the one that was got.
         """
+        shape = tensor.shape
         for wanted in letters:
-            sizes = [self._size(letter) for letter in wanted]
-            if len(sizes) == tensor.ndim and all(
-                size in (None, own) for size, own in zip(sizes, tensor.shape, strict=True)
+            sizes = self._sizes.copy()
+            if len(wanted) == len(shape) and all(
+                sizes.setdefault(letter, size) == size
+                for letter, size in zip(wanted, shape, strict=True)
             ):
-                self._sizes |= zip(wanted, tensor.shape, strict=True)
+                self._sizes = sizes
                 return
-        shapes = " or ".join(self._in_words(wanted) for wanted in letters)
-        raise ValueError(f"{name}: must have shape {shapes}, has {tuple(tensor.shape)}")
+        shapes = " or ".join(f"({', '.join(map(self._in_words, wanted))})" for wanted in letters)
+        raise ValueError(f"{name}: must have shape {shapes}, has {tuple(shape)}")
 
-    def _size(self, letter: str) -> int | None:
-        return int(letter) if letter.isdigit() else self._sizes.get(letter)
-
-    def _in_words(self, letters: str) -> str:
-        known = {letter: self._sizes.get(letter) for letter in letters}
-        words = [
-            letter if known[letter] is None else f"{letter}={known[letter]}" for letter in letters
-        ]
-        return f"({', '.join(words)})"
+    def _in_words(self, letter: str) -> str:
+        known = not letter.isdigit() and letter in self._sizes
+        return f"{letter}={self._sizes[letter]}" if known else letter
 
 
 def check_tokens(name: str, tokens: Tensor) -> None:
