@@ -9,7 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from adaspan.config.kinds.data import DataConfig as DataConfig
+    from adaspan.config.kinds.optimizer import OptimizerConfig as OptimizerConfig
+    from adaspan.config.kinds.registry import register as register
+    from adaspan.config.kinds.span import SpanConfig as SpanConfig
     from adaspan.data.vocabulary import Vocabulary as Vocabulary
+    from adaspan.nn.attention import Implementation as Implementation
     from adaspan.nn.attention import attend as attend
     from adaspan.nn.self_attention import AdaptiveSelfAttention as AdaptiveSelfAttention
     from adaspan.nn.span import AdaptiveSpan as AdaptiveSpan
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
     from adaspan.nn.transformer import Transformer as Transformer
     from adaspan.runs.read import read as read
     from adaspan.train.load import load as load
+    from adaspan.train.rows import Evaluation as Evaluation
 
 __version__ = "0.1.0"
 
@@ -27,14 +33,20 @@ __version__ = "0.1.0"
 _MODULES = {
     "AdaptiveSelfAttention": "adaspan.nn.self_attention",
     "AdaptiveSpan": "adaspan.nn.span",
+    "DataConfig": "adaspan.config.kinds.data",
     "DynamicSpan": "adaspan.nn.span",
+    "Evaluation": "adaspan.train.rows",
     "FixedSpan": "adaspan.nn.span",
+    "Implementation": "adaspan.nn.attention",
+    "OptimizerConfig": "adaspan.config.kinds.optimizer",
     "Span": "adaspan.nn.span",
+    "SpanConfig": "adaspan.config.kinds.span",
     "Transformer": "adaspan.nn.transformer",
     "Vocabulary": "adaspan.data.vocabulary",
     "attend": "adaspan.nn.attention",
     "load": "adaspan.train.load",
     "read": "adaspan.runs.read",
+    "register": "adaspan.config.kinds.registry",
     "soft_mask": "adaspan.nn.span",
 }
 __all__ = [*_MODULES]

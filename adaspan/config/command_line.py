@@ -51,7 +51,7 @@ def _values(overrides: Sequence[str]) -> Iterator[tuple[str, Any]]:
             override = parser.parse_override(word)
         except OverrideParseException:  # which Hydra is about to say
             continue
-        several = override.is_discrete_sweep()
+        several = override.is_choice_sweep()
         for value in override.sweep_iterator() if several else [override.value()]:
             yield override.key_or_group, value
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from adaspan.config.kinds.registry import KINDS
+from adaspan.errors import UserError
 from adaspan.units import si
 
 Row = dict[str, Any]  # flat; "step" first
@@ -196,6 +198,19 @@ def head_spans(row: Mapping[str, Any]) -> list[tuple[int, int, float]]:
     """Layer, head and span in tokens of every head; empty for a row that is no evaluation's."""
     found = ((_HEAD.fullmatch(key), value) for key, value in row.items())
     return sorted((int(match[1]), int(match[2]), value) for match, value in found if match)
+
+
+def own_keys() -> list[str]:
+    """Keys of the figures that extensions have registered.
+
+    Raises:
+        UserError: one of them is a figure of ours, or W&B could not tell the two apart.
+    """
+    ours = {figure.summary_name for figure in declared()}
+    for key in KINDS["figure"]:
+        if summary_name(key) in ours or is_built_in(key):
+            raise UserError(f'register("figure", "{key}"): is taken; docs/figures.md has all keys')
+    return [*KINDS["figure"]]
 
 
 def is_built_in(key: str) -> bool:

@@ -14,6 +14,7 @@ Values = float | tuple[float, ...]
 def objective_mistakes(objectives: Sequence[str] | None) -> Iterator[str]:
     """What is wrong with `hydra.launcher.objectives`, a line each."""
     known = [figure.key for figure in figures.declared() if "end" in figure.rows]
+    known += figures.own_keys()
     if objectives == []:
         yield (
             "hydra.launcher.objectives=[]: a search needs at least one, for example "

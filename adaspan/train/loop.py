@@ -18,7 +18,7 @@ from adaspan.train.distributed import Processes, lost_peers_in_words
 from adaspan.train.memory import LESS_FOR_THE_MODEL, LESS_FOR_TRAINING, memory_errors_in_words
 from adaspan.train.profile import profiled
 from adaspan.train.record import Record
-from adaspan.train.rows import TrainingRows, best_row, evaluation_row, final_row
+from adaspan.train.rows import TrainingRows, best_row, evaluation_row, final_row, own_figures
 from adaspan.train.score import Scorer
 from adaspan.train.summary import closing_lines, evaluation_line, opening_lines, progress
 from adaspan.train.terminal import Terminal
@@ -157,7 +157,7 @@ class Session:
         if self._trainer.note_if_best(bpc):
             self._save_best()
             self._record.best(best_row(self._trainer))
-        return evaluation_row(self._trainer, bpc)
+        return evaluation_row(self._trainer, bpc) | own_figures(self._trainer, self._corpus.valid)
 
     def _finish(self) -> None:
         """Score the best weights on the whole of valid and test, and close the run."""
@@ -171,6 +171,7 @@ class Session:
         if not self._processes.is_main:
             return
         final = final_row(trainer, valid_bpc, test_bpc, self._record.last_quick_bpc())
+        final |= own_figures(trainer, corpus.valid)
         self._record.finish(final, self._checkpoints.best)
         for line in closing_lines(self._config, trainer, final, self._folder.path):
             self._terminal.line(line)

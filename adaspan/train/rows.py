@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
+from adaspan.config.kinds.registry import KINDS
+from adaspan.data import Tokens
 from adaspan.nn.flops import paper_macs_per_token
+from adaspan.nn.transformer import Transformer
 from adaspan.runs import figures
 from adaspan.runs.figures import Row
 from adaspan.train.device import peak_flops, peak_memory_gb
@@ -62,6 +68,34 @@ def evaluation_row(trainer: Trainer, bpc: float) -> Row:
         for head, span in enumerate(spans):
             row[figures.head_span_key(layer, head)] = span
     return row
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a figure of one's own is computed from: at each evaluation, and at the end.
+
+    Args:
+        model: in evaluation mode, on the run's device; at the end it has the best weights.
+        spans_LH: every head's span, in tokens; dynamic ones as means over the last block.
+        valid: token ids of all of valid.
+    """
+
+    model: Transformer
+    spans_LH: Tensor
+    valid: Tokens
+
+
+@torch.inference_mode()
+def own_figures(trainer: Trainer, valid: Tokens) -> Row:
+    """The figures that extensions have registered; those without a finite value are left out."""
+    was_training = trainer.model.training
+    trainer.model.eval()
+    try:
+        evaluation = Evaluation(trainer.model, trainer.spans_LH, valid)
+        values = {key: float(KINDS["figure"][key](evaluation)) for key in figures.own_keys()}
+    finally:
+        trainer.model.train(was_training)
+    return {key: value for key, value in values.items() if math.isfinite(value)}
 
 
 def best_row(trainer: Trainer) -> Row:

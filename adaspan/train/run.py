@@ -12,6 +12,7 @@ from adaspan.config.schema import RunConfig
 from adaspan.config.validate import validate_shares
 from adaspan.data import Corpus, prepare
 from adaspan.errors import RunError, UserError
+from adaspan.runs import figures
 from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import run_name
@@ -42,6 +43,7 @@ def _train(config: RunConfig) -> None:
     device = choose_device(config.train.device, local_rank())
     with joined(device) as processes, ExitStack() as held:
         validate_shares(config, processes.world_size)
+        figures.own_keys()  # refused now, not at the first evaluation
         corpus = _load_corpus(config, processes)
         folder = RunFolder(Path(config.output_dir) / run_name(config))
 

@@ -11,8 +11,10 @@ from adaspan.errors import UserError
 # says in a written configuration which one it is.
 GROUPS = ("span", "data", "optimizer")
 
-# A kind of attention is a function without arguments, which gives the implementation.
-KINDS: dict[str, dict[str, Any]] = {group: {} for group in (*GROUPS, "attention")}
+# Of these, what is registered is a function.
+_FUNCTIONS = ("attention", "figure")
+
+KINDS: dict[str, dict[str, Any]] = {group: {} for group in (*GROUPS, *_FUNCTIONS)}
 
 _Kind = TypeVar("_Kind", bound=Callable[..., Any])
 
@@ -23,8 +25,9 @@ def register(group: str, name: str) -> Callable[[_Kind], _Kind]:
     Args:
         group: `span`, `data` or `optimizer`, for a dataclass derived from `SpanConfig`,
             `DataConfig` or `OptimizerConfig`; `attention`, for a function without arguments that
-            returns an `Implementation`.
-        name: a word of letters, digits and underscores.
+            returns an `Implementation`; `figure`, for a function that makes a number of an
+            `Evaluation`.
+        name: letters, digits and underscores; that of a figure, its key in a row, also slashes.
 
     Raises:
         UserError: the name is taken, or the kind is not what its group needs.
@@ -50,10 +53,10 @@ def extension_of(group: str, name: str) -> str | None:
 def _mistakes(group: str, name: str, kind: Any) -> list[str]:
     if group not in KINDS:
         return [f"no such group; one of {', '.join(KINDS)}"]
-    if not name.isidentifier():
+    if not all(part.isidentifier() for part in (name.split("/") if group == "figure" else [name])):
         return ["a name has letters, digits and underscores only"]
     written = getattr(kind, "__qualname__", repr(kind))
-    if group not in GROUPS and not callable(kind):
+    if group in _FUNCTIONS and not callable(kind):
         return [f"{written} must be a function"]
     derived = getattr(kind, "group", None) == group and "__dataclass_fields__" in vars(kind)
     if group in GROUPS and not derived:
