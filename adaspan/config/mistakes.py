@@ -21,7 +21,7 @@ from omegaconf.errors import (
 from yaml import MarkedYAMLError
 
 from adaspan.config import schema
-from adaspan.config.kinds.registry import GROUPS, KINDS
+from adaspan.config.kinds.registry import GROUPS, HOW_TO_ADD, KINDS
 from adaspan.errors import UserError, reported_in_one_line
 from adaspan.places import SWEEPS, shown
 
@@ -127,10 +127,7 @@ def _part_of(schema_class: str) -> str:
 def unknown_kind(group: str, name: str, options: Iterable[str]) -> str:
     """One line for a kind that is not registered, nor an option of its group."""
     known = sorted({*KINDS[group], *(option for option in options if "_schema" not in option)})
-    return (
-        f"{group}={name}: no such option; one of {', '.join(known)}; "
-        "docs/extending.md shows how to add one"
-    )
+    return f"{group}={name}: no such option; one of {', '.join(known)}; {HOW_TO_ADD}"
 
 
 def unknown_key(full_key: str, schema_class: Any, typed: str | None = None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from adaspan.config.checks import at_least, one_of, probability, writable_folder
-from adaspan.config.kinds.registry import KINDS
+from adaspan.config.kinds.registry import HOW_TO_ADD, KINDS
 from adaspan.config.schema import (
     LocalLauncherConfig,
     ModelConfig,
@@ -141,7 +141,8 @@ def _train(train: TrainConfig) -> Iterator[str]:
     if not re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", train.device):
         yield f"train.device={train.device}: must be auto, cpu, cuda or cuda:N"
     yield from one_of("train.precision", train.precision, ("auto", "float32", "bfloat16"))
-    yield from one_of("train.attention", train.attention, ("auto", *KINDS["attention"]))
+    for mistake in one_of("train.attention", train.attention, ("auto", *KINDS["attention"])):
+        yield f"{mistake}; {HOW_TO_ADD}"
 
 
 def _tracking(tracking: TrackingConfig) -> Iterator[str]:

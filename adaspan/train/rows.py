@@ -87,14 +87,18 @@ class Evaluation:
 
 @torch.inference_mode()
 def own_figures(trainer: Trainer, valid: Tokens) -> Row:
-    """The figures that extensions have registered; those without a finite value are left out."""
-    was_training = trainer.model.training
-    trainer.model.eval()
-    try:
-        evaluation = Evaluation(trainer.model, trainer.spans_LH, valid)
+    """The figures that extensions have registered; those without a finite value are left out.
+
+    The training goes on as if nobody had looked.
+    """
+    model = trainer.model
+    was_training = model.training
+    device = next(model.parameters()).device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        model.eval()
+        evaluation = Evaluation(model, trainer.spans_LH, valid)
         values = {key: float(KINDS["figure"][key](evaluation)) for key in figures.own_keys()}
-    finally:
-        trainer.model.train(was_training)
+        model.train(was_training)
     return {key: value for key, value in values.items() if math.isfinite(value)}
 
 

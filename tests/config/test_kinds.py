@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -45,16 +46,30 @@ def not_a_dataclass() -> type:
     return Plain
 
 
+@dataclass
+class PathSpanConfig(SpanConfig):
+    files: list[Path] = field(default_factory=list)
+
+
+@dataclass
+class LiteralSpanConfig(SpanConfig):
+    symbols: Literal["a", "b"] = "a"
+
+
 @pytest.mark.parametrize(
     ("group", "name", "kind", "told"),
     [
-        ("spam", "own", OwnSpanConfig, "no such group; one of span, data, optimizer, attention"),
+        ("spam", "own", OwnSpanConfig, "no such group; one of span, data, optimizer, att"),
         ("span", "my own", OwnSpanConfig, "a name has letters, digits and underscores only"),
         ("span", "fixed", OwnSpanConfig, "is taken by adaspan.config.kinds.span.FixedSpanConfig"),
         ("data", "own", OwnSpanConfig, "must be a dataclass derived from adaspan.DataConfig"),
         ("span", "own", not_a_dataclass(), "must be a dataclass derived from adaspan.SpanConfig"),
         ("span", "own", lambda: 3, "must be a dataclass derived from adaspan.SpanConfig"),
+        ("span", "own", PathSpanConfig, "files: list[pathlib.Path]; a key is an int, float, bool"),
+        ("span", "own", LiteralSpanConfig, "symbols: Unexpected type annotation: Literal"),
         ("attention", "own", 3, "3 must be a function"),
+        ("figure", "span/", len, "a name has letters, digits and underscores only"),
+        ("attention", "a/b", len, "a name has letters, digits and underscores only"),
     ],
 )
 def test_what_cannot_be_registered_is_refused_in_one_line(

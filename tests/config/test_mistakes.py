@@ -44,7 +44,10 @@ MISTAKES = [
     ("train.micro_batches=5", "train.micro_batches=5: must divide train.batch_size=12"),
     ("train.eval_fraction=0", "train.eval_fraction=0.0: must be above 0"),
     ("train.precision=half", "train.precision=half: must be one of auto, float32, bfloat16"),
-    ("train.attention=fast", "train.attention=fast: must be one of auto, banded, reference"),
+    (
+        "train.attention=fast",
+        "train.attention=fast: must be one of auto, banded, reference; docs/",
+    ),
     ("output_dir=README.md/runs", "README.md is a file, must be a folder"),
     ("train.seed=18446744073709551616", "train.seed=18446744073709551616: must be at least 0 and"),
     ("optimizer.cooldown_steps=2000", "cooldown_steps=2000: must be at most train.steps=1000"),

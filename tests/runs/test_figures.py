@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from adaspan.config.kinds.registry import KINDS
+from adaspan.errors import UserError
 from adaspan.report.comparison import compare
 from adaspan.runs import figures
 from adaspan.runs.failures import State
@@ -33,6 +35,15 @@ def test_heads_come_in_the_order_of_their_numbers() -> None:
     assert [span for _, _, span in spans] == [float(number) for number in range(24)]
     assert spans[11] == (0, 11, 11.0)
     assert figures.head_spans({"step": 3, "span/mean": 2.0}) == []
+
+
+@pytest.mark.parametrize("key", ["final/valid_bpc", "final_valid_bpc", "span/layer_00/head_1"])
+def test_a_figure_of_ones_own_cannot_take_the_name_of_ours(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KINDS, "figure", {key: len})
+    with pytest.raises(UserError, match=f'register."figure", "{key}".: is taken; docs/figures.md'):
+        figures.own_keys()
 
 
 @pytest.mark.parametrize("key", ["final/valid_bpc", "final_valid_bpc"])

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from adaspan.errors import UserError
+
+HOW_TO_ADD = "docs/extending.md shows how to add one"
 
 # The groups of a configuration whose options are of several kinds: a dataclass each, whose `kind`
 # says in a written configuration which one it is.
@@ -61,11 +67,26 @@ def _mistakes(group: str, name: str, kind: Any) -> list[str]:
     derived = getattr(kind, "group", None) == group and "__dataclass_fields__" in vars(kind)
     if group in GROUPS and not derived:
         return [f"{written} must be a dataclass derived from adaspan.{group.capitalize()}Config"]
+    if group in GROUPS and (mistake := _mistake_in_types(kind)):
+        return [f"{written}.{mistake}"]
     before = KINDS[group].get(name)
     # The same again comes of a module that is read again, as in a notebook.
     if before and _origin(before) != _origin(kind):
         return [f"is taken by {'.'.join(_origin(before))}"]
     return []
+
+
+def _mistake_in_types(kind: Any) -> str | None:
+    """The key whose type or default a configuration cannot have."""
+    allowed = "a key is an int, float, bool or str, or a list or dict of them"
+    try:
+        OmegaConf.structured(kind)
+    except OmegaConfBaseException as error:
+        return f"{error.full_key}: {str(error).splitlines()[0]}; {allowed}"
+    for key, hint in get_type_hints(kind).items():
+        if {Path, bytes} & {hint, *get_args(hint)}:  # not to be written down as they are
+            return f"{key}: {hint}; {allowed}"
+    return None
 
 
 def _origin(kind: Any) -> tuple[str, str]:
