@@ -1,20 +1,42 @@
-# `make train` and `make test` work on a fresh machine: each sets up .venv first.
+# `make train`, `make check` and `make test` work on a fresh machine: each sets up .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
+CORES := $(shell getconf _NPROCESSORS_ONLN)
 # Two more than there are cores: tests on a cluster wait more than they compute.
-WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
+WORKERS := $(shell expr $(CORES) + 2)
 
-.PHONY: train test format
+.PHONY: train check test lint system test-next format
 
 train: .venv/ready
 	$(BIN)/python launch.py $(ARGS)
 
+# Under a minute on two cores.
+check: lint
+	$(BIN)/pytest -m "not slow" --numprocesses $(CORES)
+
 test: .venv/ready-dev
+	$(PYTHON) tests/system.py --if-root
+	$(MAKE) --no-print-directory lint
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
+
+lint: .venv/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
+
+# What the tests need beside Python: a SLURM and a browser. Once for a machine, as root.
+system:
+	$(PYTHON) tests/system.py
+
+# The fast tests with the newest release of everything, bounds or not: what will break soon?
+test-next: NEXT := $(shell mktemp -d)
+test-next:
+	$(PYTHON) -m venv $(NEXT)
+	$(NEXT)/bin/pip install --quiet --editable '.[dev]'
+	$(NEXT)/bin/pip install --quiet --upgrade hydra-core omegaconf submitit wandb
+	$(NEXT)/bin/pip list
+	$(NEXT)/bin/pytest -m "not slow" --numprocesses $(CORES); status=$$?; rm -r $(NEXT); exit $$status
 
 format: .venv/ready-dev
 	$(BIN)/ruff check --fix .

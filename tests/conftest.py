@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import os
+import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hypothesis import settings
 
+from adaspan.__main__ import main
 from adaspan.config.hydra import register, to_run_config
 from adaspan.config.mistakes import user_errors
 from adaspan.config.schema import RunConfig
+from tests import system, watchdog
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,13 +50,54 @@ TINY = (
 )
 
 torch.set_num_threads(1)
+settings.register_profile("seeded", derandomize=True)
+settings.load_profile("seeded")
+
+
+# What starts processes: Python, a cluster, a browser, a client of W&B. A test that uses none of
+# these, but starts some itself, is marked as slow where it stands.
+SLOW_FIXTURES = {"launch", "cluster", "chromium", "server"}
+
+end_watch = pytest.StashKey[Callable[[], None]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.stash[end_watch] = watchdog.start()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if end_watch in config.stash:
+        config.stash[end_watch]()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Let the last line say what could not run here, and how it can."""
+    yield
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is None or hasattr(session.config, "workerinput"):
+        return
+    reasons = [
+        report.longrepr[2].removeprefix("Skipped: ") for report in terminal.stats.get("skipped", ())
+    ]
+    left_out = [reason for reason in reasons if reason.startswith(system.NOT_HERE)]
+    if left_out:
+        why = "; ".join(dict.fromkeys(left_out))
+        terminal.write_line(
+            f"{len(left_out)} tests could not run: {why}; sudo make system sets it up"
+        )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have half of the processes begin with what takes longest, and mostly waits.
+    """Mark the slow ones, and have half of the processes begin with what takes longest, and mostly
+    waits.
 
     xdist gives each an equal part of the list, and who has done his takes from the end of others'.
     """
+    for item in items:
+        if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     long = [item for item in items if item.path.parent.name == "cluster"]
     short = iter([item for item in items if item not in long])
@@ -60,6 +108,44 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         left = (len(items) - len(ordered)) // (processes - process) - len(own)
         ordered += [*own, *islice(short, max(0, left))]
     items[:] = [*ordered, *short]
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """What fails by chance, fails again."""
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
+
+
+@pytest.fixture(autouse=True)
+def quick_means_quick(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test that is not marked as slow starts nothing of this environment: no Python, no W&B."""
+    started: list[str] = []
+    _watchers.append(started)
+    yield
+    _watchers.remove(started)
+    if started and not request.node.get_closest_marker("slow"):
+        pytest.fail(f"starts {started[0]}: mark the test with @pytest.mark.slow")
+
+
+_watchers: list[list[str]] = []
+
+
+def _note_process(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "subprocess.Popen" and _watchers:
+        program = str(arguments[0])
+        if program.startswith(sys.prefix):
+            _watchers[-1].append(program)
+
+
+sys.addaudithook(_note_process)
+
+
+def require(missing: list[str]) -> None:
+    """Leave a test out that lacks something on this machine; where CI runs, nothing may."""
+    if missing:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(system.why_not(missing))
 
 
 @pytest.fixture
@@ -119,6 +205,41 @@ def launch(tmp_path: Path) -> Launch:
             text=True,
             timeout=300,
         )
+
+    return run
+
+
+def call(
+    main: Callable[[], object], *words: str, folder: Path, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """A command in this process: what it prints and how it ends, without the start of Python.
+
+    Args:
+        main: its entry point.
+        words: its command line.
+        folder: where it is typed.
+        variables: of the environment.
+    """
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", list(words))
+        for name, value in environment(**variables).items():
+            patch.setenv(name, value)
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def launch_here(tmp_path: Path) -> Launch:
+    """As `launch`, in this process: where no signal matters, nor what Python does at its start."""
+
+    def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        words = command(*arguments)[1:]
+        return call(main, *words, folder=tmp_path, **variables)
 
     return run
 

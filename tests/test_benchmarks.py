@@ -10,6 +10,8 @@ import pytest
 
 from tests.conftest import ROOT, environment
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("benchmark", "case", "contenders"),

@@ -22,6 +22,7 @@ print(json.dumps({**after, "all": sorted(sys.modules)}))
 """
 
 
+@pytest.mark.slow
 def test_names_are_imported_when_they_are_used_and_need_no_hydra(tmp_path: Path) -> None:
     process = subprocess.run(
         [sys.executable, "-c", LOADED], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from adaspan.cli import main
 from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
-from tests.conftest import Launch, environment
+from tests.conftest import Launch, call
 from tests.processes import train_here
 
 Adaspan = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -30,22 +31,15 @@ def adaspan(tmp_path: Path) -> Adaspan:
     (tools / "tail").symlink_to(tail)
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [Path(sys.executable).parent / "adaspan", *arguments],
-            cwd=tmp_path,
-            env=environment(PATH=str(tools)),
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        return call(main, "adaspan", *arguments, folder=tmp_path, PATH=str(tools))
 
     return run
 
 
 @pytest.fixture
-def sweep(launch: Launch, tiny: tuple[str, ...]) -> None:
+def sweep(launch_here: Launch, tiny: tuple[str, ...]) -> None:
     """Two runs of a sweep, one of which fails."""
-    assert launch("-m", *tiny, "train.steps=20", "optimizer.lr=0.01,1e30").returncode == 1
+    assert launch_here("-m", *tiny, "train.steps=20", "optimizer.lr=0.01,1e30").returncode == 1
 
 
 def run_at(tmp_path: Path, state: str) -> RunFolder:
@@ -57,6 +51,7 @@ def run_at(tmp_path: Path, state: str) -> RunFolder:
     return found
 
 
+@pytest.mark.slow
 def test_what_is_known_of_local_runs_is_shown(
     adaspan: Adaspan, sweep: None, tmp_path: Path
 ) -> None:
@@ -82,7 +77,13 @@ def test_what_is_known_of_local_runs_is_shown(
     assert explained.returncode == 0, explained.stderr
     assert "command  python launch.py" in explained.stdout
     assert "optimizer.lr: 1e+30, others 0.01" in explained.stdout
-    assert "the loss is" in adaspan("logs", failed).stdout
+    logs = subprocess.run(  # which becomes `tail`
+        [Path(sys.executable).parent / "adaspan", "logs", failed],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert "the loss is" in logs.stdout
 
 
 def test_a_copy_of_runs_that_a_cluster_trains_is_shown_as_far_as_it_is_known(
@@ -109,13 +110,13 @@ def test_a_mistake_is_one_line_that_shows_the_way_out(adaspan: Adaspan, tmp_path
 
 
 def test_without_slurm_the_way_to_train_here_is_shown(
-    adaspan: Adaspan, launch: Launch, tiny: tuple[str, ...], tmp_path: Path
+    adaspan: Adaspan, launch_here: Launch, tiny: tuple[str, ...], tmp_path: Path
 ) -> None:
     doctor = adaspan("doctor")
     assert doctor.returncode == 1
     assert "no SLURM here" in doctor.stderr
     assert "hydra/launcher=local" in doctor.stderr
-    submit = launch("-m", *tiny, "hydra/launcher=slurm", PATH=os.fspath(tmp_path / "bin"))
+    submit = launch_here("-m", *tiny, "hydra/launcher=slurm", PATH=os.fspath(tmp_path / "bin"))
     assert submit.returncode == 2
     assert "hydra/launcher=slurm: no SLURM here" in submit.stderr
     assert not (tmp_path / "runs").exists()

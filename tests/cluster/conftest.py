@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import subprocess
@@ -14,8 +15,9 @@ from typing import Any
 
 import pytest
 
+from tests import system
 from tests.cluster import slurm
-from tests.conftest import command, environment
+from tests.conftest import command, environment, require
 
 QUICK_SLURM = (
     "hydra/launcher=slurm",
@@ -28,9 +30,7 @@ QUICK_SLURM = (
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[slurm.Cluster]:
     """A real SLURM; each process of the tests has its own."""
-    reason = slurm.why_not()
-    if reason and not os.environ.get("CI"):
-        pytest.skip(reason)
+    require(system.missing_for_cluster())
     with slurm.running(tmp_path_factory.mktemp("slurm")) as started:
         yield started
 
@@ -164,7 +164,9 @@ class Cluster:
 def sweeps(cluster: slurm.Cluster, tmp_path: Path, tiny: tuple[str, ...]) -> Iterator[Cluster]:
     yield Cluster(cluster, tmp_path, tiny)
     subprocess.run(
-        ["scancel", "--user=root"], env={**os.environ, **cluster.environment}, check=True
+        ["scancel", f"--user={getpass.getuser()}"],
+        env={**os.environ, **cluster.environment},
+        check=True,
     )
     deadline = time.monotonic() + 60
     while cluster.ask("squeue", "-ho", "%i").split() and time.monotonic() < deadline:

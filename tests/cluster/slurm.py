@@ -1,4 +1,4 @@
-"""A real SLURM on this machine: a controller and three nodes on loopback, for Debian, as root.
+"""A real SLURM on this machine: a controller and three nodes on loopback, for any one user.
 
     python -m tests.cluster.slurm FOLDER    # starts one and shows how to use it; Ctrl-C ends it
 
@@ -10,8 +10,9 @@ exists, no job can start: the node is drained, the job goes back into the queue 
 
 from __future__ import annotations
 
+import getpass
 import os
-import shutil
+import secrets
 import socket
 import subprocess
 import sys
@@ -21,18 +22,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
-PACKAGES = ("slurm-wlm", "munge")
 NODES = {"n1": "", "n2": "", "gpu1": "Gres=gpu:1"}
-_MUNGE = ("/run/munge", "/var/log/munge", "/var/lib/munge", "/etc/munge")
 _CONFIGURATION = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={port}
-SlurmUser=root
-SlurmdUser=root
-AuthInfo=cred_expire=5
+SlurmUser={user}
+SlurmdUser={user}
+AuthInfo=cred_expire=5,socket={folder}/munge.socket
 StateSaveLocation={folder}/state
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmctldLogFile={folder}/slurmctld.log
@@ -84,26 +81,13 @@ class Cluster:
         ).stdout
 
 
-def why_not() -> str:
-    """Why no cluster can be had here; empty if it can."""
-    if os.geteuid():
-        return "a SLURM of one's own needs root"
-    if not shutil.which("apt-get") and not shutil.which("slurmctld"):
-        return "no slurmctld here, and no apt-get to install it with"
-    return ""
-
-
 @contextmanager
 def running(folder: Path) -> Iterator[Cluster]:
-    """Install what is missing, start a cluster, and end it afterwards.
+    """Start a cluster, and end it afterwards. What it needs is there: `tests/system.py`.
 
     Args:
         folder: for its state and logs.
     """
-    with FileLock("/tmp/adaspan-tests-slurm.lock"):
-        _install()
-        _start_munge()
-        _name_nodes()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "state").mkdir()
     host = socket.gethostname().split(".")[0]
@@ -115,18 +99,26 @@ def running(folder: Path) -> Iterator[Cluster]:
     )
     configuration = folder / "slurm.conf"
     configuration.write_text(
-        _CONFIGURATION.format(host=host, port=port, folder=folder, nodes=nodes)
+        _CONFIGURATION.format(
+            host=host, port=port, folder=folder, nodes=nodes, user=getpass.getuser()
+        )
     )
     (folder / "gres.conf").write_text("NodeName=gpu1 Name=gpu File=/dev/zero\n")
     prolog, prolog_fails = folder / "prolog", folder / "prolog-fails"
     prolog.write_text(f"#!/bin/sh\n[ ! -e {prolog_fails} ]\n")
     prolog.chmod(0o755)
     cluster = Cluster({"SLURM_CONF": str(configuration)}, prolog_fails)
-    daemons = [["slurmctld", "-D"], *(["slurmd", "-D", "-N", node] for node in NODES)]
+    daemons = [
+        _munge(folder),
+        ["slurmctld", "-D"],
+        *(["slurmd", "-D", "-N", node] for node in NODES),
+    ]
+    environment = {**os.environ, **cluster.environment}
+    environment["PATH"] += ":/usr/sbin"  # where not everybody looks
     processes = [
         subprocess.Popen(
             daemon,
-            env={**os.environ, **cluster.environment},
+            env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -137,12 +129,10 @@ def running(folder: Path) -> Iterator[Cluster]:
         _wait_until_idle(cluster, folder)
         yield cluster
     finally:
-        subprocess.run(
-            ["scancel", "--user=root"], env={**os.environ, **cluster.environment}, check=False
-        )
-        for process in processes:
+        subprocess.run(["scancel", f"--user={getpass.getuser()}"], env=environment, check=False)
+        for process in reversed(processes):
             process.terminate()
-        for process in processes:
+        for process in reversed(processes):
             process.wait(timeout=60)
 
 
@@ -154,29 +144,20 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _install() -> None:
-    if not (shutil.which("slurmctld") and shutil.which("munged")):
-        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["update"], ["install", "--yes", *PACKAGES]):
-            subprocess.run(["apt-get", "-qq", *command], env=quiet, check=True, timeout=600)
-
-
-def _start_munge() -> None:
-    if subprocess.run(["munge", "-n"], capture_output=True, check=False).returncode == 0:
-        return
-    for path in _MUNGE:
-        Path(path).mkdir(exist_ok=True)
-        shutil.chown(path, "munge", "munge")
-    Path("/run/munge").chmod(0o755)
-    subprocess.run(["runuser", "-u", "munge", "--", "/usr/sbin/munged"], check=True, timeout=60)
-
-
-def _name_nodes() -> None:
-    """Let the nodes find one another by name, as on any cluster."""
-    hosts = Path("/etc/hosts")
-    if missing := set(NODES).difference(hosts.read_text().split()):
-        with hosts.open("a") as file:
-            file.write(f"127.0.0.1 {' '.join(sorted(missing))}\n")
+def _munge(folder: Path) -> list[str]:
+    """The daemon by which SLURM's processes know one another, with a key of its own."""
+    key = folder / "munge.key"
+    key.touch(mode=0o600)
+    key.write_bytes(secrets.token_bytes(128))
+    files = {
+        "socket": folder / "munge.socket",
+        "key-file": key,
+        "pid-file": folder / "munge.pid",
+        "seed-file": folder / "munge.seed",
+        "log-file": folder / "munge.log",
+    }
+    options = [f"--{name}={path}" for name, path in files.items()]
+    return ["munged", "--foreground", "--force", *options]  # whoever else may write to the folder
 
 
 def _wait_until_idle(cluster: Cluster, folder: Path) -> None:

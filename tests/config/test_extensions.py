@@ -172,6 +172,7 @@ def test_the_record_and_the_frozen_code_hold_the_module_and_what_is_beside_it(
     assert extension_records()["mine"]["sha256"] != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["status", "explain own", "report", "logs own", "sync"])
 def test_looking_at_a_run_imports_nothing_of_the_users(command: str, folder: Path) -> None:
     Path("mine.py").write_text(OWN.format(name="own"))

@@ -101,6 +101,7 @@ def test_a_run_whose_kind_is_not_known_here_is_read_with_all_its_values(tmp_path
     assert isinstance(read_run(tmp_path).span, FixedSpanConfig)
 
 
+@pytest.mark.slow
 def test_looking_at_the_kinds_needs_no_torch() -> None:
     listed = "import sys, adaspan.config.hydra as h; h.register(); print('torch' in sys.modules)"
     end = subprocess.run([sys.executable, "-c", listed], capture_output=True, text=True, check=True)

@@ -122,9 +122,9 @@ def test_launch_refuses_before_anything_is_read_or_written(launch: Launch, tmp_p
 
 @pytest.mark.parametrize("device", ["cuda:99", "tpu", "mps"])
 def test_a_device_that_is_not_there_is_refused_before_data_is_read(
-    launch: Launch, tmp_path: Path, device: str
+    launch_here: Launch, tmp_path: Path, device: str
 ) -> None:
-    end = launch(f"train.device={device}", f"data_dir={tmp_path / 'data'}")
+    end = launch_here(f"train.device={device}", f"data_dir={tmp_path / 'data'}")
     assert end.returncode == 2
     (line,) = end.stderr.splitlines()
     assert f"train.device={device}" in line
@@ -132,8 +132,10 @@ def test_a_device_that_is_not_there_is_refused_before_data_is_read(
     assert not (tmp_path / "data").exists()
 
 
-def test_a_cluster_does_not_silently_pass_over_a_single_run(launch: Launch, tmp_path: Path) -> None:
-    end = launch("hydra/launcher=slurm")
+def test_a_cluster_does_not_silently_pass_over_a_single_run(
+    launch_here: Launch, tmp_path: Path
+) -> None:
+    end = launch_here("hydra/launcher=slurm")
     assert end.returncode == 2
     (line,) = end.stderr.splitlines()
     assert line.startswith("adaspan: error: hydra/launcher=slurm: ")
@@ -141,24 +143,24 @@ def test_a_cluster_does_not_silently_pass_over_a_single_run(launch: Launch, tmp_
     assert not list(tmp_path.iterdir())
 
 
-def test_what_a_cluster_could_only_refuse_later_is_refused_at_once(launch: Launch) -> None:
+def test_what_a_cluster_could_only_refuse_later_is_refused_at_once(launch_here: Launch) -> None:
     on_a_cluster = ("-m", "hydra/launcher=slurm", "hydra.launcher.dry_run=true")
     settings = ("hydra.launcher.nodes=0", "hydra.launcher.array_parallelism=-1")
-    assert launch(*on_a_cluster, *settings).stderr.splitlines() == [
+    assert launch_here(*on_a_cluster, *settings).stderr.splitlines() == [
         "adaspan: error: hydra.launcher.nodes=0: must be at least 1",
         "adaspan: error: hydra.launcher.array_parallelism=-1: must be at least 1",
     ]
-    end = launch(*on_a_cluster, "hydra.launcher.timeout_min=1")
+    end = launch_here(*on_a_cluster, "hydra.launcher.timeout_min=1")
     assert end.stderr.startswith(
         "adaspan: error: hydra.launcher.signal_delay_s=90: must be less than the time limit, 60 s"
     )
-    end = launch(*on_a_cluster, "hydra.launcher.nodes=2", "train.batch_size=12,13")
+    end = launch_here(*on_a_cluster, "hydra.launcher.nodes=2", "train.batch_size=12,13")
     assert end.returncode == 2
     assert end.stderr.splitlines() == [
         "adaspan: error: train.batch_size=13: must be divisible by the 2 processes "
         "(train.batch_size=13)"
     ]
-    assert launch("-m", "hydra.launcher.processes=0").returncode == 2
+    assert launch_here("-m", "hydra.launcher.processes=0").returncode == 2
 
 
 def test_processes_that_train_a_run_together_cannot_all_have_the_same_gpu() -> None:
@@ -170,25 +172,27 @@ def test_processes_that_train_a_run_together_cannot_all_have_the_same_gpu() -> N
 
 @pytest.mark.parametrize("sweep", [[], ["-m"]])
 def test_a_folder_that_may_not_be_written_is_told_in_one_line(
-    launch: Launch, tiny: tuple[str, ...], sweep: list[str]
+    launch_here: Launch, tiny: tuple[str, ...], sweep: list[str]
 ) -> None:
-    end = launch(*sweep, *tiny, "output_dir=/sys/adaspan")  # where not even root may write
+    end = launch_here(*sweep, *tiny, "output_dir=/sys/adaspan")  # where not even root may write
     assert end.returncode == 1
     (line,) = end.stderr.splitlines()
     assert line.startswith("adaspan: error: /sys/adaspan")
     assert "mend this" in line
 
 
-def test_a_text_that_is_too_short_is_refused_with_its_sizes(launch: Launch, tmp_path: Path) -> None:
+def test_a_text_that_is_too_short_is_refused_with_its_sizes(
+    launch_here: Launch, tmp_path: Path
+) -> None:
     (tmp_path / "short.txt").write_text("far too short\n" * 10)
-    end = launch("data=text", "data.path=short.txt", f"data_dir={tmp_path / 'data'}")
+    end = launch_here("data=text", "data.path=short.txt", f"data_dir={tmp_path / 'data'}")
     assert end.returncode == 2
     (line,) = end.stderr.splitlines()
     assert "data=short: the text is too short: tokens are train 126, valid 7, test 7" in line
 
 
-def test_flags_that_contradict_each_other_are_one_line(launch: Launch) -> None:
-    end = launch("-m", "--cfg", "job")
+def test_flags_that_contradict_each_other_are_one_line(launch_here: Launch) -> None:
+    end = launch_here("-m", "--cfg", "job")
     assert end.returncode == 2
     (line,) = end.stderr.splitlines()
     assert line.startswith("adaspan: error: Only one of --run, --multirun, --cfg")
@@ -202,8 +206,8 @@ def test_help_shows_the_groups_and_the_keys_that_matter(launch: Launch) -> None:
     assert "_schema" not in end.stdout
 
 
-def test_cfg_job_prints_the_composed_configuration(launch: Launch) -> None:
-    end = launch("--cfg", "job", "model=small", "span.limit=77")
+def test_cfg_job_prints_the_composed_configuration(launch_here: Launch) -> None:
+    end = launch_here("--cfg", "job", "model=small", "span.limit=77")
     assert end.returncode == 0
     assert "layers: 8" in end.stdout
     assert "limit: 77" in end.stdout

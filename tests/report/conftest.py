@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +14,8 @@ from adaspan.report.comparison import Comparison, compare
 from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from adaspan.status.find import Runs
-from tests.conftest import TINY, compose_run
+from tests import system
+from tests.conftest import TINY, compose_run, require
 from tests.processes import train_here
 from tests.report import browser
 
@@ -72,9 +72,7 @@ def comparison(runs: Runs) -> Comparison:
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     """A real browser; each process of the tests has its own."""
-    reason = browser.why_not()
-    if reason and not os.environ.get("CI"):
-        pytest.skip(reason)
+    require(system.missing_for_browser())
     with browser.running(tmp_path_factory.mktemp("chromium")) as started:
         yield started
 

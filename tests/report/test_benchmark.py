@@ -6,7 +6,11 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import ROOT, environment
+
+pytestmark = pytest.mark.slow
 
 
 def test_reading_and_writing_are_measured_apart() -> None:

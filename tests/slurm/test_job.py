@@ -16,6 +16,8 @@ from adaspan.runs.folder import RunFolder
 from adaspan.slurm import job
 from adaspan.slurm.job import MOST_IN_VAIN, STARTED, train_on_node
 
+pytestmark = pytest.mark.slow
+
 JOB = {
     "SUBMITIT_EXECUTOR": "slurm",
     "SLURM_JOB_ID": "17",

@@ -24,6 +24,8 @@ from tests.processes import (
     wait_until,
 )
 
+pytestmark = pytest.mark.slow
+
 Tiny = tuple[str, ...]
 
 
@@ -48,9 +50,9 @@ def manifest_of(tmp_path: Path) -> dict[str, dict[str, str]]:
 
 
 def test_every_mistake_of_every_run_is_told_before_anything_starts(
-    quick: Tiny, launch: Launch, tmp_path: Path
+    quick: Tiny, launch_here: Launch, tmp_path: Path
 ) -> None:
-    end = launch(*quick, "span.limit=24,0", "model.heads=2,3", "train.batch_size=0")
+    end = launch_here(*quick, "span.limit=24,0", "model.heads=2,3", "train.batch_size=0")
     assert end.returncode == 2
     assert end.stderr.splitlines() == [
         "adaspan: error: train.batch_size=0: must be at least 1",
@@ -63,9 +65,9 @@ def test_every_mistake_of_every_run_is_told_before_anything_starts(
 
 
 def test_runs_are_as_they_would_be_alone_and_done_once(
-    quick: Tiny, launch: Launch, tmp_path: Path
+    quick: Tiny, launch_here: Launch, tmp_path: Path
 ) -> None:
-    end = launch(*quick, "train.seed=1,2", "hydra.launcher.processes=2")
+    end = launch_here(*quick, "train.seed=1,2", "hydra.launcher.processes=2")
     assert end.returncode == 0, end.stderr
     assert states(tmp_path) == ["done", "done"]
     alone = tmp_path / "alone"
@@ -77,7 +79,7 @@ def test_runs_are_as_they_would_be_alone_and_done_once(
     assert_same(final_state(found), final_state(expected))
 
     config = (found / "config.yaml").stat().st_ino
-    again = launch(*quick, "train.seed=1,2,3")
+    again = launch_here(*quick, "train.seed=1,2,3")
     assert again.returncode == 0, again.stderr
     assert "3 runs, 2 done already" in again.stdout
     assert again.stdout.count("start ") == 1
@@ -86,10 +88,10 @@ def test_runs_are_as_they_would_be_alone_and_done_once(
 
 
 def test_a_failure_is_told_and_does_not_end_the_others(
-    quick: Tiny, launch: Launch, tmp_path: Path
+    quick: Tiny, launch_here: Launch, tmp_path: Path
 ) -> None:
     values = "optimizer.lr=0.01,1e30,0.02"
-    end = launch(*quick, values)
+    end = launch_here(*quick, values)
     assert end.returncode == 1
     assert sorted(states(tmp_path)) == ["done", "done", "failed"]
     (line,) = (line for line in end.stdout.splitlines() if line.startswith("failed"))
@@ -99,7 +101,7 @@ def test_a_failure_is_told_and_does_not_end_the_others(
     assert "1 of 3 runs failed" in end.stderr
     assert "Traceback" not in end.stderr
 
-    fast = launch(*quick, "optimizer.lr=1e30,0.03", "hydra.launcher.fail_fast=true")
+    fast = launch_here(*quick, "optimizer.lr=1e30,0.03", "hydra.launcher.fail_fast=true")
     assert fast.returncode == 1
     assert fast.stdout.count("start ") == 1
 
@@ -120,7 +122,9 @@ def test_of_several_runs_at_once_each_has_a_gpu_of_those_that_are_allowed(
     assert {job.folder.last_words() for job in sweep.jobs} == given
 
 
-def test_a_stopped_sweep_saves_and_goes_on(quick: Tiny, tmp_path: Path, launch: Launch) -> None:
+def test_a_stopped_sweep_saves_and_goes_on(
+    quick: Tiny, tmp_path: Path, launch_here: Launch
+) -> None:
     longer = (*quick, "train.steps=200", "train.seed=1,2", "hydra.launcher.processes=2")
     process = start(tmp_path, *longer)
 
@@ -132,7 +136,7 @@ def test_a_stopped_sweep_saves_and_goes_on(quick: Tiny, tmp_path: Path, launch: 
     assert process.wait(timeout=60) == 128 + signal.SIGTERM
     assert states(tmp_path) == ["resumable", "resumable"]
 
-    end = launch(*longer)
+    end = launch_here(*longer)
     assert end.returncode == 0, end.stderr
     assert states(tmp_path) == ["done", "done"]
     for folder in folders(tmp_path):
@@ -141,12 +145,12 @@ def test_a_stopped_sweep_saves_and_goes_on(quick: Tiny, tmp_path: Path, launch: 
 
 
 def test_what_a_killed_sweep_left_training_is_left_alone(
-    quick: Tiny, tmp_path: Path, launch: Launch
+    quick: Tiny, tmp_path: Path, launch_here: Launch
 ) -> None:
     killed = start(tmp_path, *quick, "train.steps=1000", "train.seed=1")
     assert wait_until(lambda: states(tmp_path) == ["running"], killed)
     kill(killed)
-    end = launch(*quick, "train.steps=1000", "train.seed=1")
+    end = launch_here(*quick, "train.steps=1000", "train.seed=1")
     assert end.returncode == 0, end.stderr
     assert "another process trains it" in end.stdout
     assert "start " not in end.stdout
@@ -156,11 +160,11 @@ def test_what_a_killed_sweep_left_training_is_left_alone(
         time.sleep(0.1)
 
 
-def test_a_sweep_can_be_started_over(quick: Tiny, launch: Launch, tmp_path: Path) -> None:
-    assert launch(*quick, "train.seed=1").returncode == 0
+def test_a_sweep_can_be_started_over(quick: Tiny, launch_here: Launch, tmp_path: Path) -> None:
+    assert launch_here(*quick, "train.seed=1").returncode == 0
     (folder,) = folders(tmp_path)
     (folder / "metrics.jsonl").unlink()
-    end = launch(*quick, "train.seed=1", "train.restart=true")
+    end = launch_here(*quick, "train.seed=1", "train.restart=true")
     assert end.returncode == 0, end.stderr
     assert end.stdout.count("start ") == 1
     assert len(rows(folder)) > 1

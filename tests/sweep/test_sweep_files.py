@@ -26,20 +26,20 @@ def announced_runs(file: Path) -> int:
 
 @pytest.mark.parametrize("file", GRIDS, ids=lambda file: file.stem)
 def test_a_sweep_file_composes_into_the_runs_it_announces(
-    file: Path, launch: Launch, tmp_path: Path
+    file: Path, launch_here: Launch, tmp_path: Path
 ) -> None:
-    end = launch(f"sweeps={file.stem}", "hydra.launcher.dry_run=true")
+    end = launch_here(f"sweeps={file.stem}", "hydra.launcher.dry_run=true")
     assert end.returncode == 0, end.stderr
     assert end.stdout.count("waiting") == announced_runs(file)
     assert not list(tmp_path.iterdir()), "nothing was written"
 
 
-def test_a_sweep_file_may_lie_in_a_folder(launch: Launch, tmp_path: Path) -> None:
+def test_a_sweep_file_may_lie_in_a_folder(launch_here: Launch, tmp_path: Path) -> None:
     own = tmp_path / "conf" / "sweeps" / "mine" / "seeds.yaml"
     own.parent.mkdir(parents=True)
     own.write_text(GRIDS[-1].with_name("seeds.yaml").read_text())
     dry = ("sweeps=mine/seeds", "hydra.launcher.dry_run=true")
-    end = launch("--config-dir", str(tmp_path / "conf"), *dry)
+    end = launch_here("--config-dir", str(tmp_path / "conf"), *dry)
     assert end.returncode == 0, end.stderr
     assert "mine-seeds-" in end.stdout, "the name of one folder"
 
@@ -55,22 +55,24 @@ def test_a_sweep_file_may_lie_in_a_folder(launch: Launch, tmp_path: Path) -> Non
     ],
 )
 def test_a_mistake_in_a_sweep_file_is_one_line_that_names_it(
-    launch: Launch, tmp_path: Path, content: str, told: str
+    launch_here: Launch, tmp_path: Path, content: str, told: str
 ) -> None:
     own = tmp_path / "conf" / "sweeps" / "mine.yaml"
     own.parent.mkdir(parents=True)
     own.write_text(f"# @package _global_\n{content}\n")
-    end = launch("--config-dir", str(tmp_path / "conf"), "sweeps=mine")
+    end = launch_here("--config-dir", str(tmp_path / "conf"), "sweeps=mine")
     assert end.returncode == 2
     (line,) = end.stderr.splitlines()
     assert line.startswith(f"adaspan: error: sweeps/mine.yaml: {told}")
 
 
-def test_broken_yaml_is_one_line_that_names_file_and_line(launch: Launch, tmp_path: Path) -> None:
+def test_broken_yaml_is_one_line_that_names_file_and_line(
+    launch_here: Launch, tmp_path: Path
+) -> None:
     own = tmp_path / "conf" / "sweeps" / "mine.yaml"
     own.parent.mkdir(parents=True)
     own.write_text("# @package _global_\nspan: [\n")
-    end = launch("--config-dir", str(tmp_path / "conf"), "sweeps=mine")
+    end = launch_here("--config-dir", str(tmp_path / "conf"), "sweeps=mine")
     assert end.returncode == 2
     (line,) = end.stderr.splitlines()
     assert line.startswith(f"adaspan: error: {own}, line 3: ")

@@ -17,6 +17,8 @@ from adaspan.runs.figures import Row
 from adaspan.tracking.run import Tracker, last_step
 from tests.conftest import Launch
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

@@ -19,6 +19,8 @@ from adaspan.train.distributed import joined
 from tests.conftest import ROOT, environment
 from tests.processes import final_state, rows, status, step_so_far, train_here
 
+pytestmark = pytest.mark.slow
+
 # This checkout's code, for programs that lie elsewhere, too.
 _PATH = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 

@@ -72,6 +72,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_it_writes_a_checkpoint_ends_as_if_undisturbed(
     tiny: tuple[str, ...], tmp_path: Path, run_folder: FindFolder
 ) -> None:
@@ -92,9 +93,10 @@ def test_a_run_killed_while_it_writes_a_checkpoint_ends_as_if_undisturbed(
     assert not list((folder / "checkpoints").glob("*.partial"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR2])
 def test_a_signal_saves_at_the_next_step_and_leaves(
-    tiny: tuple[str, ...], launch: Launch, tmp_path: Path, run_folder: FindFolder, number: int
+    tiny: tuple[str, ...], launch_here: Launch, tmp_path: Path, run_folder: FindFolder, number: int
 ) -> None:
     overrides = [*tiny, "train.steps=2000", "train.checkpoint_every=1000"]
     process = start(tmp_path, *overrides)
@@ -139,14 +141,14 @@ def test_a_signal_during_an_evaluation_loses_nothing(
 
 
 def test_a_resume_in_another_precision_is_refused_and_leaves_the_run_as_it_was(
-    tiny: tuple[str, ...], launch: Launch, run_folder: FindFolder
+    tiny: tuple[str, ...], launch_here: Launch, run_folder: FindFolder
 ) -> None:
     train_here(*tiny)
     status_file = run_folder() / "status.json"
     status_file.unlink()  # as if it had not been done
     newest = max((run_folder() / "checkpoints").glob("step_*.pt"))
     torch.save(final_state(run_folder()) | {"precision": "torch.bfloat16"}, newest)
-    end = launch(*tiny)
+    end = launch_here(*tiny)
     assert end.returncode == 2
     (line,) = end.stderr.splitlines()
     assert "begun in torch.bfloat16" in line
@@ -173,9 +175,9 @@ def test_a_diverging_run_fails_with_step_and_rate_and_keeps_its_checkpoint(
 
 
 def test_memory_that_does_not_suffice_is_one_line_with_a_way_out(
-    tiny: tuple[str, ...], launch: Launch, run_folder: FindFolder
+    tiny: tuple[str, ...], launch_here: Launch, run_folder: FindFolder
 ) -> None:
-    end = launch(*tiny, "span.limit=1099511627776")  # 35 TB of positions
+    end = launch_here(*tiny, "span.limit=1099511627776")  # 35 TB of positions
     assert end.returncode == 1
     (line,) = end.stderr.splitlines()
     assert line == (
@@ -185,8 +187,9 @@ def test_memory_that_does_not_suffice_is_one_line_with_a_way_out(
     assert status(run_folder())["error"] == "out of memory"
 
 
+@pytest.mark.slow
 def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(
-    tiny: tuple[str, ...], launch: Launch, tmp_path: Path, run_folder: FindFolder
+    tiny: tuple[str, ...], launch_here: Launch, tmp_path: Path, run_folder: FindFolder
 ) -> None:
     train_here(*tiny, f"output_dir={tmp_path / 'undisturbed'}")
     (undisturbed,) = (tmp_path / "undisturbed").iterdir()
@@ -196,7 +199,7 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(
     folder = run_folder()
     newest = max((folder / "checkpoints").glob("step_*.pt"))
     newest.write_bytes(newest.read_bytes()[:1000])
-    end = launch(*tiny)
+    end = launch_here(*tiny)
     assert end.returncode == 0, end.stderr
     assert f"warning: {newest}: damaged" in end.stdout
     assert rows(folder) == rows(undisturbed)
@@ -226,6 +229,7 @@ def test_a_run_whose_best_weights_are_gone_ends_on_its_last_and_says_so(
     assert rows(folder)[-1]["best/step"] == 60
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_when_there_is_room(
     tiny: tuple[str, ...], tmp_path: Path, run_folder: FindFolder
 ) -> None:
@@ -304,18 +308,20 @@ def test_the_part_of_a_known_peak_that_is_used_is_recorded(
 
 
 def test_a_profile_is_shown_and_kept_and_changes_nothing(
-    tiny: tuple[str, ...], tmp_path: Path, run_folder: FindFolder, capfd: pytest.CaptureFixture[str]
+    tiny: tuple[str, ...],
+    tmp_path: Path,
+    run_folder: FindFolder,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     train_here(*tiny, f"output_dir={tmp_path / 'without'}")
-    capfd.readouterr()
+    capsys.readouterr()
     train_here(*tiny, "train.profile=true")
-    shown = capfd.readouterr()
-    assert shown.err == ""
+    shown = capsys.readouterr().out
     folder, (without,) = run_folder(), (tmp_path / "without").iterdir()
     assert rows(folder) == rows(without)
     assert_same(final_state(folder), final_state(without))
 
-    assert "aten::mm" in shown.out
+    assert "aten::mm" in shown
     assert "aten::mm" in (folder / "log.txt").read_text()
     with gzip.open(folder / "trace.json.gz") as file:
         events = json.load(file)["traceEvents"]

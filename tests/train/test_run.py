@@ -43,13 +43,13 @@ def test_a_finished_run_says_so_and_restart_starts_over(
 
 
 def test_the_run_folder_repeats_the_run(
-    tiny: tuple[str, ...], launch: Launch, tmp_path: Path, run_folder: FindFolder
+    tiny: tuple[str, ...], launch_here: Launch, tmp_path: Path, run_folder: FindFolder
 ) -> None:
     train_here(*tiny)
     folder = run_folder()
     frozen = ("--config-path", str(folder), "--config-name", "config")
-    assert launch(*frozen).stdout.startswith("done already: ")
-    again = launch(*frozen, f"output_dir={tmp_path / 'again'}")
+    assert launch_here(*frozen).stdout.startswith("done already: ")
+    again = launch_here(*frozen, f"output_dir={tmp_path / 'again'}")
     assert again.returncode == 0, again.stderr
     (repeated,) = (tmp_path / "again").iterdir()
     assert repeated.name == folder.name
@@ -64,12 +64,13 @@ def test_data_that_changed_since_are_refused(tiny: tuple[str, ...], text: Path) 
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_the_same_run_cannot_be_trained_twice_at_once(
-    tiny: tuple[str, ...], launch: Launch, tmp_path: Path, run_folder: FindFolder
+    tiny: tuple[str, ...], launch_here: Launch, tmp_path: Path, run_folder: FindFolder
 ) -> None:
     process = start(tmp_path, *tiny, "train.steps=2000")
     wait_for_step(tmp_path, 6, process)
-    second = launch(*tiny, "train.steps=2000")
+    second = launch_here(*tiny, "train.steps=2000")
     kill(process)
     assert second.returncode == 2
     assert "being trained by another process" in second.stderr
@@ -92,12 +93,14 @@ finally:
     return set(end.stdout.rpartition("imported ")[2].split())
 
 
+@pytest.mark.slow
 def test_a_run_starts_without_importing_what_it_does_not_use(tiny: tuple[str, ...]) -> None:
     """Torch's compiler alone would be a third of the time until the first step."""
     unused = {"torch._dynamo", "torch.distributed.tensor", "wandb", "optuna", "submitit"}
     assert not unused & imported(*tiny, "train.steps=20")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["local", "slurm"])
 def test_a_sweep_is_looked_at_without_waiting_for_torch(
     tiny: tuple[str, ...], launcher: str

@@ -38,6 +38,7 @@ def test_the_attention_that_auto_chose_is_said_once(
     assert said == [f"device  cpu · float32 · attention {used} · W&B disabled"]
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_one_live_bar(tiny: tuple[str, ...], tmp_path: Path) -> None:
     program, *arguments = command(*tiny, "train.steps=300")
     child = pexpect.spawn(
@@ -62,6 +63,7 @@ def test_a_terminal_gets_one_live_bar(tiny: tuple[str, ...], tmp_path: Path) -> 
     assert "\x1b" not in (folder / "log.txt").read_text()
 
 
+@pytest.mark.slow
 def test_control_c_on_a_terminal_saves_and_says_how_to_go_on(
     tiny: tuple[str, ...], tmp_path: Path
 ) -> None:

@@ -180,6 +180,7 @@ def test_bfloat16_trains_alike(tiny: tuple[str, ...]) -> None:
     torch.testing.assert_close(rough, exact, rtol=0.05, atol=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore:The .grad attribute"
 )  # torch's own
