@@ -23,7 +23,7 @@ lint: .venv/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 # What the tests need beside Python: a SLURM and a browser. Once for a machine, as root.
 system:
