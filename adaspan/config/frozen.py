@@ -14,6 +14,7 @@ from adaspan.config.kinds.optimizer import OptimizerConfig
 from adaspan.config.kinds.registry import GROUPS, KINDS
 from adaspan.config.kinds.span import SpanConfig
 from adaspan.config.schema import ModelConfig, RunConfig, TrackingConfig, TrainConfig
+from adaspan.errors import UserError
 
 
 def to_yaml(run: RunConfig) -> str:
@@ -47,6 +48,9 @@ def read_run(folder: Path) -> RunConfig:
     """The configuration of a run folder that has one.
 
     Of a kind that is not registered in this process there are the values, but it builds nothing.
+
+    Raises:
+        UserError: a kind that is registered had other keys when the run was begun.
     """
     values = read_values(folder)
     plain = {"model": ModelConfig, "train": TrainConfig, "tracking": TrackingConfig}
@@ -56,7 +60,10 @@ def read_run(folder: Path) -> RunConfig:
 
 def _of_kind(group: str, values: Mapping[str, Any]) -> Any:
     own = {key: value for key, value in values.items() if key != "kind"}
-    kind = KINDS[group].get(values["kind"]) or _unknown_kind(group, values["kind"], own)
+    known = KINDS[group].get(values["kind"])
+    kind = known or _unknown_kind(group, values["kind"], own)
+    for key in own.keys() - {field.name for field in dataclasses.fields(kind)}:
+        raise UserError(f"{group}.{key}: this run has such a key, {kind.__name__} here has not")
     return kind(**own)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import adaspan
 from adaspan.config import extensions
 from adaspan.config.command_line import named_extensions
 from adaspan.config.extensions import import_extensions, imported
@@ -170,6 +171,14 @@ def test_the_record_and_the_frozen_code_hold_the_module_and_what_is_beside_it(
     assert frozen == {Path("beside.py"), Path("mine.py"), Path("own_parts/__init__.py")}
     Path("mine.py").write_text("# edited")
     assert extension_records()["mine"]["sha256"] != before
+
+
+def test_a_run_whose_module_is_gone_is_not_loaded(folder: Path) -> None:
+    run = compose_run("output_dir=runs")
+    run.extensions = ["gone"]
+    RunFolder(folder / "runs" / "own").freeze(to_yaml(run), "0123")
+    with pytest.raises(UserError, match=r"extensions=\[gone\]: there is no module gone"):
+        adaspan.load(folder / "runs" / "own")
 
 
 @pytest.mark.slow

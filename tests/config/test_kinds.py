@@ -16,6 +16,7 @@ from adaspan.config.kinds.registry import KINDS, extension_of, register
 from adaspan.config.kinds.span import FixedSpanConfig, SpanConfig
 from adaspan.errors import UserError
 from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.nn.span import FixedSpan, Span
 from adaspan.runs.identity import run_id, run_name
 from tests.conftest import compose_run
 
@@ -27,6 +28,9 @@ class OwnSpanConfig(SpanConfig):
     """A kind from outside the package."""
 
     width: int = 3
+
+    def build(self, *, dim: int, heads: int) -> Span:
+        return FixedSpan(heads, self.limit)
 
 
 def test_what_is_registered_has_its_name_and_says_where_it_is_from() -> None:
@@ -47,12 +51,22 @@ def not_a_dataclass() -> type:
 
 
 @dataclass
-class PathSpanConfig(SpanConfig):
+class NarrowSpanConfig(FixedSpanConfig):
+    """The same kind in another version of its module."""
+
+
+@dataclass
+class NoSpanConfig(SpanConfig):
+    width: int = 3
+
+
+@dataclass
+class PathSpanConfig(OwnSpanConfig):
     files: list[Path] = field(default_factory=list)
 
 
 @dataclass
-class LiteralSpanConfig(SpanConfig):
+class LiteralSpanConfig(OwnSpanConfig):
     symbols: Literal["a", "b"] = "a"
 
 
@@ -65,6 +79,7 @@ class LiteralSpanConfig(SpanConfig):
         ("data", "own", OwnSpanConfig, "must be a dataclass derived from adaspan.DataConfig"),
         ("span", "own", not_a_dataclass(), "must be a dataclass derived from adaspan.SpanConfig"),
         ("span", "own", lambda: 3, "must be a dataclass derived from adaspan.SpanConfig"),
+        ("span", "own", NoSpanConfig, "NoSpanConfig must have a method build"),
         ("span", "own", PathSpanConfig, "files: list[pathlib.Path]; a key is an int, float, bool"),
         ("span", "own", LiteralSpanConfig, "symbols: Unexpected type annotation: Literal"),
         ("attention", "own", 3, "3 must be a function"),
@@ -97,6 +112,9 @@ def test_a_run_whose_kind_is_not_known_here_is_read_with_all_its_values(tmp_path
     assert (read.span.kind, read.span.limit) == ("own", 77)
     assert run_id(read) == run_id(run)
     assert run_name(read) == run_name(run)
+    register("span", "own")(NarrowSpanConfig)
+    with pytest.raises(UserError, match=r"span\.width: this run has such a key, Narrow"):
+        read_run(tmp_path)
     (tmp_path / "config.yaml").write_text(to_yaml(compose_run("span=fixed")))
     assert isinstance(read_run(tmp_path).span, FixedSpanConfig)
 

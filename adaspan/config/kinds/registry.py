@@ -67,6 +67,8 @@ def _mistakes(group: str, name: str, kind: Any) -> list[str]:
     derived = getattr(kind, "group", None) == group and "__dataclass_fields__" in vars(kind)
     if group in GROUPS and not derived:
         return [f"{written} must be a dataclass derived from adaspan.{group.capitalize()}Config"]
+    if group in GROUPS and kind.build.__qualname__ == f"{group.capitalize()}Config.build":
+        return [f"{written} must have a method build"]
     if group in GROUPS and (mistake := _mistake_in_types(kind)):
         return [f"{written}.{mistake}"]
     before = KINDS[group].get(name)
