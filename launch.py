@@ -1,6 +1,6 @@
-"""Train: `python launch.py key=value ...`, installed or not. See `adaspan/__main__.py`."""
+"""Train: `python launch.py key=value ...`, installed or not. See `adaspan/launch.py`."""
 
-from adaspan.__main__ import main
+from adaspan.launch import main
 
 if __name__ == "__main__":
     main()

@@ -1,43 +1,15 @@
-"""Train: `python -m adaspan key=value ...`; `adaspan train` and `python launch.py` are the same.
+"""`python -m adaspan key=value ...`: the same as `adaspan train` and `python launch.py`.
 
-Hydra composes `conf/`, adaspan does the rest. `--help` shows the groups and the keys that matter.
+A sweep starts its runs by the path of this file: so they use the code beside it, and no other
+adaspan that the current folder or the environment may have.
 """
 
-from __future__ import annotations
-
 import sys
-
-import hydra
-from omegaconf import DictConfig
-
-from adaspan.config.command_line import named_extensions, option_folders
-from adaspan.config.extensions import import_extensions, import_installed
-from adaspan.config.flags import require_known_flags
-from adaspan.config.hydra import register, require_multirun, to_run_config
-from adaspan.config.mistakes import user_errors
-from adaspan.errors import reported_in_one_line
-from adaspan.places import CONF
-
-
-def main() -> None:
-    """Do what the words of the command line ask for: train one run, or those of a sweep."""
-    with user_errors():
-        require_known_flags()
-        import_installed()
-        import_extensions(named_extensions(sys.argv[1:]))
-        register(option_folders(sys.argv[1:]))
-        _launch()
-
-
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-@reported_in_one_line()
-def _launch(composed: DictConfig) -> None:
-    require_multirun()
-    run = to_run_config(composed)
-    from adaspan.train.run import train  # imports torch: not needed for --help or to find a mistake
-
-    train(run)
-
+from pathlib import Path
 
 if __name__ == "__main__":
+    if not __package__ and not sys.flags.safe_path:
+        sys.path[0] = str(Path(__file__).parents[1])  # in place of this file's folder
+    from adaspan.launch import main
+
     main()

@@ -15,8 +15,10 @@ IS_INSTALLED = _SHARE.is_dir()
 DEFAULTS = _SHARE if IS_INSTALLED else PACKAGE.parent
 CONF = DEFAULTS / "conf"
 SWEEPS = DEFAULTS / "sweeps"
+# The folder that the package is in.
+CODE = PACKAGE.parent
 # Where the frozen code of a job has the user's own modules.
-FROZEN_EXTENSIONS = PACKAGE.parent / "extensions"
+FROZEN_EXTENSIONS = CODE / "frozen_extensions"
 # What a user types before key=value.
 LAUNCH = "adaspan train" if IS_INSTALLED else "python launch.py"
 

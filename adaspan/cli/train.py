@@ -1,4 +1,4 @@
-"""What launch.py does, for whoever has installed adaspan."""
+"""Train: what `python launch.py` does in a checkout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import click
 @click.argument("words", metavar="KEY=VALUE...", nargs=-1, type=click.UNPROCESSED)
 def train(words: Sequence[str]) -> None:
     """Train a run, or with -m the runs of a sweep; --help shows groups and keys."""
-    from adaspan.__main__ import main
+    from adaspan.launch import main
 
     sys.argv[1:] = words  # where Hydra reads them
     main()

@@ -14,13 +14,13 @@ from yaml import YAMLError
 
 from adaspan.config.flags import flags_parser
 from adaspan.errors import UserError
-from adaspan.places import CONF, DEFAULTS, PACKAGE
+from adaspan.places import CONF, DEFAULTS
 
 
 def option_folders(words: Sequence[str]) -> list[Path]:
     """Where a command line has Hydra look for options: the configuration's own folder first."""
     given, _ = flags_parser().parse_known_args(words)
-    main = [PACKAGE / given.config_path] if given.config_path else []  # as Hydra reads it
+    main = [Path(given.config_path)] if given.config_path else []
     own = [Path(given.config_dir)] if given.config_dir else []
     return [*main, CONF, *own, DEFAULTS]
 

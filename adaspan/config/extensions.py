@@ -15,7 +15,7 @@ from pathlib import Path
 
 from adaspan.config.kinds.registry import KINDS
 from adaspan.errors import UserError
-from adaspan.places import FROZEN_EXTENSIONS, PACKAGE
+from adaspan.places import CODE, FROZEN_EXTENSIONS
 
 _ENTRY_POINTS = "adaspan.extensions"
 # What was imported, in that order, and the version of what is installed.
@@ -41,7 +41,7 @@ def import_extensions(names: Iterable[str]) -> None:
     """
     if FROZEN_EXTENSIONS.is_dir():
         _search(FROZEN_EXTENSIONS, first=True)  # before what was edited since
-    _search(PACKAGE.parent)
+    _search(CODE)
     if not sys.flags.safe_path:  # as it is in a job
         _search(Path.cwd())
     for name in names:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from adaspan.errors import UserError
@@ -33,17 +34,27 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message.removeprefix('argument ')}; {LAUNCH} --help")
 
 
-def require_known_flags() -> None:
-    """Raise `UserError` for what Hydra would answer with a list of all its flags: one that it does
-    not know or that lacks its value, and `key=value` on both sides of a flag.
+def checked(words: Sequence[str]) -> list[str]:
+    """The words of a command line as Hydra is to read them: a relative `--config-path` starts in
+    this folder.
 
     Hydra's `--experimental-rerun` is no flag of ours: it opens a pickle.
+
+    Raises:
+        UserError: what Hydra would answer with a list of all its flags or a trace: a flag that is
+            unknown or lacks its value, `key=value` on both sides of a flag, no such folder.
     """
-    _, unknown = flags_parser().parse_known_args(sys.argv[1:])
+    given, unknown = flags_parser().parse_known_args(words)
     for word in unknown[:1]:
         if word.startswith("-"):
             raise UserError(f"{word}: no such flag; {LAUNCH} --help")
         raise UserError(f"{word}: put flags such as -m before all key=value overrides")
+    if given.config_path is None or given.config_path.startswith("pkg://"):
+        return list(words)
+    folder = Path(given.config_path).expanduser().absolute()
+    if not folder.is_dir():
+        raise UserError(f"--config-path {given.config_path}: no such folder")
+    return [*words, "--config-path", str(folder)]
 
 
 def flags_parser() -> argparse.ArgumentParser:

@@ -54,15 +54,20 @@ _HELP = """Trains one run of the adaptive-span transformer; W&B and checkpoints 
 
   {launch} key=value ...        one run; the same command again goes on with it
   {launch} -m key=a,b key=c,d   one run for each combination
-  {launch} sweeps=NAME ...      the runs of a figure or a table; {sweeps} holds them
+  {launch} sweeps=NAME ...      the runs of a figure or a table
   {launch} --cfg job key=value  only show the configuration
 
-Groups, as group=option ({conf}/GROUP/OPTION.yaml says what an option is; --config-dir DIR adds
-yours, DIR/GROUP/OPTION.yaml):
+Groups, as group=option:
 
 {groups}
 
-Keys that matter, as key=value ({schema} has them all):
+Each option is a file, which says what it is:
+
+  {conf}/GROUP/OPTION.yaml
+  {sweeps}/OPTION.yaml
+  DIR/GROUP/OPTION.yaml  (your own, with --config-dir DIR)
+
+Keys that matter, as key=value; all are in {schema}:
 
   model.layers  model.dim  model.heads  model.ffn_dim  model.dropout
   span.limit  span.ramp  span.loss_coefficient

@@ -40,7 +40,7 @@ def explained_errors() -> Iterator[None]:
     except ValueError as error:
         if "Config group override must be" in str(error):  # Hydra's answer to model=null
             raise UserError("a group needs the name of one of its options, not null") from error
-        if str(error).startswith("Only one of --run"):
+        if str(error).startswith(("Only one of --run", "Expecting one subcommand")):
             raise UserError(str(error)) from error
         raise
 

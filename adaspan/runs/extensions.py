@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from adaspan.config.extensions import imported
-from adaspan.places import PACKAGE
+from adaspan.places import CODE, PACKAGE
 
 
 def extension_records() -> dict[str, dict[str, str | None]]:
@@ -33,7 +33,7 @@ def extension_files() -> list[Path]:
     files = {file for folder in folders for file in folder.glob("*.py")}
     needed = {file for file in files if file.stem.isidentifier() and _is_found(file)}
     needed |= {package for package in packages if package.parent in folders and package.is_dir()}
-    return sorted(needed - {PACKAGE, PACKAGE.parent / "launch.py"})
+    return sorted(needed - {PACKAGE, CODE / "launch.py"})
 
 
 def _is_found(file: Path) -> bool:

@@ -32,7 +32,7 @@ from filelock import FileLock, Timeout
 
 from adaspan.errors import RunError, UserError
 from adaspan.files import TEMPORARY_SUFFIX, replacing, write_json
-from adaspan.places import PACKAGE
+from adaspan.places import CODE, IS_INSTALLED
 from adaspan.runs.extensions import extension_records
 from adaspan.runs.failures import Failure, FailureClass, State
 from adaspan.runs.figures import Row, is_final, with_present_keys
@@ -276,16 +276,18 @@ def open_folder(path: Path | str) -> RunFolder:
 
 
 def code_version(root: Path) -> dict[str, Any]:
-    """Commit and uncommitted changes of the code below `root`."""
+    """Commit and uncommitted changes of the code below `root`; the version of an installed one."""
     snapshot = root / SOURCE_OF_SNAPSHOT
     if snapshot.exists():
         return _read_json(snapshot)
+    if IS_INSTALLED:  # whatever repository it may lie in is not its own
+        return {"commit": None, "diff": None, "version": metadata.version("adaspan")}
     return {"commit": _git(root, "rev-parse", "HEAD"), "diff": _git(root, "diff", "HEAD")}
 
 
 def _source(data_fingerprint: str) -> dict[str, Any]:
     return {
-        **code_version(PACKAGE.parent),
+        **code_version(CODE),
         "data_sha256": data_fingerprint,
         "extensions": extension_records(),
         "python": platform.python_version(),

@@ -1,6 +1,6 @@
 """What runs on a node: trains one run, goes back into the queue, explains what failed.
 
-SLURM starts this once a task; launch.py, in the snapshot of the code, is a process below it. USR2
+SLURM starts this once a task; the training, in the snapshot's code, is a process below it. USR2
 and TERM are passed on until it has saved and left. Then the first task says what becomes of the
 run:
 
@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -31,6 +30,7 @@ from submitit.helpers import TorchDistributedEnvironment
 from adaspan.errors import RunError, UserError
 from adaspan.runs.failures import Failure, FailureClass, State, failure_of_exit
 from adaspan.runs.folder import RunFolder
+from adaspan.runs.start import started
 from adaspan.slurm import cluster
 
 # A job that ends so often before its run has saved anything new will not do better the next time.
@@ -50,11 +50,11 @@ def train_on_node(folder: str, program: str, fail_fast: bool) -> None:
 
     Args:
         folder: run folder, which holds its configuration.
-        program: the snapshot's launch.py.
+        program: of the snapshot, which trains.
         fail_fast: if it fails, take the waiting jobs of the same submission out of the queue.
 
     Raises:
-        SystemExit: the run is not done: 1 or 2 as of launch.py, 75 if it is to be tried again.
+        SystemExit: the run is not done: 1 or 2 as the training says, 75 if it is to be tried again.
     """
     task = JobEnvironment()
     run = RunFolder(Path(folder))
@@ -88,20 +88,20 @@ def _follow(run: RunFolder, program: Path, asked: list[signal.Signals]) -> int:
 
 
 def _train(run: RunFolder, program: Path, asked: list[signal.Signals]) -> int:
-    """Exit code of launch.py, negative if a signal killed it.
+    """Exit code of the training, negative if a signal killed it.
 
     Args:
         run: its folder.
-        program: launch.py.
+        program: which trains.
         asked: signals as they come, which are passed on.
     """
-    command = [sys.executable, str(program)]
-    command += ["--config-path", str(run.path.resolve()), "--config-name", "config"]
     with run.output.open("ab") as output:
         if asked:
             return TRY_AGAIN
         environment = {**os.environ, **_threads()}
-        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
+        process = subprocess.Popen(
+            started(run.path, program), stdout=output, stderr=output, env=environment
+        )
         while True:
             try:
                 return process.wait(_REPEAT_SECONDS)
@@ -142,7 +142,7 @@ def _settle(
     Args:
         run: its folder.
         task: this one.
-        code: of launch.py.
+        code: of the training.
         told: whether a signal asked it to stop.
         before: the status before it started.
         fail_fast: as of `train_on_node`.
@@ -202,7 +202,7 @@ def _explain(run: RunFolder, code: int, before: Mapping[str, Any]) -> Failure:
 
     Args:
         run: its folder.
-        code: of launch.py.
+        code: of the training.
         before: the status before it started.
     """
     if code < 0 and _ran_out_of_memory():

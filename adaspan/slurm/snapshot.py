@@ -9,23 +9,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adaspan.files import write_json
-from adaspan.places import FROZEN_EXTENSIONS
+from adaspan.places import FROZEN_EXTENSIONS, IS_INSTALLED
 from adaspan.runs.folder import SOURCE_OF_SNAPSHOT, code_version
 
-_PARTS = ("launch.py", "adaspan", "conf", "sweeps")
+# An installed package has conf/ and sweeps/ inside.
+_PARTS = ("adaspan",) if IS_INSTALLED else ("launch.py", "adaspan", "conf", "sweeps")
 _LEFT_OUT = ("__pycache__",)
 
 
 def take(root: Path, store: Path, extensions: Sequence[Path] = ()) -> Path:
-    """Copy what launch.py needs to `store/<hash of the contents>`; the same code once.
+    """Copy what trains a run to `store/<hash of the contents>`; the same code once.
 
     Args:
-        root: where launch.py is.
+        root: the folder that the package is in.
         store: on a disk that the nodes see.
         extensions: files and folders of modules that the code imports besides.
 
     Returns:
-        The snapshot's folder; its launch.py starts as the original does.
+        The snapshot's folder; its code starts as the original does.
     """
     parts = {Path(part): root / part for part in _PARTS}
     parts |= {Path(FROZEN_EXTENSIONS.name, part.name): part for part in extensions}

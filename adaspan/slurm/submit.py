@@ -26,6 +26,7 @@ from adaspan.config.schema import SlurmSettings
 from adaspan.errors import RunError, UserError
 from adaspan.files import write_json
 from adaspan.runs.folder import RunFolder
+from adaspan.runs.start import program_of
 from adaspan.slurm import cluster
 from adaspan.slurm.job import train_on_node
 from adaspan.slurm.lookup import ENDING_SECONDS, POLL_SECONDS
@@ -127,7 +128,7 @@ def _submit_array(
     }
     write_json(record, written)
     executor = make_executor(sweep, name, settings, snapshot, dependency)
-    program = str(snapshot / "launch.py")
+    program = str(program_of(snapshot))
     try:
         # Submitit prints what sbatch says, which we tell ourselves.
         with outside_of_jobs(), redirect_stderr(io.StringIO()):

@@ -57,7 +57,7 @@ def submit_missing(
     Args:
         sweep: the runs, checked.
         fingerprints: of their data, which are prepared, by the runs' names.
-        root: where launch.py is.
+        root: the folder that the package is in.
         settings: of the jobs.
         canary: a short form of the first run goes first; the others start when it has succeeded.
 

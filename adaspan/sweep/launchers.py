@@ -12,7 +12,8 @@ from adaspan.config.schema import LocalLauncherConfig, RunConfig, SlurmLauncherC
 from adaspan.config.sweeps import Request
 from adaspan.config.validate import launcher_mistakes, validate_shares
 from adaspan.errors import RunError, UserError
-from adaspan.places import PACKAGE
+from adaspan.places import CODE
+from adaspan.runs.start import program_of
 from adaspan.slurm import cluster
 from adaspan.slurm.sbatch import check_settings, sbatch_text
 from adaspan.status.table import show
@@ -21,8 +22,6 @@ from adaspan.sweep.cost import check_cost, gpu_hours, preview
 from adaspan.sweep.jobs import Job, Sweep, plan, prepare_data, write_manifest
 from adaspan.sweep.local import train_all
 from adaspan.sweep.results import Values, objective_mistakes, results
-
-_ROOT = PACKAGE.parent
 
 # Of each run that a search wants, in its order; empty for a sweep that is no search.
 Results = list[tuple[Job, Values | RunError]]
@@ -49,7 +48,7 @@ class OnThisMachine:
         data = prepare_data(sweep)
         write_manifest(sweep)
         try:
-            train_all(sweep, data, _ROOT / "launch.py", settings.processes, settings.fail_fast)
+            train_all(sweep, data, program_of(CODE), settings.processes, settings.fail_fast)
         except RunError:
             if not request.search:
                 raise  # a search decides for itself how many failures are too many
@@ -76,13 +75,13 @@ class OnACluster:
         sweep = _planned(request, settings, settings.nodes * settings.tasks_per_node)
         # A preview can be had without a SLURM that answers.
         with suppress(RunError) if settings.dry_run else nullcontext():
-            check_settings(sweep.folder, settings, _ROOT)
+            check_settings(sweep.folder, settings, CODE)
         self._check_cost(sweep)
         if settings.dry_run:
             return []
         data = prepare_data(sweep)
         write_manifest(sweep)
-        submit_missing(sweep, data, _ROOT, settings, settings.canary)
+        submit_missing(sweep, data, CODE, settings, settings.canary)
         if settings.wait:
             wait_for(sweep)
             if request.search:

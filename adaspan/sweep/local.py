@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from rich.console import Console
 from adaspan.config.frozen import to_yaml
 from adaspan.errors import RunError, UserError
 from adaspan.runs.failures import State
+from adaspan.runs.start import started
 from adaspan.signals import stop_request
 from adaspan.status.state import read_states
 from adaspan.status.table import show, table
@@ -41,7 +41,7 @@ def train_all(
     Args:
         sweep: the runs.
         fingerprints: of their data, by the runs' names.
-        program: launch.py.
+        program: which trains one run; see `program_of`.
         processes: runs at once; None: one a GPU, or one at a time. Of several at once each gets a
             GPU in turn, unless some name their device, and its share of the cores.
         fail_fast: start no more after the first failure.
@@ -123,10 +123,9 @@ def _start(
         with folder.held():
             folder.clear()
     folder.freeze(to_yaml(job.run), fingerprint)
-    configuration = ["--config-path", str(folder.path.resolve()), "--config-name", "config"]
     with folder.output.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, str(program), *configuration],
+            started(folder.path, program),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +15,7 @@ from adaspan.data.vocabulary import Vocabulary
 from adaspan.errors import RunError, UserError
 from adaspan.nn.transformer import Transformer
 from adaspan.runs.folder import RunFolder, open_folder
+from adaspan.runs.start import typed
 from adaspan.train.build import make_model
 from adaspan.train.checkpoint import Checkpoints
 
@@ -78,10 +78,9 @@ def _vocabulary(folder: RunFolder, config: RunConfig) -> Vocabulary:
     characters = config.data.build(data_dir).characters
     found = find_vocabulary(data_dir, folder.data_fingerprint() or "", characters)
     if found is None:
-        path = shlex.quote(str(folder.path.absolute()))
         raise UserError(
             f"{folder.path}: has no vocabulary.json, as runs of an older version, and its text is "
             "not prepared here; its command writes one, even if the run is done: "
-            f"adaspan train --config-path {path} --config-name config"
+            + typed(folder.path)
         )
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +10,9 @@ import torch
 from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus
 from adaspan.nn.flops import paper_macs_per_token
-from adaspan.places import LAUNCH
 from adaspan.runs import figures
 from adaspan.runs.figures import Row
+from adaspan.runs.start import typed
 from adaspan.train.trainer import Trainer
 from adaspan.units import si
 
@@ -91,9 +90,7 @@ def closing_lines(config: RunConfig, trainer: Trainer, final: Row, path: Path) -
             else f"; fixed span {limit}: {si(fixed_cost)}, {fixed_cost / cost:.2f} times as many"
         ),
         f"folder  {path}",
-        f"next    {LAUNCH} --config-path {shlex.quote(str(path.resolve()))} "
-        f"--config-name config "
-        f"train.seed={config.train.seed + 1}",
+        f"next    {typed(path, f'train.seed={config.train.seed + 1}')}",
     ]
 
 

@@ -167,7 +167,10 @@ def test_the_record_and_the_frozen_code_hold_the_module_and_what_is_beside_it(
     assert record["file"] == str(folder / "mine.py")
     before = record["sha256"]
     code = take(ROOT, tmp_path_factory.mktemp("code"), needed)
-    frozen = {path.relative_to(code / "extensions") for path in code.glob("extensions/**/*.py")}
+    frozen = {
+        path.relative_to(code / "frozen_extensions")
+        for path in code.glob("frozen_extensions/**/*.py")
+    }
     assert frozen == {Path("beside.py"), Path("mine.py"), Path("own_parts/__init__.py")}
     Path("mine.py").write_text("# edited")
     assert extension_records()["mine"]["sha256"] != before

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+from pathlib import Path
 
 import pytest
 from hydra._internal.utils import get_args_parser
 
-from adaspan.config.flags import flags_parser, require_known_flags
+from adaspan.config.flags import checked, flags_parser
 from adaspan.errors import UserError
 
 
@@ -26,21 +26,27 @@ def test_the_flags_are_those_of_hydra_less_the_one_that_opens_a_pickle() -> None
         ("train.seed=1 --foo", "--foo: no such flag; python launch.py --help"),
         ("--experimental-rerun=config.pickle", "--experimental-rerun=config.pickle: no such flag"),
         ("--cfg everything", "--cfg/-c: invalid choice: 'everything' (choose from"),
+        ("--config-path nowhere", "--config-path nowhere: no such folder"),
         ("--config-dir", "--config-dir/-cd: expected one argument; python launch.py --help"),
     ],
 )
-def test_a_mistake_in_the_flags_names_the_way_out(
-    words: str, message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["launch.py", *words.split()])
+def test_a_mistake_in_the_flags_names_the_way_out(words: str, message: str) -> None:
     with pytest.raises(UserError) as error:
-        require_known_flags()
+        checked(words.split())
     assert str(error.value).startswith(message)
 
 
 @pytest.mark.parametrize(
     "words", ["", "-m train.seed=1,2", "train.seed=1 -m", "-cd here --cfg job train.seed=1", "-i"]
 )
-def test_what_hydra_takes_is_let_through(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["launch.py", *words.split()])
-    require_known_flags()
+def test_what_hydra_takes_is_let_through(words: str) -> None:
+    assert checked(words.split()) == words.split()
+
+
+def test_a_configuration_is_looked_for_from_this_folder_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    words = checked(["--config-path", "runs/a", "train.seed=2"])
+    assert flags_parser().parse_args(words).config_path == str(tmp_path / "runs" / "a")

@@ -1,0 +1,43 @@
+"""Train: what `adaspan train`, `python -m adaspan` and `python launch.py` do.
+
+Hydra composes `conf/`, adaspan does the rest. `--help` shows the groups and the keys that matter.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from adaspan.config.command_line import named_extensions, option_folders
+from adaspan.config.extensions import import_extensions, import_installed
+from adaspan.config.flags import checked
+from adaspan.config.hydra import register, require_multirun, to_run_config
+from adaspan.config.mistakes import user_errors
+from adaspan.errors import reported_in_one_line
+from adaspan.places import CONF
+
+
+def main() -> None:
+    """Do what the words of the command line ask for: train one run, or those of a sweep."""
+    with user_errors():
+        sys.argv[1:] = checked(sys.argv[1:])
+        import_installed()
+        import_extensions(named_extensions(sys.argv[1:]))
+        register(option_folders(sys.argv[1:]))
+        _launch()
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+@reported_in_one_line()
+def _launch(composed: DictConfig) -> None:
+    require_multirun()
+    run = to_run_config(composed)
+    from adaspan.train.run import train  # imports torch: not needed for --help or to find a mistake
+
+    train(run)
+
+
+if __name__ == "__main__":
+    main()
