@@ -18,10 +18,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from hypothesis import settings
 
-from adaspan.__main__ import main
 from adaspan.config.hydra import register, to_run_config
 from adaspan.config.mistakes import user_errors
 from adaspan.config.schema import RunConfig
+from adaspan.launch import main
 from tests import system, watchdog
 
 ROOT = Path(__file__).parent.parent

@@ -1,0 +1,146 @@
+"""A wheel is complete: built, installed apart from the checkout, and used in an empty folder."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adaspan import __version__
+from adaspan.runs.start import program_of, started
+from tests.conftest import ROOT, environment
+
+pytestmark = pytest.mark.slow
+
+Installed = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of an environment that has adaspan from a wheel, and everything else from this one."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for part in ("adaspan", "conf", "sweeps"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / part, folder / "source" / part, ignore=ignored)
+    for file in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, folder / "source")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    offline = ["--no-deps", "--no-index"]
+    build = [*pip, "wheel", *offline, "--no-build-isolation", "--wheel-dir", str(folder / "dist")]
+    subprocess.run([*build, folder / "source"], check=True)
+    (wheel,) = (folder / "dist").iterdir()
+    assert wheel.name.startswith(f"adaspan-{__version__}-")
+    shutil.rmtree(folder / "source")
+    venv.create(folder / "venv", symlinks=True)
+    python = folder / "venv" / "bin" / "python"
+    subprocess.run([*pip, "--python", python, "install", *offline, wheel], check=True)
+    (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
+    shared = [path for path in sys.path if path.endswith("site-packages")]
+    (packages / "shared.pth").write_text("\n".join(shared))
+    return python
+
+
+@pytest.fixture
+def installed(python: Path, tmp_path: Path) -> Installed:
+    """Runs `adaspan ARGUMENTS` in an empty folder, or `python ARGUMENTS`."""
+
+    def run(*arguments: str, program: str = "adaspan") -> subprocess.CompletedProcess[str]:
+        variables = environment()
+        variables.pop("PYTHONPATH", None)
+        return subprocess.run(
+            [python.with_name(program), *arguments],
+            cwd=tmp_path,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run
+
+
+def test_it_trains_the_default_run_in_small_and_explains_it(
+    installed: Installed, tiny: tuple[str, ...], python: Path
+) -> None:
+    end = installed("train", *tiny)
+    assert end.returncode == 0, end.stderr
+    (line,) = (line for line in end.stdout.splitlines() if line.startswith("next "))
+    assert line.startswith("next    adaspan train --config-path ")
+
+    again = installed("-m", "adaspan", *tiny, program="python")
+    assert again.stdout.startswith("done already: "), again.stderr
+
+    explained = installed("explain", "sums")
+    assert explained.returncode == 0, explained.stderr
+    (line,) = (line for line in explained.stdout.splitlines() if line.startswith("command "))
+    words = shlex.split(line)
+    assert words[:3] == ["command", "adaspan", "train"]
+    assert installed(*words[2:]).stdout.startswith("done already: ")
+
+
+def test_a_sweep_takes_options_of_ones_own_and_is_reported(
+    installed: Installed, tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    options = {
+        "model/narrow.yaml": "defaults: [tiny, _self_]\nlayers: 1\ndim: 8\nheads: 1\n",
+        "sweeps/mine.yaml": "# @package _global_\n"
+        "hydra: {mode: MULTIRUN, sweeper: {params: {train.seed: '1,2'}}}\n",
+    }
+    for name, content in options.items():
+        (tmp_path / "own" / name).parent.mkdir(parents=True)
+        (tmp_path / "own" / name).write_text(content)
+    less = [word for word in tiny if not word.startswith("model.")]
+    end = installed("train", "--config-dir", "own", "sweeps=mine", "model=narrow", *less)
+    assert end.returncode == 0, end.stderr
+    assert "2 runs, 0 done already" in end.stdout
+    page = installed("report")
+    assert page.returncode == 0, page.stderr
+    assert (tmp_path / "runs" / "report.html").exists()
+    for path in (tmp_path / "runs").glob("*/config.yaml"):
+        assert "layers: 1\n  dim: 8\n" in path.read_text()
+
+
+def test_a_mistake_is_one_line_and_names_files_that_are_there(
+    installed: Installed, python: Path
+) -> None:
+    end = installed("train", "span.limt=3")
+    assert (end.returncode, end.stderr) == (
+        2,
+        "adaspan: error: span.limt=3: no such key; did you mean span.limit?\n",
+    )
+    end = installed("train", "sweeps=wandb/span_bayes")
+    told, _, file = end.stderr.rstrip().rpartition(" ")
+    assert told == "adaspan: error: sweeps=wandb/span_bayes: is for W&B: wandb sweep"
+    assert Path(file).is_relative_to(python.parents[1])
+    assert Path(file).exists()
+
+
+def test_its_frozen_code_is_complete(
+    installed: Installed, tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    """A job has it, whose node may have another adaspan by then, as this environment has."""
+    assert installed("train", *tiny).returncode == 0
+    freeze = (
+        "from pathlib import Path\nfrom adaspan.places import CODE\n"
+        "from adaspan.slurm.snapshot import take\nprint(take(CODE, Path('code')))"
+    )
+    code = Path(installed("-c", freeze, program="python").stdout.strip())
+    assert sorted(path.name for path in code.iterdir()) == ["adaspan", "source.json"]
+    assert json.loads((code / "source.json").read_text())["version"] == __version__
+
+    (folder,) = (tmp_path / "runs").iterdir()
+    again = started(folder, program_of(code))
+    in_a_job = environment(PYTHONPATH=str(code), PYTHONSAFEPATH="1")
+    for words, variables, shown in (
+        (again, in_a_job, "done already: "),
+        ([*again[:2], "--help"], environment(), str(code / "adaspan" / "share" / "conf")),
+    ):
+        end = subprocess.run(words, env=variables, capture_output=True, text=True, cwd=ROOT)
+        assert shown in end.stdout, end.stderr
