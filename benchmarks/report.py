@@ -37,6 +37,7 @@ from adaspan.runs.folder import RunFolder
 SHARED_MEMORY = Path("/dev/shm")
 KINDS, SEEDS = ("fixed", "adaptive"), (1, 2)
 TOKENS_A_STEP, ROWS_AN_EVALUATION = 64 * 512, 10
+EVALUATED = ("valid/", "span/layer_")  # what only an evaluation's row has
 
 
 def configurations(count: int) -> Iterator[RunConfig]:
@@ -85,7 +86,8 @@ def rows(run: RunConfig, count: int) -> Iterator[Row]:
                 row[f"span/layer_{layer:02d}/head_{head}"] = span * step / count
         yield row
     bpc = 1.1 + chance.gauss(0, 0.02)
-    yield {**row, "final/valid_bpc": bpc, "final/test_bpc": bpc + 0.05, "best/valid_bpc": bpc}
+    last = {key: value for key, value in row.items() if not key.startswith(EVALUATED)}
+    yield {**last, "final/valid_bpc": bpc, "final/test_bpc": bpc + 0.05, "best/valid_bpc": bpc}
 
 
 def make(folder: Path, runs: int, rows_a_run: int) -> list[Path]:

@@ -1,31 +1,72 @@
-"""The benchmarks run, and their last line can be read by a program."""
+"""The benchmarks compare contenders that do the same work, and measure what was really done."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
+import time
+from pathlib import Path
+from types import ModuleType
 
 import pytest
+import torch
 
+from adaspan.report.comparison import compare
 from tests.conftest import ROOT, environment
 
-pytestmark = pytest.mark.slow
+CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize(
-    ("benchmark", "case", "contenders"),
-    [
-        ("attention", "limit 512", ["banded", "reference"]),
-        ("model", "default-learned", ["banded", "reference"]),
-    ],
-)
-def test_a_benchmark_measures_every_contender_with_both_mallocs(
-    benchmark: str, case: str, contenders: list[str]
-) -> None:
-    script = ROOT / "benchmarks" / f"{benchmark}.py"
+def benchmark(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A script of `benchmarks/`."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module(name)
+
+
+def test_time_memory_and_flops_are_those_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    factor = torch.ones(128, 128)
+
+    def quick() -> None:
+        order.append("quick")
+        factor @ factor
+
+    def slow() -> None:
+        order.append("slow")
+        torch.ones(2**24)  # 64 MiB
+        factor @ factor @ factor
+        time.sleep(0.05)
+
+    measure = benchmark("measure", monkeypatch).measure
+    one, two = measure("case", {"quick": quick, "slow": slow}, CPU, repeats=3)
+    assert (one.gflop, two.gflop) == (2 * 128**3 / 1e9, 4 * 128**3 / 1e9)
+    assert one.seconds_median < 0.05 <= two.seconds_min
+    assert one.memory_mib < 32 < 60 < two.memory_mib < 96
+    assert order[-6:] == ["quick", "slow"] * 3, "they take turns"
+
+
+def test_contenders_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    attention = benchmark("attention", monkeypatch)
+    limit, spans = attention.CASES["limit 512"]
+    hidden = torch.randn(attention.BATCH, attention.BLOCK, attention.DIM, requires_grad=True)
+    cache = torch.randn(attention.BATCH, limit, attention.DIM)
+    outputs, gradients = [], []
+    for implementation in ("banded", "reference"):
+        torch.manual_seed(1)  # of the layer's weights
+        outputs.append(attention.ours(implementation, limit, spans, hidden, cache)())
+        assert hidden.grad is not None
+        gradients.append(hidden.grad)
+    torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(*gradients, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_program_can_read_the_last_line() -> None:
+    script = ROOT / "benchmarks" / "attention.py"
     answer = subprocess.run(
-        [sys.executable, str(script), "--cases", case, "--repeats", "1"],
+        [sys.executable, str(script), "--cases", "limit 512", "--repeats", "1"],
         env=environment(),
         stdout=subprocess.PIPE,
         text=True,
@@ -33,10 +74,22 @@ def test_a_benchmark_measures_every_contender_with_both_mallocs(
         timeout=300,
     )
     results = json.loads(answer.stdout.splitlines()[-1])["results"]
-    found = [(result["malloc"], result["contender"]) for result in results]
-    assert found == [(malloc, name) for malloc in ("default", "tuned") for name in contenders]
-    for result in results:
-        assert result["case"] == case
-        assert 0 < result["seconds_min"] <= result["seconds_median"]
-        assert result["memory_mib"] > 0
-        assert result["gflop"] > 0
+    found = {(result["malloc"], result["contender"]): result["gflop"] for result in results}
+    mallocs = ("default", "tuned")
+    assert list(found) == [(m, name) for m in mallocs for name in ("banded", "reference")]
+    assert found["default", "banded"] == found["tuned", "banded"] < found["tuned", "reference"]
+
+
+def test_the_runs_made_up_for_the_report_have_all_that_it_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = benchmark("report", monkeypatch).make(tmp_path, runs=8, rows_a_run=30)
+    comparison = compare("made up", {folder: {} for folder in folders})
+    assert len(comparison.done) == len(comparison.groups) == 4
+    assert [len(group.done) for group in comparison.groups] == [2] * 4, "two seeds each"
+    for group in comparison.done:
+        for figure in ("valid_bpc", "test_bpc", "span_mean", "macs_per_token", "tokens_per_second"):
+            assert getattr(group, figure) is not None, figure
+        curve = group.curve()
+        assert curve is not None
+        assert len(curve.steps) == 3, "an evaluation in every tenth row, and in the last"

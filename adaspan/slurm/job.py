@@ -45,13 +45,16 @@ _REPEAT_SECONDS = 1.0
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 
-def train_on_node(folder: str, program: str, fail_fast: bool) -> None:
+def train_on_node(
+    folder: str, program: str, fail_fast: bool, repeat_seconds: float = _REPEAT_SECONDS
+) -> None:
     """Train the run of a folder until it is done or has to leave.
 
     Args:
         folder: run folder, which holds its configuration.
         program: of the snapshot, which trains.
         fail_fast: if it fails, take the waiting jobs of the same submission out of the queue.
+        repeat_seconds: between repetitions of a signal.
 
     Raises:
         SystemExit: the run is not done: 1 or 2 as the training says, 75 if it is to be tried again.
@@ -62,7 +65,7 @@ def train_on_node(folder: str, program: str, fail_fast: bool) -> None:
         if task.num_tasks > 1:
             TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
         if task.global_rank > 0:
-            raise SystemExit(_follow(run, Path(program), asked))
+            raise SystemExit(_follow(run, Path(program), asked, repeat_seconds))
         Path(os.environ[STARTED]).touch()
         if run.count_start(os.environ["SLURM_JOB_NAME"]) >= MOST_IN_VAIN:
             message = f"ended {MOST_IN_VAIN} times without a word since the last checkpoint"
@@ -72,28 +75,33 @@ def train_on_node(folder: str, program: str, fail_fast: bool) -> None:
                     cluster.cancel([task.job_id])
             raise SystemExit(code)
         before = run.status()
-        code = _train(run, Path(program), asked)
+        code = _train(run, Path(program), asked, repeat_seconds)
         if not asked:
             _release_siblings(run)
         if code:
             raise SystemExit(_settle(run, task, code, bool(asked), before, fail_fast))
 
 
-def _follow(run: RunFolder, program: Path, asked: list[signal.Signals]) -> int:
+def _follow(
+    run: RunFolder, program: Path, asked: list[signal.Signals], repeat_seconds: float
+) -> int:
     """Train as any but the first task, which decides what becomes of the run; the exit code."""
-    code = _train(run, program, asked)
+    code = _train(run, program, asked, repeat_seconds)
     if code < 0 and not asked and _ran_out_of_memory():
         _set_failed(run, _killed_for_memory(code))
     return code if code >= 0 else 1
 
 
-def _train(run: RunFolder, program: Path, asked: list[signal.Signals]) -> int:
+def _train(
+    run: RunFolder, program: Path, asked: list[signal.Signals], repeat_seconds: float
+) -> int:
     """Exit code of the training, negative if a signal killed it.
 
     Args:
         run: its folder.
         program: which trains.
         asked: signals as they come, which are passed on.
+        repeat_seconds: between repetitions of the last.
     """
     with run.output.open("ab") as output:
         if asked:
@@ -104,7 +112,7 @@ def _train(run: RunFolder, program: Path, asked: list[signal.Signals]) -> int:
         )
         while True:
             try:
-                return process.wait(_REPEAT_SECONDS)
+                return process.wait(repeat_seconds)
             except subprocess.TimeoutExpired:
                 if asked:
                     process.send_signal(asked[-1])

@@ -111,15 +111,19 @@ class Processes:
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[Processes]:
-    """Join the processes of this run; leave them at the end."""
+def joined(device: torch.device, join_seconds: float = _JOIN_SECONDS) -> Iterator[Processes]:
+    """Join the processes of this run; leave them at the end.
+
+    Args:
+        device: where they compute.
+        join_seconds: how long the others are waited for; later, they may take their time.
+    """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
         yield Processes()
         return
     with lost_peers_in_words():
-        # Waits for the others only so long; later, they may take their time.
-        joining = timedelta(seconds=_JOIN_SECONDS)
+        joining = timedelta(seconds=join_seconds)
         store, rank, _ = next(rendezvous("env://", timeout=joining))
         store.set_timeout(timedelta(seconds=_WAIT_SECONDS))
         backend = "nccl" if device.type == "cuda" else "gloo"

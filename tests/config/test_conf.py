@@ -6,7 +6,6 @@ import pytest
 
 from adaspan.config.kinds.registry import GROUPS, KINDS
 from adaspan.config.kinds.span import AdaptiveSpanConfig, FixedSpanConfig
-from adaspan.nn.attention import IMPLEMENTATIONS
 from tests.conftest import ROOT, compose_run
 
 OPTIONS = [
@@ -86,8 +85,3 @@ def test_an_experiment_gives_way_to_the_command_line() -> None:
     run = compose_run("experiment=enwik8_small", "span=fixed", "train.steps=5")
     assert isinstance(run.span, FixedSpanConfig)
     assert run.train.steps == 5
-
-
-def test_every_attention_can_be_chosen() -> None:
-    for name in ("auto", *IMPLEMENTATIONS):
-        assert compose_run(f"train.attention={name}").train.attention == name

@@ -50,14 +50,13 @@ def train(
     for key, value in JOB.items():
         monkeypatch.setenv(key, value)
     monkeypatch.setenv(STARTED, str(tmp_path / "started"))
-    monkeypatch.setattr(job, "_REPEAT_SECONDS", 0.1)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGUSR2, signal.SIGTERM)}
 
     def train(source: str) -> int:
         program = tmp_path / "launch.py"
         program.write_text(SELF + source)
         try:
-            train_on_node(str(run.path), str(program), fail_fast=False)
+            train_on_node(str(run.path), str(program), fail_fast=False, repeat_seconds=0.1)
         except SystemExit as end:
             return int(str(end.code))
         return 0

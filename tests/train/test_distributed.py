@@ -180,7 +180,6 @@ def test_a_run_that_loses_one_of_its_processes_says_so_and_can_go_on(
 def test_a_process_does_not_wait_for_ever_for_others_that_never_come(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("adaspan.train.distributed._JOIN_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     alone = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
@@ -188,7 +187,7 @@ def test_a_process_does_not_wait_for_ever_for_others_that_never_come(
         monkeypatch.setenv(key, value)
     with (
         pytest.raises(LostPeerError, match="the processes of this run lost one another"),
-        joined(torch.device("cpu")),
+        joined(torch.device("cpu"), join_seconds=0.5),
     ):
         pass
 

@@ -26,7 +26,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from adaspan.nn.attention.limits import INVISIBLE, TINY
-from adaspan.nn.attention.tiles import Tile, cut
+from adaspan.nn.attention.tiles import SUITABLE, Tile, Tiling, cut
 from adaspan.nn.span import soft_mask
 
 # Into a part of a tensor torch adds products one by one, which takes longer than small ones do.
@@ -45,6 +45,7 @@ def attend_banded(
     unmasked: int,
     kept_BHMS: Tensor | None,
     dropout: float,
+    tiling: Tiling = SUITABLE,
 ) -> tuple[Tensor, Tensor]:
     """See `implementation.Attend`. Computes in float32 at least."""
     batch, heads, block, head_dim = query_BHMK.shape
@@ -73,6 +74,7 @@ def attend_banded(
                 ramp=ramp,
                 dropout=dropout,
                 differentiates=torch.is_grad_enabled(),
+                tiling=tiling,
             ),
         )
     return (
@@ -82,12 +84,19 @@ def attend_banded(
 
 
 def banded_macs(
-    *, sequences: int, block: int, keys: int, window: int, head_dim: int, device: torch.device
+    *,
+    sequences: int,
+    block: int,
+    keys: int,
+    window: int,
+    head_dim: int,
+    device: torch.device,
+    tiling: Tiling = SUITABLE,
 ) -> tuple[int, int]:
     """See `implementation.CountMacs`; what tiles compute outside the band differs by device."""
     window = _window(window, keys)
     forward = backward = 0
-    for tile in cut(sequences, block, window, device):
+    for tile in cut(sequences, block, window, device, tiling=tiling):
         n, rows, columns = tile.shape
         whole, band = n * rows * columns * head_dim, n * rows * window * head_dim
         scores = whole + band  # by content and by position
@@ -110,6 +119,7 @@ class _Settings(NamedTuple):
     ramp: float | None
     dropout: float
     differentiates: bool  # there will be a backward pass
+    tiling: Tiling
 
 
 class _Banded(torch.autograd.Function):
@@ -135,6 +145,7 @@ class _Banded(torch.autograd.Function):
             query_NMK.device,
             query_NMK.dtype.itemsize,
             saving=settings.differentiates,
+            tiling=settings.tiling,
         )
         scores = _Scores(query_NMK, key_NCK, position_WK, mask, settings.missing, tiles)
         buffer = _buffer([tile for tile in tiles if not tile.saves], query_NMK)

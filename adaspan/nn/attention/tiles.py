@@ -19,8 +19,17 @@ _START_GPU = 1.2e7
 _SCORES_GPU = 2**25
 # ... with many rows where there are few sequences, although more of them is outside the band.
 _LEAST_ROWS_GPU, _MOST_ROWS_GPU = 64, 512
-# Of the weights a call saves so many for the backward pass and computes the others once more.
-_SAVED_BYTES = 128 * 2**20
+
+
+class Tiling(NamedTuple):
+    """How large tiles get."""
+
+    saved_bytes: int = 128 * 2**20  # of weights for the backward pass; others are computed again
+    scores: int | None = None  # of a tile; None: as many as suit the device
+    as_on_gpu: bool | None = None  # None: where it is computed on one
+
+
+SUITABLE = Tiling()
 
 
 class Tile(NamedTuple):
@@ -48,6 +57,7 @@ def cut(
     itemsize: int = 4,
     *,
     saving: bool = True,
+    tiling: Tiling = SUITABLE,
 ) -> list[Tile]:
     """All tiles of a call.
 
@@ -58,15 +68,17 @@ def cut(
         device: where they are computed.
         itemsize: bytes of a weight.
         saving: whether there will be a backward pass.
+        tiling: how large tiles get.
     """
-    rows = _rows_on_gpu(sequences) if _is_gpu(device) else _rows_on_cpu(window)
+    on_gpu = _is_gpu(device) if tiling.as_on_gpu is None else tiling.as_on_gpu
+    rows = _rows_on_gpu(sequences) if on_gpu else _rows_on_cpu(window)
     queries = [slice(first, min(first + rows, block)) for first in range(0, block, rows)]
     runs = [(run, slice(run.start, run.stop + window - 1)) for run in queries]
     saved = 0
     if saving:  # all weights of the first sequences, none if those of one are too many
         scores = sum(_length(queries) * _length(keys) for queries, keys in runs)
-        saved = min(sequences, _SAVED_BYTES // (scores * itemsize))
-    scores_at_once = _SCORES_GPU if _is_gpu(device) else _SCORES_CPU
+        saved = min(sequences, tiling.saved_bytes // (scores * itemsize))
+    scores_at_once = tiling.scores or (_SCORES_GPU if on_gpu else _SCORES_CPU)
     at_once = max(1, scores_at_once // (rows * (rows + window)))
     parts = [
         (slice(first, min(first + at_once, end)), saves)

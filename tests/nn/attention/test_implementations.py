@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import pytest
@@ -15,6 +17,9 @@ from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from adaspan.nn.attention import IMPLEMENTATIONS, attend
+from adaspan.nn.attention.banded import attend_banded, banded_macs
+from adaspan.nn.attention.implementation import Implementation
+from adaspan.nn.attention.tiles import Tiling
 from adaspan.nn.span import soft_mask
 
 FAST = [name for name in IMPLEMENTATIONS if name != "reference"]
@@ -235,37 +240,46 @@ def test_a_span_at_its_kinks_has_the_oracles_gradient(
     assert all(far < 1e-10 for far in farthest(run(case, torch.float64, implementation), exact))
 
 
-@pytest.mark.parametrize("implementation", FAST)
+Tiled = Callable[[Tiling], str]
+
+
+@pytest.fixture
+def tiled(monkeypatch: pytest.MonkeyPatch) -> Tiled:
+    """The banded attention with tiles of other sizes, under a name of its own."""
+
+    def known(tiling: Tiling) -> str:
+        attention = Implementation(
+            partial(attend_banded, tiling=tiling), partial(banded_macs, tiling=tiling), None
+        )
+        monkeypatch.setitem(IMPLEMENTATIONS, "tiled", attention)
+        return "tiled"
+
+    return known
+
+
 @pytest.mark.parametrize("saved", [0, 2])  # of the six sequences
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_weights_that_are_computed_twice_are_the_same(
-    implementation: str, dropout: float, saved: int, monkeypatch: pytest.MonkeyPatch
+    dropout: float, saved: int, tiled: Tiled
 ) -> None:
     case = PLAIN._replace(dropout=dropout)
     two_at_once = 2 * 64 * (64 + 80)  # so that sums have the same order whatever is saved
-    monkeypatch.setattr("adaspan.nn.attention.tiles._SCORES_CPU", two_at_once)
-    once = run(case, torch.float64, implementation)
+    once = run(case, torch.float64, tiled(Tiling(scores=two_at_once)))
     one_sequence = 8 * (64 * (64 + 79) + 6 * (6 + 79))  # its two tiles, in bytes
-    monkeypatch.setattr("adaspan.nn.attention.tiles._SAVED_BYTES", saved * one_sequence)
-    for ours, theirs in zip(run(case, torch.float64, implementation), once, strict=True):
+    again = tiled(Tiling(saved * one_sequence, two_at_once))
+    for ours, theirs in zip(run(case, torch.float64, again), once, strict=True):
         assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize("implementation", FAST)
-def test_tiles_that_hold_few_sequences_add_up(
-    implementation: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = run(PLAIN, torch.float64, implementation)
-    monkeypatch.setattr("adaspan.nn.attention.tiles._SCORES_CPU", 4 * 64 * 144)
-    for ours, theirs in zip(run(PLAIN, torch.float64, implementation), whole, strict=True):
+def test_tiles_that_hold_few_sequences_add_up(tiled: Tiled) -> None:
+    whole = run(PLAIN, torch.float64, "banded")
+    small = tiled(Tiling(scores=4 * 64 * 144))
+    for ours, theirs in zip(run(PLAIN, torch.float64, small), whole, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("implementation", FAST)
-def test_tiles_as_a_gpu_has_them_agree_with_the_oracle(
-    implementation: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("adaspan.nn.attention.tiles._is_gpu", lambda device: True)
+def test_tiles_as_a_gpu_has_them_agree_with_the_oracle(tiled: Tiled) -> None:
+    implementation = tiled(Tiling(as_on_gpu=True))
     for seed in range(40):
         case = random_case(seed)
         exact = run(case, torch.float64, "reference")

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-from adaspan.nn.attention.tiles import cut, group_cost
+from adaspan.nn.attention.tiles import Tiling, cut, group_cost
 
 CPU, GPU = torch.device("cpu"), torch.device("meta")  # any but a CPU is cut like a GPU
 DEVICES = pytest.mark.parametrize("device", [CPU, GPU], ids=["cpu", "gpu"])
@@ -19,15 +19,9 @@ DEVICES = pytest.mark.parametrize("device", [CPU, GPU], ids=["cpu", "gpu"])
     ("sequences", "block", "window"), [(1, 1, 1), (5, 130, 33), (40, 512, 300), (700, 70, 5000)]
 )
 def test_every_query_is_in_one_tile_with_all_its_keys(
-    sequences: int,
-    block: int,
-    window: int,
-    saved_bytes: int,
-    device: torch.device,
-    monkeypatch: pytest.MonkeyPatch,
+    sequences: int, block: int, window: int, saved_bytes: int, device: torch.device
 ) -> None:
-    monkeypatch.setattr("adaspan.nn.attention.tiles._SAVED_BYTES", saved_bytes)
-    tiles = cut(sequences, block, window, device)
+    tiles = cut(sequences, block, window, device, tiling=Tiling(saved_bytes))
     covered: Counter[tuple[int, int]] = Counter()
     for tile in tiles:
         for query in range(tile.queries.start, tile.queries.stop):
