@@ -123,6 +123,11 @@ def test_a_package_is_found_by_its_entry_point_and_loads_what_it_trained(
     source = json.loads((run_folder() / "source.json").read_text())
     assert source["extensions"]["my_spans"]["version"] == "1.0"
 
+    gone = launch("--config-path", str(run_folder()), "--config-name", "config")
+    assert gone.returncode == 2
+    (line,) = gone.stderr.splitlines()
+    assert line.startswith("adaspan: error: extensions=[my_spans]: there is no module my_spans")
+
     loads = "import adaspan, sys; model, _, run = adaspan.load(sys.argv[1]); print(model.spans[0])"
     loaded = subprocess.run(
         [sys.executable, "-c", loads, str(run_folder())],

@@ -28,23 +28,24 @@ def import_installed() -> None:
     Raises:
         UserError: as of `import_extensions`.
     """
+    if FROZEN_EXTENSIONS.is_dir():
+        _search(FROZEN_EXTENSIONS, first=True)  # before what was edited since
     for entry in metadata.entry_points(group=_ENTRY_POINTS):
         version = entry.dist.version if entry.dist else None
         _import(entry.module, f"installed extension {entry.module}", version)
 
 
 def import_extensions(names: Iterable[str]) -> None:
-    """Import modules by name: installed ones, those beside launch.py, those in this folder.
+    """Import modules by name: installed ones, those beside launch.py, those in this folder. Only
+    after `import_installed`.
 
     Raises:
         UserError: a module cannot be imported or registers nothing; names it and the cause.
     """
-    if FROZEN_EXTENSIONS.is_dir():
-        _search(FROZEN_EXTENSIONS, first=True)  # before what was edited since
-    _search(CODE)
-    if not sys.flags.safe_path:  # as it is in a job
-        _search(Path.cwd())
     for name in names:
+        _search(CODE)
+        if not sys.flags.safe_path:  # as it is in a job
+            _search(Path.cwd())
         _import(name, f"extensions=[{name}]")
 
 

@@ -75,7 +75,7 @@ def folder(
         ("extensions=[mine.own]", OWN.format(name="own"), "there is no module mine.own"),
         ("extensions=[mine.py]", OWN.format(name="own"), "there is no module mine.py"),
         ("extensions=['./mine.py']", "", "extensions=[./mine.py]: must be the name of a module"),
-        ("extensions=mine", "", "extensions=mine: must be a list: extensions=[mine]"),
+        ("extensions=mine", "", "extensions=mine: must be a list of modules: extensions=["),
     ],
 )
 def test_what_is_wrong_with_a_module_is_one_line(words: str, content: str, told: str) -> None:
