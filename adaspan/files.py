@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from adaspan.errors import RunError
+
 TEMPORARY_SUFFIX = ".partial"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -37,6 +39,20 @@ def write_json(path: Path, value: Any) -> None:
     """Replace `path` with `value` as readable JSON."""
     with replacing(path) as file:
         file.write((json.dumps(value, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """What a file holds; an empty object if there is none.
+
+    Raises:
+        RunError: it is no JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except json.JSONDecodeError as error:
+        raise RunError(f"{path}: damaged ({error})") from None
 
 
 def sync_folder(folder: Path) -> None:

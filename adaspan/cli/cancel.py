@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
@@ -11,6 +11,7 @@ from adaspan.cli.choose import runs_option
 from adaspan.runs.folder import RunFolder
 from adaspan.slurm import cluster
 from adaspan.slurm.lookup import live_jobs
+from adaspan.slurm.record import job_of
 from adaspan.slurm.submit import submitting
 from adaspan.status.find import find_runs
 
@@ -25,11 +26,16 @@ def cancel(names: Sequence[str], output_dir: Path) -> None:
         queue = cluster.queue()
         live = live_jobs(runs, queue)
         others = [RunFolder(path) for path in find_runs(output_dir, []) if path not in live]
-        still_wanted = {RunFolder(path).job()["canary"] for path in live_jobs(others, queue)}
-        wanted = {RunFolder(path).job()["canary"] for path in live} - still_wanted - {None}
-        canaries = live_jobs([RunFolder(Path(path)) for path in wanted], queue)
+        wanted = _canaries(live) - _canaries(live_jobs(others, queue))
+        canaries = live_jobs([RunFolder(path) for path in wanted], queue)
         cluster.cancel(job.id for job in (*live.values(), *canaries.values()))
     click.echo(f"cancelled {len(live)} of {len(runs)} runs; adaspan resubmit sends them again")
     for run in runs:
         if run.path not in live and run.is_held():
             click.echo(f"{run.path}: trained without SLURM; stop it where it was started")
+
+
+def _canaries(paths: Iterable[Path]) -> set[Path]:
+    """What the jobs of runs wait for."""
+    jobs = (job_of(RunFolder(path)) for path in paths)
+    return {job.canary for job in jobs if job and job.canary}

@@ -16,6 +16,7 @@ from adaspan.runs.failures import UNDER_WAY
 from adaspan.runs.folder import RunFolder
 from adaspan.status.find import find_runs
 from adaspan.status.state import standings
+from adaspan.tracking.files import TrackedFiles
 
 _TRAINED = "still being trained"
 
@@ -29,7 +30,6 @@ def sync(names: Sequence[str], output_dir: Path, again: bool) -> None:
 
     Exit code: 0 all was sent, 1 some could not be sent.
     """
-    from adaspan.tracking.send import doubt, has_news
     from adaspan.tracking.sync import send_all
 
     runs = find_runs(output_dir, names)
@@ -48,14 +48,15 @@ def sync(names: Sequence[str], output_dir: Path, again: bool) -> None:
         if standing.state in UNDER_WAY or run.is_held():
             count(_TRAINED, f"{run.path}: {_TRAINED}, left alone")
             continue
+        files = TrackedFiles(run.path)
         if again:
-            doubt(run.path)
-        if not has_news(run.path):
+            files.doubt()
+        if not files.has_news():
             count("not tracked" if _mode(run.path) == "disabled" else "had nothing new")
         else:
             ended.append(run.path)
 
-    restarts = {run: RunFolder(run).restarts() for run in ended}
+    restarts = {run: TrackedFiles(run).restarts() for run in ended}
     if ended:
         with _bar(console) as bar:
             task = bar.add_task("", total=len(ended))
@@ -63,7 +64,7 @@ def sync(names: Sequence[str], output_dir: Path, again: bool) -> None:
             def tell(run: Path, error: UserError | RunError | None) -> None:
                 bar.advance(task)
                 match error:
-                    case None if RunFolder(run).restarts() > restarts[run]:
+                    case None if TrackedFiles(run).restarts() > restarts[run]:
                         count("sent", f"{run}: W&B did not take its id again; sent as another run")
                     case None:
                         count("sent")

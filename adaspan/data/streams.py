@@ -22,7 +22,7 @@ class Block(NamedTuple):
 
 
 @dataclass
-class Position:
+class Cursor:
     """Where the streams stand: all that is needed to go on reading."""
 
     epoch: int = 0
@@ -50,16 +50,16 @@ class Streams:
         self._tokens_BT = tokens[: batch_size * length].reshape(batch_size, length)[rows]
         self._block_size = block_size
         self._seed = seed
-        self.position = Position()
+        self.cursor = Cursor()
 
     def next_block(self) -> Block:
-        start = self.position.offset
+        start = self.cursor.offset
         starts_anew = start + self._block_size + 1 > self._tokens_BT.shape[1]
         if starts_anew:
-            self.position.epoch += 1
-            start = self._first_offset(self.position.epoch)
+            self.cursor.epoch += 1
+            start = self._first_offset(self.cursor.epoch)
         end = start + self._block_size
-        self.position.offset = end
+        self.cursor.offset = end
         block = torch.from_numpy(self._tokens_BT[:, start : end + 1].astype(np.int64))
         return Block(block[:, :-1].contiguous(), block[:, 1:].contiguous(), starts_anew)
 

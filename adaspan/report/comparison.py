@@ -92,7 +92,7 @@ def _read(runs: Mapping[Path, Mapping[str, str]]) -> list[Run]:
     for folder, standing in zip(folders, standings(folders), strict=True):
         values, rows = read_values(folder.path), folder.rows()
         state = describe(folder, dict(runs[folder.path]), standing, values, rows)
-        data = folder.short_fingerprint()
+        data = folder.source.short_fingerprint()
         read.append(Run(folder.path, state, flat(values), data, rows))
     return read
 

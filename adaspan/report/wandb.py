@@ -21,8 +21,8 @@ from adaspan.report.export import to_markdown
 from adaspan.report.groups import Run
 from adaspan.runs import figures
 from adaspan.tracking.account import report_titles, signed_in
+from adaspan.tracking.files import TrackedFiles
 from adaspan.tracking.media import HEATMAP
-from adaspan.tracking.send import has_news
 
 _COLUMNS = 24  # of a grid of panels
 _HEIGHT = 8  # of a panel, in the same unit
@@ -78,8 +78,8 @@ def save_report(comparison: Comparison, margin: float, record: Path) -> str:
 
 def lacking(comparison: Comparison) -> list[Path]:
     """Folders of runs of which W&B has not everything."""
-    folders = [run.folder for run in comparison.runs]
-    return [path for path in folders if has_news(path) or not (path / "wandb").exists()]
+    found = ((run.folder, TrackedFiles(run.folder)) for run in comparison.runs)
+    return [path for path, files in found if files.has_news() or not files.folder.exists()]
 
 
 def _place(comparison: Comparison) -> tuple[str | None, str]:
@@ -169,10 +169,9 @@ def _runset(
     )
 
 
-def _id(folder: Path) -> str:
+def _id(path: Path) -> str:
     """What W&B knows a run by: its identity, or what it was given as it was started last."""
-    names = sorted(path.name.removeprefix("offline-") for path in folder.glob("wandb/*run-*"))
-    return [folder.name, *names][-1].rpartition("-")[2]
+    return TrackedFiles(path).last_run_id() or path.name.rpartition("-")[2]
 
 
 def _grid(runset: wr.Runset, rows: Sequence[Sequence[Any]]) -> wr.PanelGrid:

@@ -4,6 +4,7 @@ folder.py     the files of one run
 figures.py    every figure of a row, once
 failures.py   every state and class of failure, once
 identity.py   the hash that names the run everywhere
-start.py      the command lines that train the run of a folder
+source.py     what a run was made of, at each start
+start.py      how the run of a folder is started
 read.py       rows and spans as tables
 """

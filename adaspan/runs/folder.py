@@ -2,48 +2,39 @@
 
 config.yaml      resolved; with it the run can be repeated
 vocabulary.json  the symbols: with the weights it is a model, without the text
-source.json      commit, uncommitted changes, versions, machine
+source.json      see `source.py`
 status.json      running, done, failed or resumable; step, last error
 metrics.jsonl    one row a line: the source of truth
 log.txt          what the terminal showed
 output.txt       what a run of a sweep printed, traces included
 trace.json.gz    when what happened in a few updates, if train.profile=true
-job.json         the run's last job on a cluster, written by whoever submits
-starts.json      how often that job started, written by the job
-checkpoints/     see `checkpoint.py`
-wandb/           see `tracking/run.py`
+job.json         with starts.json, of its jobs on a cluster: see `slurm/record.py`
+checkpoints/     see `train/checkpoint.py`
+wandb/           see `tracking/files.py`
 """
 
 from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from adaspan.errors import RunError, UserError
-from adaspan.files import TEMPORARY_SUFFIX, replacing, write_json
-from adaspan.places import CODE, IS_INSTALLED
-from adaspan.runs.extensions import extension_records
+from adaspan.files import TEMPORARY_SUFFIX, read_json, replacing, write_json
 from adaspan.runs.failures import Failure, FailureClass, State
 from adaspan.runs.figures import Row, is_final, with_present_keys
+from adaspan.runs.source import Source
 
 _LOCK_SECONDS = 2.0
-_FINGERPRINT_DIGITS = 12
 # Beside the keys of a configuration: what was read.
 DATA_KEY = "data.sha256"
-
-# In a copy of the code: what `code_version` said of the original.
-SOURCE_OF_SNAPSHOT = "source.json"
 
 
 class RunFolder:
@@ -56,11 +47,9 @@ class RunFolder:
         self.output = path / "output.txt"
         self.trace = path / "trace.json.gz"
         self.vocabulary = path / "vocabulary.json"
+        self.source = Source(path / "source.json")
         self._metrics = path / "metrics.jsonl"
         self._status = path / "status.json"
-        self._job = path / "job.json"
-        self._starts = path / "starts.json"
-        self._restarts = path / ".restarts"
         self._lock = path / ".lock"
         self._aside = path / ".aside"
 
@@ -98,35 +87,24 @@ class RunFolder:
 
     def freeze(self, config_yaml: str, data_fingerprint: str) -> None:
         """Fix what a process that starts later trains, and on which data."""
-        self._write_config(config_yaml)
-        if not self.data_fingerprint():
-            write_json(self.path / "source.json", {"data_sha256": data_fingerprint})
+        self.write_config(config_yaml)
+        self.source.fix_data(data_fingerprint)
 
-    def begin(self, config_yaml: str, data_fingerprint: str) -> None:
-        """Write what describes the run."""
-        self._write_config(config_yaml)
-        write_json(self.path / "source.json", _source(data_fingerprint))
-
-    def _write_config(self, config_yaml: str) -> None:
+    def write_config(self, config_yaml: str) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         with replacing(self.path / "config.yaml") as file:
             file.write(config_yaml.encode())
 
-    def clear(self) -> None:
-        """Delete all that the run has produced so far. W&B keeps what it has: see `restarts`."""
-        self.set_aside()
-        self.forget_aside()
-
     def set_aside(self) -> None:
-        """As `clear`, but until `forget_aside` it can still be put back."""
+        """Have nothing of what the run has produced; until `forget_aside` it can be put back.
+
+        Runs that W&B may know are set aside by `tracking.files.set_aside`.
+        """
         self.forget_aside()
-        restarts = self.restarts() + (self.path / "wandb").exists()
         produced = self._produced()
         self._aside.mkdir()
         for path in produced:
             path.rename(self._aside / path.name)
-        if restarts:
-            self._restarts.write_text(f"{restarts}\n")
 
     def forget_aside(self) -> None:
         """Delete what was set aside."""
@@ -143,17 +121,10 @@ class RunFolder:
     def _produced(self) -> list[Path]:
         return [path for path in self.path.iterdir() if path not in (self._lock, self._aside)]
 
-    def restarts(self) -> int:
-        """How often the run was begun anew after W&B had heard of it."""
-        return int(self._restarts.read_text()) if self._restarts.exists() else 0
-
-    def begin_anew_on_wandb(self) -> None:
-        """Be another run there from now on, which never takes the id of a deleted one again."""
-        self._restarts.write_text(f"{self.restarts() + 1}\n")
-
     def status(self) -> dict[str, Any]:
         """The last status written; empty for a new run."""
-        return _read_json(self._status)
+        status: dict[str, Any] = read_json(self._status)
+        return status
 
     @property
     def state(self) -> State:
@@ -181,45 +152,6 @@ class RunFolder:
         """Replace the status."""
         write_json(self._status, {"state": state, "step": step, "time": time.time(), **more})
 
-    def job(self) -> dict[str, Any]:
-        """The run's last job on a cluster; empty if it had none."""
-        return _read_json(self._job)
-
-    def set_job(self, id: str, name: str, records: Path, canary: str | None) -> None:
-        """Note that the run was submitted as this job, where that is written down, and the canary's
-        folder if it has one.
-        """
-        job = {"id": id, "name": name, "canary": canary}
-        write_json(self._job, {**job, "records": os.path.relpath(records, self.path)})
-
-    def job_records(self) -> Path | None:
-        """Where the submissions of its sweep are written down, and what their jobs print."""
-        job = self.job()
-        return Path(os.path.normpath(self.path / job["records"])) if job else None
-
-    def count_start(self, job_name: str) -> int:
-        """Note that a job of the run starts; how often it did since the last new checkpoint."""
-        before = _read_json(self._starts)
-        steps = [int(path.stem.partition("_")[2]) for path in self.checkpoints.glob("step_*.pt")]
-        newest, furthest = max(steps, default=0), before.get("furthest", 0)
-        goes_on = before.get("job") == job_name and newest <= furthest
-        in_vain: int = before["in_vain"] + 1 if goes_on else 0
-        starts = {"job": job_name, "furthest": max(newest, furthest), "in_vain": in_vain}
-        write_json(self._starts, starts)
-        return in_vain
-
-    def excuse_start(self) -> None:
-        """The last start was not in vain: the run was asked to leave."""
-        write_json(self._starts, {**_read_json(self._starts), "in_vain": 0})
-
-    def job_has_started(self) -> bool:
-        """Whether the run's last job got as far as a node."""
-        return _read_json(self._starts).get("job") == self.job().get("name")
-
-    def short_fingerprint(self) -> str:
-        """Enough of `data_fingerprint` to tell texts apart; empty for a new run."""
-        return (self.data_fingerprint() or "")[:_FINGERPRINT_DIGITS]
-
     def last_words(self) -> str:
         """The last line that the run printed: errors are one line, and a trace ends on its own."""
         if not self.output.exists():
@@ -227,15 +159,6 @@ class RunFolder:
         lines = self.output.read_text(errors="replace").splitlines()
         last = next((line for line in reversed(lines) if line.strip()), "no word")
         return last.removeprefix("adaspan: error: ")
-
-    def source(self) -> dict[str, Any]:
-        """Commit, uncommitted changes, versions, data: what the run was begun with."""
-        return _read_json(self.path / "source.json")
-
-    def data_fingerprint(self) -> str | None:
-        """SHA-256 of the data that the run was begun on; None for a new run."""
-        fingerprint: str | None = self.source().get("data_sha256")
-        return fingerprint
 
     def append(self, row: Row) -> None:
         """Add a row of metrics; it is on the disk when this returns."""
@@ -273,49 +196,3 @@ def open_folder(path: Path | str) -> RunFolder:
         there = "has no config.yaml, it is no run's folder" if path.exists() else "no such folder"
         raise UserError(f"{path}: {there}; adaspan status shows the runs")
     return RunFolder(path)
-
-
-def code_version(root: Path) -> dict[str, Any]:
-    """Commit and uncommitted changes of the code below `root`; the version of an installed one."""
-    snapshot = root / SOURCE_OF_SNAPSHOT
-    if snapshot.exists():
-        return _read_json(snapshot)
-    if IS_INSTALLED:  # whatever repository it may lie in is not its own
-        return {"commit": None, "diff": None, "version": metadata.version("adaspan")}
-    return {"commit": _git(root, "rev-parse", "HEAD"), "diff": _git(root, "diff", "HEAD")}
-
-
-def _source(data_fingerprint: str) -> dict[str, Any]:
-    return {
-        **code_version(CODE),
-        "data_sha256": data_fingerprint,
-        "extensions": extension_records(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {
-            name: metadata.version(name)
-            for name in ("torch", "numpy", "hydra-core", "omegaconf", "wandb")
-        },
-    }
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """What a file holds; empty if there is none."""
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    except json.JSONDecodeError as error:
-        raise RunError(f"{path}: damaged ({error})") from None
-    return content
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    """What git answers; None outside a repository."""
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return answer.stdout.decode(errors="replace").strip()

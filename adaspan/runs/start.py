@@ -1,27 +1,30 @@
-"""The command lines that train the run of a folder."""
+"""How the run of a folder is started: the command lines that train it, the threads of a process."""
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
 
 from adaspan.places import LAUNCH
 
+_THREADS = "OMP_NUM_THREADS"
 
-def typed(folder: Path, *overrides: str) -> str:
+
+def typed(path: Path, *overrides: str) -> str:
     """What a person types to go on with a run; with overrides, to train another one like it."""
-    return f"{LAUNCH} {shlex.join([*_configuration(folder), *overrides])}"
+    return f"{LAUNCH} {shlex.join([*_configuration(path), *overrides])}"
 
 
-def started(folder: Path, program: Path) -> list[str]:
+def started(path: Path, program: Path) -> list[str]:
     """What a sweep or a job starts.
 
     Args:
-        folder: of the run, which holds its configuration.
+        path: of the run folder, which holds its configuration.
         program: of the code that is to train it; see `program_of`.
     """
-    return [sys.executable, str(program), *_configuration(folder)]
+    return [sys.executable, str(program), *_configuration(path)]
 
 
 def program_of(code: Path) -> Path:
@@ -30,5 +33,15 @@ def program_of(code: Path) -> Path:
     return program if program.exists() else code / "launch.py"  # frozen by an earlier version
 
 
-def _configuration(folder: Path) -> list[str]:
-    return ["--config-path", str(folder.resolve()), "--config-name", "config"]
+def sets_threads() -> bool:
+    """Whether the user has said with how many threads a process computes."""
+    return _THREADS in os.environ
+
+
+def threads(count: int | str) -> dict[str, str]:
+    """For the environment of a process that computes with so many, unless the user said it."""
+    return {} if sets_threads() else {_THREADS: str(count)}
+
+
+def _configuration(path: Path) -> list[str]:
+    return ["--config-path", str(path.resolve()), "--config-name", "config"]

@@ -30,8 +30,9 @@ from submitit.helpers import TorchDistributedEnvironment
 from adaspan.errors import RunError, UserError
 from adaspan.runs.failures import Failure, FailureClass, State, failure_of_exit
 from adaspan.runs.folder import RunFolder
-from adaspan.runs.start import started
+from adaspan.runs.start import started, threads
 from adaspan.slurm import cluster
+from adaspan.slurm.record import count_start, excuse_start, job_of
 
 # A job that ends so often before its run has saved anything new will not do better the next time.
 MOST_IN_VAIN = 5
@@ -67,7 +68,7 @@ def train_on_node(
         if task.global_rank > 0:
             raise SystemExit(_follow(run, Path(program), asked, repeat_seconds))
         Path(os.environ[STARTED]).touch()
-        if run.count_start(os.environ["SLURM_JOB_NAME"]) >= MOST_IN_VAIN:
+        if count_start(run, os.environ["SLURM_JOB_NAME"]) >= MOST_IN_VAIN:
             message = f"ended {MOST_IN_VAIN} times without a word since the last checkpoint"
             code = _fail(run, 1, Failure(FailureClass.NODE, message), fail_fast)
             if task.num_tasks > 1:  # which would wait for this one
@@ -134,7 +135,7 @@ def _asked_to_stop() -> Iterator[list[signal.Signals]]:
 def _threads() -> dict[str, str]:
     """A process computes with the cores that it was given, not with all of the node."""
     cores = os.environ.get("SLURM_CPUS_PER_TASK")
-    return {"OMP_NUM_THREADS": cores} if cores and "OMP_NUM_THREADS" not in os.environ else {}
+    return threads(cores) if cores else {}
 
 
 def _settle(
@@ -157,7 +158,7 @@ def _settle(
     """
     stopped = run.state == State.RESUMABLE and run.status() != before
     if told or stopped:
-        run.excuse_start()
+        excuse_start(run)
         return _try_again(run, task.job_id)
     failure = _explain(run, code, before)
     if failure.kind == FailureClass.NODE and task.num_tasks > 1:
@@ -194,8 +195,8 @@ def _set_failed(run: RunFolder, failure: Failure) -> None:
 
 def _submissions_of_this_sweep(run: RunFolder) -> set[str]:
     """Names of jobs, as `submit.py` writes them down."""
-    records = run.job_records()
-    names = {record.stem for record in records.glob("*.json")} if records else set()
+    job = job_of(run)
+    names = {record.stem for record in job.records.glob("*.json")} if job else set()
     return {os.environ["SLURM_JOB_NAME"], *names}
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from adaspan.runs.failures import says_killed_for_memory
 from adaspan.runs.folder import RunFolder
 from adaspan.slurm import cluster
+from adaspan.slurm.record import job_of
 
 POLL_SECONDS = 1.0
 # A run that is told to leave finishes a step and writes a checkpoint.
@@ -21,9 +22,9 @@ def live_jobs(
     """Which of the runs have a job, waiting or running."""
     found = {}
     for run in runs:
-        job = run.job()
-        queued = queue.get(job.get("id", ""))
-        if queued and queued.name == job["name"]:
+        job = job_of(run)
+        queued = queue.get(job.id) if job else None
+        if job and queued and queued.name == job.name:
             found[run.path] = queued
     return found
 
@@ -45,8 +46,8 @@ def settled_jobs(runs: Sequence[RunFolder]) -> dict[Path, cluster.Queued]:
 
 def job_logs(run: RunFolder) -> list[Path]:
     """What the run's last job printed before the run itself could."""
-    records = run.job_records()
-    return sorted(records.glob(f"{run.job()['id']}_*_log.*")) if records else []
+    job = job_of(run)
+    return sorted(job.records.glob(f"{job.id}_*_log.*")) if job else []
 
 
 def ran_out_of_memory(run: RunFolder) -> bool:

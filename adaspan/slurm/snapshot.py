@@ -10,7 +10,7 @@ from pathlib import Path
 
 from adaspan.files import write_json
 from adaspan.places import FROZEN_EXTENSIONS, IS_INSTALLED
-from adaspan.runs.folder import SOURCE_OF_SNAPSHOT, code_version
+from adaspan.runs.source import SOURCE_OF_SNAPSHOT, code_version
 
 # An installed package has conf/ and sweeps/ inside.
 _PARTS = ("adaspan",) if IS_INSTALLED else ("launch.py", "adaspan", "conf", "sweeps")

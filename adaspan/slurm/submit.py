@@ -4,8 +4,7 @@ Before SLURM is asked, the name under which it will be asked is written down; af
 a launcher that is killed in between leaves a record without ids, and whatever was submitted under
 its name is taken out of the queue by the next one.
 
-runs/sweeps/<sweep>/slurm/<name>.json    runs, job ids, settings and code of one submission
-runs/<run>/job.json                      the last job of a run, by the name of its submission
+runs/sweeps/<sweep>/slurm/<name>.json has runs, job ids, settings and code of one submission
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ from adaspan.runs.start import program_of
 from adaspan.slurm import cluster
 from adaspan.slurm.job import train_on_node
 from adaspan.slurm.lookup import ENDING_SECONDS, POLL_SECONDS
+from adaspan.slurm.record import RunJob, job_of, set_job
 from adaspan.slurm.sbatch import make_executor, outside_of_jobs
 
 
@@ -71,7 +71,8 @@ def submit(
     before = ""
     size = cluster.array_size()
     for first in range(0, len(runs), size):
-        conditions = [f"afterok:{canary.job()['id']}"] if canary else []
+        first_job = job_of(canary) if canary else None
+        conditions = [f"afterok:{first_job.id}"] if first_job else []
         if before:
             conditions.append(f"afterany:{before}")
         chunk = runs[first : first + size]
@@ -86,8 +87,8 @@ def was_submitted(run: RunFolder) -> bool:
 
 
 def _record(run: RunFolder) -> Path | None:
-    records = run.job_records()
-    record = records / f"{run.job()['name']}.json" if records else None
+    job = job_of(run)
+    record = job.records / f"{job.name}.json" if job else None
     return record if record and record.exists() else None
 
 
@@ -145,7 +146,7 @@ def _submit_array(
         raise UserError(f"sbatch refuses the jobs: {said}; see hydra.launcher.*") from error
     ids = [job.job_id for job in jobs]
     for run, id in zip(runs, ids, strict=True):
-        run.set_job(id, name, record.parent, str(canary.path.resolve()) if canary else None)
+        set_job(run, RunJob(id, name, record.parent, canary.path if canary else None))
     write_json(record, {**written, "ids": ids})
     return ids
 

@@ -15,6 +15,7 @@ from adaspan.runs.figures import Row
 from adaspan.runs.folder import RunFolder
 from adaspan.slurm import cluster
 from adaspan.slurm.lookup import job_logs, live_jobs, printed, ran_out_of_memory
+from adaspan.slurm.record import RunJob, has_started, job_of
 
 # What a run writes down before it knows how it ends.
 _BEFORE_THE_END = (State.WAITING, State.RUNNING)
@@ -64,7 +65,7 @@ def read_states(runs: Mapping[Path, Mapping[str, str]]) -> list[RunState]:
 
 def standings(folders: Sequence[RunFolder]) -> list[Standing]:
     """What has become of runs."""
-    submitted = [folder.job()["id"] for folder in folders if folder.job()]
+    submitted = [job.id for folder in folders if (job := job_of(folder))]
     try:
         queue = cluster.queue() if submitted else {}
     except RunError:  # a copy on somebody's laptop, or SLURM is restarting
@@ -84,7 +85,7 @@ def _in_queue(job: cluster.Queued) -> str:
 
 
 def _of_copy(folder: RunFolder) -> Standing:
-    known = folder.state not in _BEFORE_THE_END or not folder.job()
+    known = folder.state not in _BEFORE_THE_END or not job_of(folder)
     return Standing(folder.state, "" if known else "no answer", str(folder.failure() or ""))
 
 
@@ -132,8 +133,8 @@ def logs_of(folder: RunFolder) -> list[Path]:
     """
     written = [path for path in (folder.output, folder.log) if path.exists()][:1]
     if _last_job_never_began(folder) or not written:
-        canary = folder.job().get("canary")
-        of_canary = logs_of(RunFolder(Path(canary))) if canary else []
+        job = job_of(folder)
+        of_canary = logs_of(RunFolder(job.canary)) if job and job.canary else []
         return job_logs(folder) or written or of_canary
     return written
 
@@ -150,18 +151,18 @@ def _state(
         return State.RUNNING if trains else State.QUEUED, ""
     if folder.is_held():
         return State.RUNNING, ""
-    job_id = folder.job().get("id")
-    end = SLURM_ENDS.get(ended.get(job_id, "")) if job_id else None
+    last_job = job_of(folder)
+    end = SLURM_ENDS.get(ended.get(last_job.id, "")) if last_job else None
     if _last_job_never_began(folder) and (last_line := printed(folder)):
         return State.LOST, _loss(folder, end or FailureClass.CODE, last_line)
     if written not in _BEFORE_THE_END:
         return written, str(folder.failure() or "")
-    if job_id is None:
+    if not last_job:
         waits = written == State.WAITING
         return (written, "") if waits else (State.LOST, "killed without warning")
-    if folder.job_has_started():
+    if has_started(folder, last_job):
         return State.LOST, _loss(folder, end or FailureClass.NODE, "ended without a word")
-    never = _canary_failed(folder) or "taken out of the queue before it started"
+    never = _canary_failed(last_job) or "taken out of the queue before it started"
     return State.CANCELLED, never
 
 
@@ -177,18 +178,18 @@ def _loss(folder: RunFolder, kind: FailureClass, message: str) -> str:
 
 def _last_job_never_began(folder: RunFolder) -> bool:
     """Whether the run's last job did not get as far as the run, nor was that trained since."""
-    if not folder.job() or folder.job_has_started():
+    job = job_of(folder)
+    if not job or has_started(folder, job):
         return False
     last_trained = folder.status().get("time", 0.0)
     return all(log.stat().st_mtime > last_trained for log in job_logs(folder))
 
 
-def _canary_failed(folder: RunFolder) -> str:
+def _canary_failed(job: RunJob) -> str:
     """Why the run that went first failed; empty if none did."""
-    canary = folder.job().get("canary")
-    if not canary:
+    if not job.canary:
         return ""
-    state, error = _state(RunFolder(Path(canary)), None, {})
+    state, error = _state(RunFolder(job.canary), None, {})
     return f"the canary failed: {error}" if state in (State.FAILED, State.LOST) else ""
 
 

@@ -20,10 +20,13 @@ from adaspan.runs.extensions import extension_files
 from adaspan.runs.failures import State
 from adaspan.slurm import cluster, snapshot
 from adaspan.slurm.lookup import live_jobs, settled_jobs
+from adaspan.slurm.record import job_of
 from adaspan.slurm.submit import submit, submitting
 from adaspan.status.state import read_states
 from adaspan.status.table import show, table
 from adaspan.sweep.jobs import Job, Sweep
+from adaspan.tracking.files import clear
+from adaspan.tracking.files import set_aside as set_run_aside
 
 _POLL_SECONDS = 5.0
 # A controller that restarts does not answer for minutes.
@@ -91,8 +94,10 @@ def submit_missing(
                 if first.path not in settled_jobs([first]):  # an earlier one does as well
                     _begin_anew(short, fingerprints[missing[0].name])
                     list(submit([first], sweep.folder, settings, code))
+                job_of_first = job_of(first)
+                assert job_of_first, "just submitted, or earlier"
                 console.print(
-                    f"canary  job {first.job()['id']} · {first.path}: the others start when it has "
+                    f"canary  job {job_of_first.id} · {first.path}: the others start when it has "
                     "succeeded"
                 )
             by_folder = {job.folder.path: job for job in missing}
@@ -171,7 +176,7 @@ def _restarted_if_taken(jobs: Sequence[Job]) -> Iterator[set[Path]]:
         for job in jobs:
             if job.run.train.restart:
                 with job.folder.held():
-                    job.folder.set_aside()
+                    set_run_aside(job.folder)
                 set_aside.append(job.folder)
         yield taken
     finally:
@@ -185,7 +190,7 @@ def _restarted_if_taken(jobs: Sequence[Job]) -> Iterator[set[Path]]:
 def _begin_anew(job: Job, fingerprint: str) -> None:
     """Make its folder ready to be submitted."""
     with job.folder.held():
-        job.folder.clear()
+        clear(job.folder)
     job.folder.freeze(to_yaml(job.run), fingerprint)
 
 

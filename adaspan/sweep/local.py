@@ -17,11 +17,12 @@ from rich.console import Console
 from adaspan.config.frozen import to_yaml
 from adaspan.errors import RunError, UserError
 from adaspan.runs.failures import State
-from adaspan.runs.start import started
+from adaspan.runs.start import sets_threads, started, threads
 from adaspan.signals import stop_request
 from adaspan.status.state import read_states
 from adaspan.status.table import show, table
 from adaspan.sweep.jobs import Job, Sweep
+from adaspan.tracking.files import clear
 
 _POLL_SECONDS = 0.2
 
@@ -121,7 +122,7 @@ def _start(
     folder = job.folder
     if job.run.train.restart:
         with folder.held():
-            folder.clear()
+            clear(folder)
     folder.freeze(to_yaml(job.run), fingerprint)
     with folder.output.open("ab") as output:
         process = subprocess.Popen(
@@ -161,11 +162,11 @@ def _share_of_cores(processes: int) -> dict[str, str]:
 
     A single one is left alone, so that it computes exactly what it would outside a sweep.
     """
-    if processes == 1 or "OMP_NUM_THREADS" in os.environ:
+    if processes == 1 or sets_threads():
         return {}
     import torch
 
-    return {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // processes))}
+    return threads(max(1, torch.get_num_threads() // processes))
 
 
 def _end_of(one: _Running) -> str:

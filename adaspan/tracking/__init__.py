@@ -1,5 +1,6 @@
 """Weights & Biases, and no other package knows it.
 
+files.py    what W&B leaves in a run folder, and what we note beside it
 run.py      one W&B run, while it is trained
 media.py    its pictures and tables
 client.py   how W&B's client is started

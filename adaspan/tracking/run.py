@@ -9,32 +9,25 @@ A run that goes on continues the same W&B run with every step once, whatever the
   count as sent;
 - online, and now offline: the files go on after the last row that the client was given. What a kill
   kept it from sending is missing on W&B then, if the files are sent as they are.
-
-`wandb/unsent` in the run folder says that W&B does not have everything of the run yet;
-`run-….wandb.last_step` beside what the client wrote, which row is its last.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from adaspan.config.schema import RunConfig
 from adaspan.config.validate import TAG_LENGTH
-from adaspan.files import write_json
 from adaspan.runs import figures
 from adaspan.runs.figures import Row
 from adaspan.runs.folder import DATA_KEY, RunFolder
 from adaspan.runs.identity import run_id, tracked_name
 from adaspan.tracking import client
+from adaspan.tracking.files import TrackedFiles
 from adaspan.tracking.media import HEATMAP, heatmap
 
 # What the upload of a checkpoint may take.
@@ -43,30 +36,32 @@ _UPLOAD_SECONDS = 600
 _log = logging.getLogger(__name__)
 
 
-def description(run: RunConfig, folder: RunFolder, restarts: int | None = None) -> dict[str, Any]:
+def description(
+    config: RunConfig, folder: RunFolder, restarts: int | None = None
+) -> dict[str, Any]:
     """What W&B is told of a run before its first row, as arguments of `Tracker`.
 
     Its id is the run's identity; W&B forgets nothing, so a run begun anew is another one there.
 
     Args:
-        run: its configuration.
+        config: its configuration.
         folder: its folder.
         restarts: how often it was begun anew; None: as the folder knows.
     """
-    restarts = folder.restarts() if restarts is None else restarts
-    config = dataclasses.asdict(run)
+    restarts = TrackedFiles(folder.path).restarts() if restarts is None else restarts
+    values = dataclasses.asdict(config)
     group, _, key = DATA_KEY.partition(".")
-    config[group][key] = folder.short_fingerprint()
+    values[group][key] = folder.source.short_fingerprint()
     return {
-        "run_id": run_id(run) + (f"r{restarts}" if restarts else ""),
-        "project": run.tracking.project,
-        "entity": run.tracking.entity,
-        "group": run.tracking.group,
-        "name": tracked_name(run),
-        "config": config,
-        "source": folder.source(),
-        "span_limit": run.span.limit,
-        "tags": [run.data.name, run.span.kind, *run.tracking.tags],
+        "run_id": run_id(config) + (f"r{restarts}" if restarts else ""),
+        "project": config.tracking.project,
+        "entity": config.tracking.entity,
+        "group": config.tracking.group,
+        "name": tracked_name(config),
+        "config": values,
+        "source": folder.source.begun_with(),
+        "span_limit": config.span.limit,
+        "tags": [config.data.name, config.span.kind, *config.tracking.tags],
     }
 
 
@@ -80,7 +75,7 @@ class Tracker:
         mode: offline, online or disabled.
         project, entity, group: where the run belongs.
         name: what a person recognises; the folder's name if there is none.
-        folder: the run folder; W&B writes below `folder/wandb`.
+        path: of the run folder; W&B writes below `path/wandb`.
         run_id: the same for a resumed run, and for no other.
         config: nested plain values; what looks like a secret is not sent.
         source: commit and uncommitted changes, as `source.json` has them.
@@ -97,7 +92,7 @@ class Tracker:
         entity: str | None,
         group: str | None,
         name: str | None,
-        folder: Path,
+        path: Path,
         run_id: str,
         config: dict[str, Any],
         source: dict[str, Any],
@@ -108,7 +103,7 @@ class Tracker:
         self._run: Any = None
         self._written = -1  # the last step that W&B already has
         self._run_id = run_id
-        self._folder = folder
+        self._files = TrackedFiles(path)
         self._span_limit = span_limit
         if mode == "disabled":
             return
@@ -116,9 +111,9 @@ class Tracker:
             "project": project,
             "entity": entity,
             "group": group,
-            "dir": folder,
+            "dir": path,
             "id": run_id,
-            "name": name or folder.name,
+            "name": name or path.name,
             "config": {
                 **client.redacted(config),
                 "source": {"commit": source.get("commit")},
@@ -128,8 +123,7 @@ class Tracker:
             "resume": "allow",  # a kill may have left it with rows, and us without
         }
         with self._never_stopping():
-            self._unsent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._unsent.touch()  # whatever becomes of the rest
+            self._files.mark_sent(False)  # whatever becomes of the rest
             self._start(mode, arguments)
             if source.get("diff"):
                 self._save("diff.patch", source["diff"])
@@ -145,7 +139,7 @@ class Tracker:
             except Exception as error:  # the network, the server, a wrong key: all alike here
                 client.give_up()
                 _log.warning("W&B: %s; tracking offline instead", _first_line(error))
-        self._written = max((last_step(file) for file in self._files()), default=-1)
+        self._written = max((part.last_step() for part in self._files.parts()), default=-1)
         self._run = client.start("offline", arguments)
 
     @property
@@ -228,23 +222,16 @@ class Tracker:
         return online
 
     def _note_all_sent(self) -> None:
-        self._unsent.unlink(missing_ok=True)
-        for file in self._files("offline-"):
-            file.with_name(f"{file.name}.synced").touch()  # as `wandb sync` marks it
+        self._files.mark_sent(True)
+        for part in self._files.parts():
+            if part.is_offline:
+                part.mark_sent(True)
 
     def _save(self, name: str, content: str) -> None:
         """Make a text a file of the W&B run."""
         path = Path(self._run.dir) / name
         path.write_text(content)
         self._run.save(path, base_path=path.parent, policy="now")
-
-    @property
-    def _unsent(self) -> Path:
-        return self._folder / "wandb" / "unsent"
-
-    def _files(self, kind: Literal["", "offline-"] = "") -> list[Path]:
-        """What earlier parts have written, or those of them that were offline."""
-        return list(self._folder.glob(f"wandb/{kind or '*'}run-*/run-*.wandb"))
 
     @contextmanager
     def _never_stopping(self) -> Iterator[None]:
@@ -258,34 +245,6 @@ class Tracker:
 
 def _summary(row: Row) -> Row:
     return {figures.summary_name(key): value for key, value in row.items() if key != "step"}
-
-
-def last_step(file: Path) -> int:
-    """The last step whose row is in a file, as W&B itself reads it; -1 if there is none.
-
-    That takes a second, so what was found is noted beside the file: or a run would start more and
-    more slowly the more often it is preempted.
-    """
-    size = file.stat().st_size
-    note = file.with_name(f"{file.name}.last_step")
-    if note.exists():
-        noted = json.loads(note.read_text())
-        if noted["bytes"] == size:
-            return int(noted["last_step"])
-    found = _read_last_step(file)
-    write_json(note, {"bytes": size, "last_step": found})
-    return found
-
-
-def _read_last_step(file: Path) -> int:
-    """A kill can leave a summary there that is a step ahead of the rows: these count."""
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
-    quiet = {**os.environ, "WANDB_ERROR_REPORTING": "false"}  # it would tell W&B of itself
-    answer = subprocess.run(
-        command, env=quiet, capture_output=True, text=True, check=True, timeout=120
-    )
-    written = [line for line in answer.stdout.splitlines() if '"type":"history"' in line]
-    return int(json.loads(written[-1])["history"]["item"]["_step"]) if written else -1
 
 
 def _first_line(error: Exception) -> str:

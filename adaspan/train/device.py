@@ -46,6 +46,13 @@ def choose_device(name: str, local_rank: int) -> torch.device:
     return device
 
 
+def device_name(device: torch.device) -> str:
+    """The device, and what its maker calls it: `cuda:0 NVIDIA H200`."""
+    if device.type != "cuda":
+        return str(device)
+    return f"{device} {torch.cuda.get_device_name(device)}"
+
+
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """The dtype of matrix products; `auto` is bfloat16 where the GPU has it, else float32."""
     if name == "auto":

@@ -76,7 +76,7 @@ def _vocabulary(folder: RunFolder, config: RunConfig) -> Vocabulary:
         return Vocabulary.read(folder.vocabulary)
     data_dir = Path(config.data_dir)
     characters = config.data.build(data_dir).characters
-    found = find_vocabulary(data_dir, folder.data_fingerprint() or "", characters)
+    found = find_vocabulary(data_dir, folder.source.data_fingerprint() or "", characters)
     if found is None:
         raise UserError(
             f"{folder.path}: has no vocabulary.json, as runs of an older version, and its text is "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 
@@ -14,13 +15,14 @@ from adaspan.runs.figures import Row
 from adaspan.runs.folder import RunFolder
 from adaspan.signals import StopRequest
 from adaspan.train.checkpoint import Checkpoints
+from adaspan.train.device import device_name
 from adaspan.train.distributed import Processes, lost_peers_in_words
 from adaspan.train.memory import LESS_FOR_THE_MODEL, LESS_FOR_TRAINING, memory_errors_in_words
 from adaspan.train.profile import profiled
 from adaspan.train.record import Record
-from adaspan.train.rows import TrainingRows, best_row, evaluation_row, final_row, own_figures
+from adaspan.train.rows import TrainingRows, evaluation_row, final_row, own_figures
 from adaspan.train.score import Scorer
-from adaspan.train.summary import closing_lines, evaluation_line, opening_lines, progress
+from adaspan.train.summary import closing_lines, evaluation_line, progress
 from adaspan.train.terminal import Terminal
 from adaspan.train.trainer import Trainer
 
@@ -110,12 +112,17 @@ class Session:
         step = trainer.step
         if self._processes.all_reduce_max(step) != -self._processes.all_reduce_max(-step):
             raise RunError(f"{self._folder.path}: the processes see different checkpoints")
-        opening = opening_lines(
-            self._config, self._corpus, trainer, self._device, self._folder.path
-        )
-        self._record.begin(self._corpus, step, opening)
-        if step and trainer.best_step:
-            self._record.best(best_row(trainer))
+        self._record.begin(self._corpus, trainer, self._computing())
+
+    def _computing(self) -> dict[str, Any]:
+        """What `auto` became."""
+        return {
+            "device": device_name(self._device),
+            "precision": str(self._trainer.precision).removeprefix("torch."),
+            "attention": self._trainer.model.attention,
+            "processes": self._processes.world_size,
+            "threads": torch.get_num_threads(),
+        }
 
     def _profiled(self) -> AbstractContextManager[Callable[[], None]]:
         """Watches the updates inside if asked to; what it gives is called after each."""
@@ -156,7 +163,7 @@ class Session:
         bpc = self._scorer.quick_bpc(self._corpus.valid)
         if self._trainer.note_if_best(bpc):
             self._save_best()
-            self._record.best(best_row(self._trainer))
+            self._record.best(self._trainer)
         return evaluation_row(self._trainer, bpc) | own_figures(self._trainer, self._corpus.valid)
 
     def _finish(self) -> None:

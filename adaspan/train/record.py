@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from adaspan.config.frozen import to_yaml
 from adaspan.config.schema import RunConfig
@@ -14,7 +15,10 @@ from adaspan.runs.failures import FailureClass, State, failure_of
 from adaspan.runs.figures import Row
 from adaspan.runs.folder import RunFolder
 from adaspan.tracking.run import Tracker, description
+from adaspan.train.rows import best_row
+from adaspan.train.summary import opening_lines
 from adaspan.train.terminal import Terminal
+from adaspan.train.trainer import Trainer
 
 
 class Record:
@@ -37,26 +41,36 @@ class Record:
         self._is_main = is_main
         self._tracker: Tracker | None = None  # of the main process, once it has begun
 
-    def begin(self, corpus: Corpus, step: int, opening: Sequence[str]) -> None:
-        """The run starts, or goes on from the checkpoint of a step; says so in `opening` lines."""
+    def begin(self, corpus: Corpus, trainer: Trainer, computing: Mapping[str, Any]) -> None:
+        """The run starts, or goes on from a checkpoint.
+
+        Args:
+            corpus: what it reads.
+            trainer: as it is when it starts.
+            computing: what `auto` became, by name.
+        """
         if not self._is_main:
             return
+        step = trainer.step
         if not step:
-            self.folder.begin(to_yaml(self._config), corpus.fingerprint)
+            self.folder.write_config(to_yaml(self._config))
+        self.folder.source.add_start(step, corpus.fingerprint, computing)
         self.folder.cut_back(step)
         self.folder.set_status(State.RUNNING, step)
-        for line in opening:
+        for line in opening_lines(self._config, corpus, trainer, computing, self.folder.path):
             self.terminal.line(line)
         if step:
             self.terminal.line(f"going on from step {step}")
         self._tracker = Tracker(
             mode=self._config.tracking.mode,
-            folder=self.folder.path,
+            path=self.folder.path,
             earlier=self.folder.rows(),
             **description(self._config, self.folder),
         )
         if self._tracker.url:
             self.terminal.line(f"W&B     {self._tracker.url}")
+        if trainer.best_step:
+            self.best(trainer)
 
     def add(self, row: Row) -> None:
         """A row of metrics."""
@@ -65,10 +79,10 @@ class Record:
             self._tracker.log(row)
             self.folder.set_status(State.RUNNING, row[figures.STEP.key])
 
-    def best(self, row: Row) -> None:
-        """The best evaluation so far, as `best_row` has it."""
+    def best(self, trainer: Trainer) -> None:
+        """The best evaluation so far."""
         if self._tracker:
-            self._tracker.summarize(row)
+            self._tracker.summarize(best_row(trainer))
 
     def last_quick_bpc(self) -> float:
         """Of the last evaluation that was recorded."""

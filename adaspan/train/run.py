@@ -17,6 +17,7 @@ from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import run_name
 from adaspan.signals import stop_request
+from adaspan.tracking.files import clear
 from adaspan.train.device import choose_device
 from adaspan.train.distributed import Processes, joined, local_rank
 from adaspan.train.loop import train_in_session
@@ -50,7 +51,7 @@ def _train(config: RunConfig) -> None:
         def begin() -> int:
             held.enter_context(folder.held())
             if config.train.restart:
-                folder.clear()
+                clear(folder)
             done = _is_done(folder, corpus)
             if not folder.vocabulary.exists():
                 corpus.vocabulary.write(folder.vocabulary)
@@ -75,7 +76,7 @@ def _load_corpus(config: RunConfig, processes: Processes) -> Corpus:
 
 def _is_done(folder: RunFolder, corpus: Corpus) -> bool:
     """Whether nothing is left to do, which is then said; refuses data that have changed since."""
-    before = folder.data_fingerprint()
+    before = folder.source.data_fingerprint()
     if before not in (None, corpus.fingerprint):
         raise UserError(
             f"data: {folder.path} was begun on other data (sha256 {before}, now "

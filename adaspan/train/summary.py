@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus
@@ -20,7 +19,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def opening_lines(
-    config: RunConfig, corpus: Corpus, trainer: Trainer, device: torch.device, path: Path
+    config: RunConfig, corpus: Corpus, trainer: Trainer, computing: Mapping[str, Any], path: Path
 ) -> list[str]:
     """What is about to be trained, on what and where.
 
@@ -28,12 +27,11 @@ def opening_lines(
         config: of the run.
         corpus: what it reads.
         trainer: has the model.
-        device: where it computes.
+        computing: what `auto` became, by name.
         path: of the run folder.
     """
     model, span = config.model, config.span
     parameters = sum(p.numel() for p in trainer.model.parameters())
-    precision = str(trainer.precision).removeprefix("torch.")
     sizes = " / ".join(f"{len(split):,}" for split in (corpus.train, corpus.valid, corpus.test))
     return [
         f"run     {path}",
@@ -41,8 +39,8 @@ def opening_lines(
         f"{model.heads} heads · {span.kind} span, at most {span.limit} tokens",
         f"data    {corpus.name} · train / valid / test {sizes} "
         f"{corpus.vocabulary.unit} · {len(corpus.vocabulary)} symbols",
-        f"device  {device} · {precision} · attention {trainer.model.attention} · "
-        f"W&B {config.tracking.mode}",
+        f"device  {computing['device']} · {computing['precision']} · "
+        f"attention {computing['attention']} · W&B {config.tracking.mode}",
     ]
 
 

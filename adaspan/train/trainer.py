@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus
-from adaspan.data.streams import Position, Streams
+from adaspan.data.streams import Cursor, Streams
 from adaspan.errors import NonFiniteError, UserError
 from adaspan.nn import flops
 from adaspan.nn.attention import IMPLEMENTATIONS
@@ -181,8 +181,8 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "streams": {
-                "epoch": self._streams.position.epoch,
-                "offset": self._streams.position.offset,
+                "epoch": self._streams.cursor.epoch,
+                "offset": self._streams.cursor.offset,
             },
             "caches": [torch.cat(parts) for parts in caches],
             "random": random,
@@ -209,7 +209,7 @@ class Trainer:
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self._streams.position = Position(**state["streams"])
+        self._streams.cursor = Cursor(**state["streams"])
         self._caches = [cache[self._rows].to(self._device) for cache in state["caches"]]
         if len(state["random"]) == self._processes.world_size:
             torch.set_rng_state(state["random"][self._processes.rank])

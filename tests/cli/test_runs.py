@@ -15,6 +15,7 @@ import pytest
 from adaspan.cli import main
 from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
+from adaspan.slurm.record import RunJob, set_job
 from tests.conftest import Launch, call
 from tests.processes import train_here
 
@@ -91,7 +92,8 @@ def test_a_copy_of_runs_that_a_cluster_trains_is_shown_as_far_as_it_is_known(
 ) -> None:
     train_here(*tiny, "train.steps=20")
     run = run_at(tmp_path, "done")
-    run.set_job("17_0", "sweep.0123ab", run.path.parent / "sweeps" / "sweep" / "slurm", None)
+    records = run.path.parent / "sweeps" / "sweep" / "slurm"
+    set_job(run, RunJob("17_0", "sweep.0123ab", records, canary=None))
     run.set_status(State.RUNNING, 12)
     (copied,) = json.loads(adaspan("status", "--json").stdout)
     assert (copied["state"], copied["slurm"]) == ("running", "no answer")

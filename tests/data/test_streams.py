@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from adaspan.data.streams import Position, Streams
+from adaspan.data.streams import Cursor, Streams
 
 TOKENS = np.arange(103, dtype=np.uint8)
 
@@ -50,7 +50,7 @@ def test_reading_goes_on_from_a_position() -> None:
     for _ in range(9):
         reading.next_block()
     again = streams()
-    again.position = Position(reading.position.epoch, reading.position.offset)
+    again.cursor = Cursor(reading.cursor.epoch, reading.cursor.offset)
     for _ in range(9):
         assert torch.equal(again.next_block().inputs_BM, reading.next_block().inputs_BM)
 

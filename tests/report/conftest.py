@@ -87,7 +87,7 @@ def copied(run: Path, to: Path, overrides: Sequence[str], step: int) -> RunFolde
     to.mkdir()
     shutil.copy(run / "metrics.jsonl", to)
     folder = RunFolder(to)
-    fingerprint = RunFolder(run).data_fingerprint()
+    fingerprint = RunFolder(run).source.data_fingerprint()
     assert fingerprint
     folder.freeze(to_yaml(compose_run(*overrides)), fingerprint)
     folder.cut_back(step)

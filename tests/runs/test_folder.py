@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from adaspan.errors import UserError
 from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
+from adaspan.tracking.files import TrackedFiles, clear, set_aside
 
 
 def test_rows_after_the_checkpoint_are_cut_back(tmp_path: Path) -> None:
@@ -37,15 +37,7 @@ def test_a_new_run_has_no_rows_and_no_status(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     assert folder.rows() == []
     assert folder.status() == {}
-    assert folder.data_fingerprint() is None
-
-
-def test_source_says_what_the_run_was_made_of(tmp_path: Path) -> None:
-    RunFolder(tmp_path).begin("model: {}\n", data_fingerprint="abc")
-    source = json.loads((tmp_path / "source.json").read_text())
-    assert source["data_sha256"] == "abc"
-    assert source["packages"]["torch"].startswith("2.")
-    assert {"commit", "diff", "python", "platform"} <= source.keys()
+    assert folder.source.data_fingerprint() is None
 
 
 def test_two_processes_cannot_hold_one_run(tmp_path: Path) -> None:
@@ -62,23 +54,23 @@ def test_two_processes_cannot_hold_one_run(tmp_path: Path) -> None:
 def test_clearing_leaves_nothing_of_the_run(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     with folder.held():
-        folder.begin("model: {}\n", data_fingerprint="abc")
+        folder.freeze("model: {}\n", "abc")
         folder.append({"step": 1})
         (tmp_path / "checkpoints").mkdir()
         (tmp_path / "checkpoints" / "best.pt").touch()
-        folder.clear()
+        clear(folder)
         assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_starting_over_what_wandb_knows_is_counted(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    assert folder.restarts() == 0
+    assert TrackedFiles(tmp_path).restarts() == 0
     for restarts in (1, 2):
         (tmp_path / "wandb").mkdir()
-        folder.clear()
-        assert folder.restarts() == restarts
-    folder.clear()
-    assert folder.restarts() == 2
+        clear(folder)
+        assert TrackedFiles(tmp_path).restarts() == restarts
+    clear(folder)
+    assert TrackedFiles(tmp_path).restarts() == 2
 
 
 def test_what_is_set_aside_can_be_put_back(tmp_path: Path) -> None:
@@ -87,12 +79,12 @@ def test_what_is_set_aside_can_be_put_back(tmp_path: Path) -> None:
         folder.set_status(State.DONE, 9)
         (tmp_path / "wandb").mkdir()
         (tmp_path / "wandb" / "file").write_text("kept")
-        folder.set_aside()
+        set_aside(folder)
         assert folder.status() == {}
-        assert folder.restarts() == 1
+        assert TrackedFiles(tmp_path).restarts() == 1
         folder.freeze("new: true", "0123")
         folder.put_back()
     assert folder.status()["state"] == "done"
     assert (tmp_path / "wandb" / "file").read_text() == "kept"
-    assert folder.restarts() == 0
+    assert TrackedFiles(tmp_path).restarts() == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "status.json", "wandb"]

@@ -22,7 +22,7 @@ ROWS = [
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     run = RunFolder(tmp_path / "run")
-    run.begin("train: {}\n", "0" * 64)
+    run.freeze("train: {}\n", "0" * 64)
     for row in ROWS:
         run.append(row)
     return run.path
@@ -46,7 +46,7 @@ def test_without_pandas_they_are_lists(folder: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_run_without_evaluations_has_no_spans(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
-    run.begin("train: {}\n", "0" * 64)
+    run.freeze("train: {}\n", "0" * 64)
     rows, spans = read(run.path)
     assert len(rows) == len(spans) == 0
     assert "span" in spans

@@ -15,6 +15,7 @@ from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from adaspan.slurm import job
 from adaspan.slurm.job import MOST_IN_VAIN, STARTED, train_on_node
+from adaspan.slurm.record import count_start
 
 pytestmark = pytest.mark.slow
 
@@ -112,13 +113,11 @@ sys.exit(1)
 def test_a_signal_that_comes_before_the_run_has_begun_is_heard(
     train: Train, run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count = RunFolder.count_start
-
     def slowly(folder: RunFolder, job_name: str) -> int:
         os.kill(os.getpid(), signal.SIGUSR2)
-        return count(folder, job_name)
+        return count_start(folder, job_name)
 
-    monkeypatch.setattr(RunFolder, "count_start", slowly)
+    monkeypatch.setattr("adaspan.slurm.job.count_start", slowly)
     assert train("print('trains')") == 75
     assert run.last_words() == "no word"
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from adaspan.runs.folder import RunFolder
 from adaspan.slurm.lookup import printed
+from adaspan.slurm.record import RunJob, set_job
 
 
 def test_the_last_error_counts_before_what_was_merely_printed(tmp_path: Path) -> None:
     run, records = RunFolder(tmp_path / "run"), tmp_path / "sweeps" / "s" / "slurm"
     run.path.mkdir()
     records.mkdir(parents=True)
-    run.set_job("17_0", "s.0123ab", records, None)
+    set_job(run, RunJob("17_0", "s.0123ab", records, canary=None))
     assert printed(run) == ""
     (records / "17_0_0_log.out").write_text("bye\n")
     (records / "17_0_0_log.err").write_text("srun: error: n1: task 0: Exited\n")

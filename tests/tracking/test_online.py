@@ -225,7 +225,7 @@ def test_a_run_that_is_started_over_is_another_wandb_run(
         train(compose_run(*tiny, "tracking=online", f"train.restart={restart}"))
     first, second = server.runs.values()
     assert run_folder().name.endswith(first.id)
-    assert first.config["data"]["sha256"] == RunFolder(run_folder()).short_fingerprint()
+    assert first.config["data"]["sha256"] == RunFolder(run_folder()).source.short_fingerprint()
     assert second.id == f"{first.id}r1"
     assert first.steps == second.steps
     assert first.finished

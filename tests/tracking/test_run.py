@@ -14,7 +14,8 @@ import pytest
 import wandb
 
 from adaspan.runs.figures import Row
-from adaspan.tracking.run import Tracker, last_step
+from adaspan.tracking.files import Part
+from adaspan.tracking.run import Tracker
 from tests.conftest import Launch
 
 pytestmark = pytest.mark.slow
@@ -47,7 +48,7 @@ def track(
         "source": {"commit": "c0ffee", "diff": ""},
         "span_limit": 32,
     }
-    return Tracker(mode=mode, folder=folder, earlier=earlier, **given | more)
+    return Tracker(mode=mode, path=folder, earlier=earlier, **given | more)
 
 
 def row(step: int) -> Row:
@@ -117,13 +118,13 @@ def test_a_file_is_read_once_however_often_a_run_goes_on(
     finish(tracker)
     wandb.teardown()  # who writes it has ended, too
     (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
-    assert last_step(file) == 7
+    assert Part(file).last_step() == 7
     monkeypatch.setattr(sys, "executable", "/nothing/to/read/it/with")
-    assert last_step(file) == 7
+    assert Part(file).last_step() == 7
     with file.open("ab") as more:  # a client that outlived its run
         more.write(b"more")
     with pytest.raises(FileNotFoundError):
-        last_step(file)
+        Part(file).last_step()
 
 
 def test_wandb_learns_how_a_run_ended(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import run_id
 from adaspan.tracking import client
+from adaspan.tracking.files import TrackedFiles, clear
 from tests.conftest import TINY, compose_run
 from tests.processes import wait_until
 from tests.tracking.server import KEY, Server
@@ -259,7 +260,7 @@ def test_what_was_sent_is_looked_for_again_on_request(
     ((id, again),) = server.runs.items()
     assert id == run_id(read_run(run.path)), "its own"
     assert again.steps == list(range(1, 10))
-    assert run.restarts() == 0
+    assert TrackedFiles(run.path).restarts() == 0
 
 
 def test_a_run_that_could_not_be_tracked_at_all_is_sent_from_its_rows(
@@ -283,7 +284,7 @@ def test_what_was_begun_anew_is_never_mixed_with_what_was_before(
     train(run, 9, "done", id=own)
     assert sync(run).output == "1 run sent\n"
     with run.held():
-        run.clear()
+        clear(run)
         run.freeze(config, "0123")
     with monkeypatch.context() as broken:
         broken.setattr(client, "start", lambda *_: 1 / 0)

@@ -15,6 +15,7 @@ from adaspan import load
 from adaspan.config.schema import RunConfig
 from adaspan.data import prepare
 from adaspan.errors import RunError, UserError
+from adaspan.places import LAUNCH
 from adaspan.train.evaluate import evaluate, whole_text
 from tests.conftest import TINY, Launch
 from tests.processes import final_state, rows, train_here
@@ -122,7 +123,7 @@ def test_an_older_run_without_its_data_says_how_to_get_a_vocabulary(
     shutil.rmtree(root / "data")
     with pytest.raises(UserError, match=r"has no vocabulary\.json") as refusal:
         load(folder)
-    _, _, command = str(refusal.value).partition(": adaspan train ")
+    _, _, command = str(refusal.value).partition(f": {LAUNCH} ")
     # The text's path is part of a run's identity, and has stayed where it was.
     end = launch(*shlex.split(command), f"data.path={trained.parent.parent / 'sums.txt'}")
     assert "done already" in end.stdout, end.stderr
