@@ -3,9 +3,13 @@
 from pathlib import Path
 
 import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 
+from adaspan.config.hydra import register
 from adaspan.config.kinds.registry import GROUPS, KINDS
 from adaspan.config.kinds.span import AdaptiveSpanConfig, FixedSpanConfig
+from adaspan.places import CONF
 from tests.conftest import ROOT, compose_run
 
 OPTIONS = [
@@ -27,6 +31,15 @@ def test_every_kind_has_a_file_and_says_its_name(group: str) -> None:
     assert {option for g, option in OPTIONS if g == group} >= set(KINDS[group])
     for kind, schema in KINDS[group].items():
         assert schema().kind == kind
+
+
+def test_the_groups_are_ours_and_hydras_alone() -> None:
+    """Hydra walks through every folder of its search path, a virtual environment's, too."""
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        groups = {group.partition("/")[0] for group in loader.list_groups("")}
+    assert groups == {"_schema", "experiment", "hydra", "model", "sweeps", "tracking", *GROUPS}
 
 
 def test_runs_are_tracked_without_a_network_unless_told_otherwise() -> None:

@@ -1,4 +1,4 @@
-"""How Hydra finds sweeps/, our sweeper and our launchers; what they do is in `adaspan.sweep`.
+"""How Hydra finds our sweeper and our launchers; what they do is in `adaspan.sweep`.
 
 Hydra imports this at every start, and takes plugins from a package of this name only; so nothing
 heavy is imported before it is needed.
@@ -9,25 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
-from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from adaspan.places import DEFAULTS
-
 if TYPE_CHECKING:
     from adaspan.sweep.launchers import OnACluster, OnThisMachine, Results
-
-
-class SweepFiles(SearchPathPlugin):
-    """Lets `sweeps=NAME` name a file of sweeps/, which stands beside conf/ and not in it."""
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        search_path.append("adaspan", f"file://{DEFAULTS}")
 
 
 class GridSweeper(Sweeper):
