@@ -75,11 +75,11 @@ def compare(title: str, runs: Mapping[Path, Mapping[str, str]]) -> Comparison:
     for run, identity in zip(read, _identities(read), strict=True):
         groups.setdefault(identity, []).append(run)
     firsts = [first_begun(of_group) for of_group in groups.values()]
-    told = [_given(run) for run in firsts]
-    if len({tuple(sorted(varies.items())) for varies in told}) < len(told):
-        told = _differences(firsts)
+    varying = [_given(run) for run in firsts]
+    if len({tuple(sorted(varies.items())) for varies in varying}) < len(varying):
+        varying = _differences(firsts)
     found = [
-        Group(varies, of_group) for varies, of_group in zip(told, groups.values(), strict=True)
+        Group(varies, of_group) for varies, of_group in zip(varying, groups.values(), strict=True)
     ]
     if not any(runs.values()):  # in the order of their folders, which says little
         found.sort(key=lambda group: [by_number(value) for value in group.varies.values()])

@@ -87,12 +87,12 @@ def _add_unfinished(
 ) -> None:
     x = curve.tokens if against == "tokens" else curve.flops
     failed = bool(run.state.error)
-    told = f"{group.short_label}, seed {run.seed}: {run.state.state}"
+    name = f"{group.short_label}, seed {run.seed}: {run.state.state}"
     figure.add_scatter(
         x=x,
         y=curve.bpc,
         customdata=np.stack([curve.steps, curve.spread], axis=1),
-        name=text(told),
+        name=text(name),
         legendgroup=group.label,
         mode="lines+markers",
         line={"color": look.colour, "width": 1.5, "dash": "dash"},

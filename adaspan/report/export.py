@@ -56,8 +56,8 @@ def to_json(comparison: Comparison, margin: float) -> str:
         }
         for group, row in zip(comparison.groups, table.rows, strict=True)
     ]
-    said = {"title": comparison.title, "finding": finding(comparison, margin), "groups": groups}
-    return json.dumps(said, indent=2) + "\n"
+    content = {"title": comparison.title, "finding": finding(comparison, margin), "groups": groups}
+    return json.dumps(content, indent=2) + "\n"
 
 
 def _typed(group: Group) -> dict[str, object]:

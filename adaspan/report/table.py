@@ -171,27 +171,27 @@ def finding(comparison: Comparison, margin: float) -> str:
         if len(comparison.runs) == 1:
             return "The run is not done yet."
         return f"None of the {len(comparison.runs)} runs is done yet."
-    said = [
+    sentences = [
         f"Best: {best.label}, {_bpc(best)} bpc on valid, {best.test_bpc:.3f} on test, at "
         f"{si(best.macs_per_token or 0.0)} multiply-adds a token and a mean span of "
         f"{best.span_mean:.1f} tokens."
     ]
     ratio = (best.macs_per_token or 0.0) / (cheap.macs_per_token or 1.0)
     if ratio >= _WORTH_MENTIONING:
-        said.append(
+        sentences.append(
             f"Within {margin:g} bpc of it the cheapest is {cheap.label}: {_bpc(cheap)} bpc on "
             f"valid at {si(cheap.macs_per_token or 0.0)}, {ratio:.2f} times cheaper."
         )
     elif len(comparison.done) > 1:
-        said.append(f"No run that is clearly cheaper comes within {margin:g} bpc of it.")
+        sentences.append(f"No run that is clearly cheaper comes within {margin:g} bpc of it.")
     if len({_data(group) for group in comparison.done}) > 1:
-        said.append("The runs are on different data, so their bpc says little.")
+        sentences.append("The runs are on different data, so their bpc says little.")
     if missing:
-        said.append(f"{missing} of {len(comparison.runs)} runs are not done.")
+        sentences.append(f"{missing} of {len(comparison.runs)} runs are not done.")
     if comparison.copies:
         names = ", ".join(run.name for run in comparison.copies)
-        said.append(f"Left out as copies of other folders: {names}.")
-    return " ".join(said)
+        sentences.append(f"Left out as copies of other folders: {names}.")
+    return " ".join(sentences)
 
 
 def _bpc(group: Group) -> str:

@@ -29,9 +29,9 @@ NOT_IDENTITY = (
 )
 
 
-def run_id(run: RunConfig) -> str:
+def run_id(config: RunConfig) -> str:
     """Ten hexadecimal digits of the SHA-256 of everything that determines the result."""
-    values: dict[str, Any] = dataclasses.asdict(run)
+    values: dict[str, Any] = dataclasses.asdict(config)
     for key in NOT_IDENTITY:
         *parents, last = key.split(".")
         node = values
@@ -42,21 +42,21 @@ def run_id(run: RunConfig) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:10]
 
 
-def run_name(run: RunConfig) -> str:
+def run_name(config: RunConfig) -> str:
     """What a person recognises, then the identity: `stdlib-4x128-adaptive256-3f0c9a12de`."""
-    size = f"{run.model.layers}x{run.model.dim}"
-    slug = f"{run.data.name}-{size}-{run.span.kind}{run.span.limit}"
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", slug) + "-" + run_id(run)
+    size = f"{config.model.layers}x{config.model.dim}"
+    slug = f"{config.data.name}-{size}-{config.span.kind}{config.span.limit}"
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", slug) + "-" + run_id(config)
 
 
-def name_in_sweep(run: RunConfig, varies: str) -> str:
+def name_in_sweep(config: RunConfig, varies: str) -> str:
     """What a person tells the runs of a sweep apart by, then the beginning of the identity."""
-    own = f" · {run_id(run)[:_SHORT]}"
+    own = f" · {run_id(config)[:_SHORT]}"
     return varies[: NAME_LENGTH - len(own)] + own
 
 
-def tracked_name(run: RunConfig) -> str | None:
+def tracked_name(config: RunConfig) -> str | None:
     """`tracking.name`, unless it is another run's: a repetition begins with its configuration."""
-    name = run.tracking.name
+    name = config.tracking.name
     of_a_sweep = re.search(rf" · ([0-9a-f]{{{_SHORT}}})$", name or "")
-    return None if of_a_sweep and not run_id(run).startswith(of_a_sweep[1]) else name
+    return None if of_a_sweep and not run_id(config).startswith(of_a_sweep[1]) else name

@@ -57,9 +57,9 @@ def refusal(sbatch_text: str) -> str:
     More than sbatch refuses: it accepts many a job that has to wait for ever.
     """
     answer = _answer("sbatch", "--test-only", given=sbatch_text)
-    said = what_sbatch_says(answer.stderr)
-    for_now = any(words in said for words in _NOT_NOW)
-    return "" if answer.returncode == 0 or for_now else said
+    message = what_sbatch_says(answer.stderr)
+    for_now = any(words in message for words in _NOT_NOW)
+    return "" if answer.returncode == 0 or for_now else message
 
 
 def what_sbatch_says(text: str) -> str:
@@ -195,8 +195,8 @@ def gpus_a_node(partition: str | None) -> int:
 def _ask(*command: str) -> str:
     answer = _answer(*command)
     if answer.returncode:
-        said = (answer.stderr.strip() or answer.stdout.strip()).splitlines()
-        last = said[-1].removeprefix(f"{command[0]}: ") if said else answer.returncode
+        lines = (answer.stderr.strip() or answer.stdout.strip()).splitlines()
+        last = lines[-1].removeprefix(f"{command[0]}: ") if lines else answer.returncode
         raise RunError(f"{command[0]}: {last}")
     return answer.stdout
 

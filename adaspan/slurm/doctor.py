@@ -111,8 +111,8 @@ def _of_a_node(output_dir: Path, partition: str | None) -> Iterator[Finding]:
     finally:
         probe.unlink()
     if answer.returncode:
-        said = (answer.stderr.strip().splitlines() or ["no word"])[-1]
-        yield Finding("a node", said, "is one free, and --partition right?", False)
+        stderr_line = (answer.stderr.strip().splitlines() or ["no word"])[-1]
+        yield Finding("a node", stderr_line, "is one free, and --partition right?", False)
         return
     can_requeue, sees_disk, gpu = answer.stdout.strip().split("|")
     yield Finding(

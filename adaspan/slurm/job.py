@@ -142,7 +142,7 @@ def _settle(
     run: RunFolder,
     task: JobEnvironment,
     code: int,
-    told: bool,
+    was_asked: bool,
     before: Mapping[str, Any],
     fail_fast: bool,
 ) -> int:
@@ -152,12 +152,12 @@ def _settle(
         run: its folder.
         task: this one.
         code: of the training.
-        told: whether a signal asked it to stop.
+        was_asked: whether a signal asked it to stop.
         before: the status before it started.
         fail_fast: as of `train_on_node`.
     """
     stopped = run.state == State.RESUMABLE and run.status() != before
-    if told or stopped:
+    if was_asked or stopped:
         excuse_start(run)
         return _try_again(run, task.job_id)
     failure = _explain(run, code, before)

@@ -142,8 +142,8 @@ def _submit_array(
     except FailedJobError as error:
         if all(job.name != name for job in cluster.queue().values()):  # what was refused, whole
             record.unlink()
-        said = cluster.what_sbatch_says(str(error))
-        raise UserError(f"sbatch refuses the jobs: {said}; see hydra.launcher.*") from error
+        message = cluster.what_sbatch_says(str(error))
+        raise UserError(f"sbatch refuses the jobs: {message}; see hydra.launcher.*") from error
     ids = [job.job_id for job in jobs]
     for run, id in zip(runs, ids, strict=True):
         set_job(run, RunJob(id, name, record.parent, canary.path if canary else None))

@@ -71,8 +71,8 @@ def _environment(name: str, value: str) -> Iterator[None]:
             os.environ[name] = before
 
 
-def _explained(said: str, server: str) -> str:
-    line = said.partition("\n")[0]
+def _explained(message: str, server: str) -> str:
+    line = message.partition("\n")[0]
     if not line.startswith("Failed to authenticate"):
         return line
     if "returned error" in line:

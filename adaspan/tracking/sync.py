@@ -50,5 +50,9 @@ def _send(run: Path) -> UserError | RunError | None:
     )
     if answer.returncode == 0:
         return None
-    said = (answer.stderr.splitlines() or ["no word"])[-1].removeprefix("adaspan: error: ")
-    return UserError(said) if answer.returncode == UserError.exit_code else RunError(said)
+    stderr_line = (answer.stderr.splitlines() or ["no word"])[-1].removeprefix("adaspan: error: ")
+    return (
+        UserError(stderr_line)
+        if answer.returncode == UserError.exit_code
+        else RunError(stderr_line)
+    )
