@@ -7,6 +7,7 @@ layers.py           multi-head attention, feed-forward, the two in post-norm
 transformer.py      the whole model and its caches
 flops.py            what a model costs, counted
 checks.py           wrong shapes and values, refused in one line
+eager.py            what torch.compile leaves as it is
 
 A tensor's name ends in its shape, a letter a dimension: q_BHMK. The letters, in every file here:
 

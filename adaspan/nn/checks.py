@@ -6,7 +6,7 @@ Nothing here reads a number out of a tensor: a GPU would have to wait for it.
 from __future__ import annotations
 
 import math
-from numbers import Integral
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -22,12 +22,16 @@ class Shapes:
     def __init__(self, **sizes: int) -> None:
         self._sizes = {"1": 1, **sizes}
 
-    def check(self, name: str, tensor: Tensor, *letters: str) -> None:
-        """Refuse a tensor whose shape is none of `letters`, such as "BMD" or "H1".
+    def check(self, name: str, tensor: object, *letters: str) -> None:
+        """Refuse what is no tensor, or whose shape is none of `letters`, such as "BMD" or "H1".
 
         Raises:
             ValueError: names the wanted shape and the one that was got.
         """
+        shapes = " or ".join(f"({', '.join(map(self._in_words, wanted))})" for wanted in letters)
+        if not isinstance(tensor, Tensor):
+            kind = type(tensor).__name__
+            raise ValueError(f"{name}: must be a tensor of shape {shapes}, is a {kind}")
         shape = tensor.shape
         for wanted in letters:
             sizes = self._sizes.copy()
@@ -37,7 +41,6 @@ class Shapes:
             ):
                 self._sizes = sizes
                 return
-        shapes = " or ".join(f"({', '.join(map(self._in_words, wanted))})" for wanted in letters)
         raise ValueError(f"{name}: must have shape {shapes}, has {tuple(shape)}")
 
     def _in_words(self, letter: str) -> str:
@@ -46,9 +49,18 @@ class Shapes:
 
 
 def check_tokens(name: str, tokens: Tensor) -> None:
-    """Refuse what cannot be token ids, by its type."""
+    """Refuse what cannot be token ids, by its type, or holds none."""
+    if 0 in tokens.shape:
+        raise ValueError(f"{name}: must not be empty, has shape {tuple(tokens.shape)}")
     if tokens.dtype not in (torch.int64, torch.int32):
         raise ValueError(f"{name}: must be int64 or int32, is {tokens.dtype}")
+
+
+def check_floats(**tensors: Tensor) -> None:
+    """Refuse whole numbers, of which there is no gradient."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            raise ValueError(f"{name}: must be floating point, is {tensor.dtype}")
 
 
 def check_span(span: Tensor, shapes: Shapes) -> None:
@@ -65,36 +77,40 @@ def check_heads(dim: int, heads: int) -> None:
         raise ValueError(f"dim={dim}: must be divisible by heads={heads}")
 
 
-def check_counts(**values: int) -> None:
-    """Refuse what is not a whole number from 1 on."""
+def check_counts(least: int = 1, **values: int) -> None:
+    """Refuse what is not a whole number from `least` on."""
     for name, value in values.items():
-        if not isinstance(value, Integral) or value < 1:
-            raise ValueError(f"{name}={value}: must be a whole number, at least 1")
+        if not _is_whole(value) or value < least:
+            raise ValueError(f"{name}={value!r}: must be a whole number, at least {least}")
 
 
 def check_index(count: int, **values: int) -> None:
     """Refuse what does not number one of `count` things."""
     for name, value in values.items():
-        if not 0 <= value < count:
-            raise ValueError(f"{name}={value}: must be 0 to {count - 1}")
+        if not _is_whole(value) or not 0 <= value < count:
+            raise ValueError(f"{name}={value!r}: must be 0 to {count - 1}")
 
 
 def check_above_zero(**values: float) -> None:
     """Refuse zero, negative numbers, infinity and NaN."""
     for name, value in values.items():
-        if not 0 < value < math.inf:
-            raise ValueError(f"{name}={value}: must be a finite number above 0")
+        if not isinstance(value, Real) or not 0 < value < math.inf:
+            raise ValueError(f"{name}={value!r}: must be a finite number above 0")
 
 
 def check_at_least(least: float, **values: float) -> None:
     """Refuse smaller numbers, infinity and NaN."""
     for name, value in values.items():
-        if not least <= value < math.inf:
-            raise ValueError(f"{name}={value}: must be a finite number, at least {least:g}")
+        if not isinstance(value, Real) or not least <= value < math.inf:
+            raise ValueError(f"{name}={value!r}: must be a finite number, at least {least:g}")
 
 
 def check_probability(**values: float) -> None:
     """Refuse a probability that is not in [0, 1)."""
     for name, value in values.items():
-        if not 0 <= value < 1:
-            raise ValueError(f"{name}={value}: must be at least 0 and below 1")
+        if not isinstance(value, Real) or not 0 <= value < 1:
+            raise ValueError(f"{name}={value!r}: must be at least 0 and below 1")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)

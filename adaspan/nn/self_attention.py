@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from adaspan.nn.checks import Shapes, check_counts
+from adaspan.nn.checks import Shapes
+from adaspan.nn.eager import eager
 from adaspan.nn.layers import MultiHeadAttention, next_cache
 from adaspan.nn.span import LOSS_COEFFICIENT, RAMP, AdaptiveSpan, Span, cache_length
 
@@ -22,7 +23,8 @@ class AdaptiveSelfAttention(nn.Module):
         loss.backward(); optimizer.step(); attention.clamp_spans_()
 
     A token attends to those before it, not to itself: add the layer's input to its output, as
-    transformers do. The layer has position embeddings of its own.
+    transformers do. The layer has position embeddings of its own. Spans stay float32 in a model of
+    another precision. Inside a model that torch.compile compiles, the layer runs as it is.
 
     Args:
         dim: D, width of the hidden states; must be divisible by heads.
@@ -54,6 +56,10 @@ class AdaptiveSelfAttention(nn.Module):
         super().__init__()
         if span is None:
             span = AdaptiveSpan(heads, limit, ramp, loss_coefficient)
+        elif not isinstance(span, Span):
+            raise ValueError(
+                f"span={span!r}: must be a span, such as DynamicSpan(dim, heads, limit)"
+            )
         elif span.limit != limit:
             raise ValueError(f"limit={limit}: must be that of the span, {span.limit}")
         elif (ramp, loss_coefficient) != (RAMP, LOSS_COEFFICIENT):
@@ -61,7 +67,9 @@ class AdaptiveSelfAttention(nn.Module):
         self.attention = MultiHeadAttention(dim, heads, span, dropout, implementation)
         self.position_SK = nn.Parameter(torch.randn(limit, dim // heads))
         self._penalty: Tensor | None = None  # of the last block
+        self._lost_gradients = False
 
+    @eager
     def forward(self, hidden_BMD: Tensor, cache_BCD: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Attend from the next block of B streams to what came before. Waits for the device once.
 
@@ -74,32 +82,50 @@ class AdaptiveSelfAttention(nn.Module):
             states, detached, as many as the spans need.
 
         Raises:
-            ValueError: a shape does not fit.
+            ValueError: a shape or a type does not fit, or a span was not clamped.
         """
-        shapes = Shapes(D=self.attention.dim)
-        shapes.check("hidden states", hidden_BMD, "BMD")
-        if cache_BCD is None:
-            cache_BCD = hidden_BMD[:, :0].detach()
-        shapes.check("cache", cache_BCD, "BCD")
+        cache_BCD = self._checked(hidden_BMD, cache_BCD)
         batch, block, _ = hidden_BMD.shape
-        check_counts(block=block)
         spans = self.current_spans()
         groups = self.attention.groups(None if spans is None else spans.tolist(), batch, block)
         window = groups[0].window
         output_BMD, span = self.attention(hidden_BMD, cache_BCD, self.position_SK[:window], groups)
         penalty = self.attention.span.penalty(span)
         self._penalty = torch.zeros((), device=hidden_BMD.device) + penalty
+        learns = any(parameter.requires_grad for parameter in self.attention.span.parameters())
+        self._lost_gradients = self.training and learns and not torch.is_grad_enabled()
         length = cache_length(window, self.attention.span.limit)
         return output_BMD, next_cache(cache_BCD, hidden_BMD, length)
+
+    def _checked(self, hidden_BMD: Tensor, cache_BCD: Tensor | None) -> Tensor:
+        """The cache, empty if there is none."""
+        shapes = Shapes(D=self.attention.dim)
+        shapes.check("hidden states", hidden_BMD, "BMD")
+        if 0 in hidden_BMD.shape:
+            raise ValueError(f"hidden states: must not be empty, have {tuple(hidden_BMD.shape)}")
+        wanted = self.attention.query.weight.dtype
+        if hidden_BMD.dtype != wanted and not torch.is_autocast_enabled(hidden_BMD.device.type):
+            raise ValueError(f"hidden states: must be {wanted}, are {hidden_BMD.dtype}")
+        if cache_BCD is None:
+            return hidden_BMD[:, :0].detach()
+        shapes.check("cache", cache_BCD, "BCD")
+        if cache_BCD.device != hidden_BMD.device:
+            raise ValueError(f"cache: must be on {hidden_BMD.device}, is on {cache_BCD.device}")
+        return cache_BCD.to(hidden_BMD.dtype)
 
     def penalty(self) -> Tensor:
         """The span loss of the last block that was read, one number, for the training loss.
 
         Raises:
-            RuntimeError: none was read yet.
+            RuntimeError: none was read yet, or in training without gradients.
         """
         if self._penalty is None:
             raise RuntimeError("penalty: is that of a block; call the layer first")
+        if self._lost_gradients and torch.is_grad_enabled():
+            raise RuntimeError(
+                "penalty: the last block was read without gradients; if by "
+                "torch.utils.checkpoint, use_reentrant=False keeps them"
+            )
         return self._penalty
 
     def current_spans(self) -> Tensor | None:

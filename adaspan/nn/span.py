@@ -12,11 +12,13 @@ trimmed, and `cache_length` how long the cache must be.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from adaspan.nn.checks import check_above_zero, check_at_least, check_counts
+from adaspan.nn.checks import Shapes, check_above_zero, check_at_least, check_counts
 
 # The paper's, for limits up to 4096.
 RAMP = 32.0
@@ -93,6 +95,23 @@ class Span(nn.Module):
         """Multiply-accumulates of the products in `forward`, for each token."""
         return 0
 
+    def extra_repr(self) -> str:
+        return f"limit={self.limit}, ramp={self.ramp}"
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Keep parameters float32 where a model becomes bfloat16, as by `model.bfloat16()`.
+
+        In bfloat16 a step at 0.5 of S = 8192 is 32 tokens: most updates would change nothing.
+        """
+
+        def wide(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            narrowed = moved.is_floating_point() and moved.dtype.itemsize < tensor.dtype.itemsize
+            return tensor.to(moved.device, torch.float32) if narrowed else moved
+
+        super()._apply(wide, recurse)  # type: ignore[no-untyped-call]
+        return self
+
 
 class FixedSpan(Span):
     """Every head looks back exactly `limit` tokens, at no penalty: the paper's baseline.
@@ -142,7 +161,6 @@ class AdaptiveSpan(Span):
         if not 0 <= initial_fraction <= 1:
             raise ValueError(f"initial_fraction={initial_fraction}: must be between 0 and 1")
         self.loss_coefficient = loss_coefficient
-        # float32 whatever the precision: in bfloat16 a step at 0.5 of S = 8192 is 32 tokens.
         self.fraction = nn.Parameter(torch.full((heads,), initial_fraction, dtype=torch.float32))
 
     def forward(self, hidden_BMD: Tensor) -> Tensor:
@@ -192,6 +210,7 @@ class DynamicSpan(Span):
         nn.init.constant_(self.gate.bias, initial_bias)
 
     def forward(self, hidden_BMD: Tensor) -> Tensor:
+        Shapes(D=self.gate.in_features).check("span's input", hidden_BMD, "BMD")
         with torch.autocast(hidden_BMD.device.type, enabled=False):  # spans stay float32
             gate_BMH = torch.sigmoid(self.gate(hidden_BMD.to(self.gate.weight.dtype)))
         return self.limit * _at_least_float32(gate_BMH).transpose(1, 2)
@@ -210,10 +229,19 @@ def _at_least_float32(tensor: Tensor) -> Tensor:
 
 
 def reach(longest: float, limit: int, ramp: float) -> int:
-    """Past keys that a span of `longest` tokens can see: x = 0 ... floor(z + R), S at the most."""
-    if math.isnan(longest):  # the run has diverged, which its loss is about to say
+    """Past keys that a span of `longest` tokens can see: x = 0 ... floor(z + R), S at the most.
+
+    Raises:
+        ValueError: not one.
+    """
+    if not math.isfinite(longest):  # the run has diverged, which its loss is about to say
         return limit
-    return min(limit, math.floor(longest + ramp) + 1)
+    keys = min(limit, math.floor(longest + ramp) + 1)
+    if keys < 1:
+        raise ValueError(
+            f"span={longest:g}: must be 0 to {limit}; call clamp_spans_() after each update"
+        )
+    return keys
 
 
 def cache_length(reach: int, limit: int) -> int:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from adaspan.nn.attention import resolve
 from adaspan.nn.attention.groups import Group
 from adaspan.nn.checks import Shapes, check_counts, check_index, check_probability, check_tokens
+from adaspan.nn.eager import eager
 from adaspan.nn.layers import MultiHeadAttention, TransformerLayer, next_cache
 from adaspan.nn.span import Span, cache_length
 
@@ -114,6 +115,7 @@ class Transformer(nn.Module):
         empty = weight.new_empty(batch, 0, weight.shape[1])
         return [empty for _ in self.layers]
 
+    @eager
     def forward(
         self,
         tokens_BM: Tensor,
@@ -135,9 +137,11 @@ class Transformer(nn.Module):
         Shapes().check("tokens", tokens_BM, "BM")
         check_tokens("tokens", tokens_BM)
         caches = self.empty_caches(len(tokens_BM)) if caches is None else caches
-        if len(caches) != len(self.layers):
-            raise ValueError(f"caches: must be {len(self.layers)}, one a layer, are {len(caches)}")
         plan = self.plan(*tokens_BM.shape) if plan is None else plan
+        for name, parts in (("caches", caches), ("plan", plan)):
+            if len(parts) != len(self.layers):
+                wanted = f"must be {len(self.layers)}, one a layer"
+                raise ValueError(f"{name}: {wanted}, are {len(parts)}")
         reaches = reach_of_layers(plan)
         position_SK = self.position_SK[: max(reaches)]  # further back every mask is exactly 0
         hidden_BMD = self.embedding_dropout(self.embedding(tokens_BM))
@@ -167,7 +171,7 @@ class Transformer(nn.Module):
         Args:
             tokens: ids of the T tokens of a text, read from its start.
             layer: 0 is the lowest.
-            head: of the layer.
+            head: of the layer, from 0 on.
 
         Returns:
             (T, T). Row t holds the weights that token t gives to the tokens before it, which sum to
@@ -176,7 +180,7 @@ class Transformer(nn.Module):
         Raises:
             ValueError: there is no such layer, head or token.
         """
-        tokens_T = torch.as_tensor(tokens, device=self.embedding.weight.device)
+        tokens_T = _as_ids(tokens).to(self.embedding.weight.device)
         Shapes().check("tokens", tokens_T, "T")
         check_counts(tokens=len(tokens_T))
         check_tokens("tokens", tokens_T)
@@ -190,7 +194,7 @@ class Transformer(nn.Module):
 
     def _input_of(self, layer: int, tokens_BM: Tensor) -> Tensor:
         """Hidden states that a layer gets from texts without a past, without dropout."""
-        was_training = self.training
+        were_training = [module for module in self.modules() if module.training]
         self.eval()
         try:
             hidden_BMD: Tensor = self.embedding(tokens_BM)
@@ -199,7 +203,8 @@ class Transformer(nn.Module):
                 hidden_BMD, _ = below(hidden_BMD, hidden_BMD[:, :0], self.position_SK, groups)
             return hidden_BMD
         finally:
-            self.train(was_training)
+            for module in were_training:
+                module.training = True
 
     def current_spans(self) -> Tensor | None:
         """Spans of all heads now, (L, H), in tokens; None if they differ from token to token."""
@@ -216,6 +221,16 @@ class Transformer(nn.Module):
         """Put every learned span back into [0, limit]; call after each update."""
         for span in self.spans:
             span.clamp_()
+
+
+def _as_ids(tokens: Sequence[int] | Tensor) -> Tensor:
+    try:
+        return torch.as_tensor(tokens)
+    except (TypeError, ValueError, RuntimeError):
+        kind = type(tokens).__name__
+        raise ValueError(
+            f"tokens: must be token ids, is a {kind}; a vocabulary's encode(text) gives them"
+        ) from None
 
 
 def reach_of_layers(plan: Plan) -> list[int]:

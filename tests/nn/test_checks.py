@@ -53,7 +53,7 @@ def test_the_call_that_the_wrong_ones_differ_from_works() -> None:
         ),
         (
             {"position_SK": torch.zeros(5, 9)},
-            "position: must have shape (S=5, K=8), has (5, 9)",
+            "position: must have shape (S, K=8), has (5, 9)",
         ),
         ({"window": 7}, "position: must have shape (S=7, K=8), has (5, 8)"),
         (
@@ -72,7 +72,24 @@ def test_the_call_that_the_wrong_ones_differ_from_works() -> None:
         ({"ramp": math.nan}, "ramp=nan: must be a finite number above 0"),
         ({"dropout": 1.0}, "dropout=1.0: must be at least 0 and below 1"),
         ({"dropout": math.nan}, "dropout=nan: must be at least 0 and below 1"),
-        ({"unmasked": -1}, "unmasked=-1: must be a finite number, at least 0"),
+        ({"unmasked": -1}, "unmasked=-1: must be a whole number, at least 0"),
+        ({"unmasked": 0.5}, "unmasked=0.5: must be a whole number, at least 0"),
+        ({"ramp": torch.ones(())}, "ramp=tensor(1.): must be a finite number above 0"),
+        (
+            {"query_BHMK": [0.0]},
+            "query: must be a tensor of shape (B, H, M, K), is a list",
+        ),
+        (
+            {"query_BHMK": torch.zeros(2, 3, 4, 8, dtype=torch.long)},
+            "query: must be floating point, is torch.int64",
+        ),
+        (
+            {"query_BHMK": torch.zeros(0, 3, 4, 8), "key_BHCK": torch.zeros(0, 3, 6, 8)}
+            | {"value_BHCK": torch.zeros(0, 3, 6, 8)},
+            "query: must not be empty, has shape (0, 3, 4, 8)",
+        ),
+        ({"persistent": torch.zeros(3, 2, 8)}, "persistent: must be two tensors, keys and values"),
+        ({"persistent": (torch.zeros(3, 2, 8),)}, "persistent: must be two tensors, keys and"),
         (
             {"position_SK": None, "window": 0},
             "window=0: must be a whole number, at least 1",
@@ -108,6 +125,15 @@ def fixed_span_of_next(limits: Iterator[int]) -> Span:
         (
             lambda: AdaptiveSpan(4, limit=cast(int, 0.5)),
             "limit=0.5: must be a whole number, at least 1",
+        ),
+        (
+            lambda: AdaptiveSpan(4, limit=cast(int, "12")),
+            "limit='12': must be a whole number, at least 1",
+        ),
+        (lambda: AdaptiveSpan(True, 9), "heads=True: must be a whole number, at least 1"),
+        (
+            lambda: AdaptiveSpan(4, 9, ramp=cast(float, "5")),
+            "ramp='5': must be a finite number above 0",
         ),
         (lambda: AdaptiveSpan(0, 9), "heads=0: must be a whole number, at least 1"),
         (lambda: AdaptiveSpan(4, 9, ramp=0), "ramp=0: must be a finite number above 0"),
@@ -146,6 +172,10 @@ def fixed_span_of_next(limits: Iterator[int]) -> Span:
             "ramp, loss_coefficient: must be given to the span, not to the layer",
         ),
         (lambda: AdaptiveSelfAttention(32, 4, 9, implementation="flash"), "implementation=flash:"),
+        (
+            lambda: AdaptiveSelfAttention(32, 4, 9, span=cast(Span, "dynamic")),
+            "span='dynamic': must be a span, such as DynamicSpan(dim, heads, limit)",
+        ),
         (lambda: transformer(layers=0), "layers=0: must be a whole number, at least 1"),
         (lambda: transformer(heads=3), "dim=8: must be divisible by heads=3"),
         (lambda: transformer(embedding_dropout=2), "embedding_dropout=2: must be at least 0 and"),
@@ -167,7 +197,8 @@ def test_values_out_of_range_are_refused_when_made(
     [
         ((2, 8), None, "hidden states: must have shape (B, M, D=8), has (2, 8)"),
         ((2, 5, 9), None, "hidden states: must have shape (B, M, D=8), has (2, 5, 9)"),
-        ((2, 0, 8), None, "block=0: must be a whole number, at least 1"),
+        ((2, 0, 8), None, "hidden states: must not be empty, have (2, 0, 8)"),
+        ((0, 5, 8), None, "hidden states: must not be empty, have (0, 5, 8)"),
         ((2, 5, 8), (3, 4, 8), "cache: must have shape (B=2, C, D=8), has (3, 4, 8)"),
         ((2, 5, 8), (2, 4, 9), "cache: must have shape (B=2, C, D=8), has (2, 4, 9)"),
     ],
@@ -178,6 +209,22 @@ def test_the_layer_names_the_shapes_that_it_takes(
     layer = AdaptiveSelfAttention(8, 2, 12)
     with pytest.raises(ValueError, match=re.escape(message)):
         layer(torch.zeros(hidden), None if cache is None else torch.zeros(cache))
+
+
+def test_the_layer_names_the_types_that_it_takes() -> None:
+    layer, hidden = AdaptiveSelfAttention(8, 2, 12), torch.zeros(2, 5, 8)
+    with pytest.raises(ValueError, match=r"cache: must be a tensor .* is a tuple"):
+        layer(hidden, layer(hidden))  # both that it returned
+    with pytest.raises(ValueError, match=r"hidden states: must be torch.float32, are torch.float6"):
+        layer(hidden.double())
+    with pytest.raises(ValueError, match="cache: must be on cpu, is on meta"):
+        layer(hidden, hidden.to("meta"))
+
+
+def test_a_dynamic_span_of_another_width_is_named() -> None:
+    layer = AdaptiveSelfAttention(8, 2, 12, span=DynamicSpan(6, 2, 12))
+    with pytest.raises(ValueError, match=re.escape("(B, M, D=6), has (2, 5, 8)")):
+        layer(torch.zeros(2, 5, 8))
 
 
 class FlatSpan(Span):
@@ -198,6 +245,12 @@ def test_a_span_of_ones_own_is_told_the_shape_that_it_must_give() -> None:
     ("tokens", "caches", "message"),
     [
         (torch.zeros(5, dtype=torch.long), None, "tokens: must have shape (B, M), has (5,)"),
+        ([[1, 2]], None, "tokens: must be a tensor of shape (B, M), is a list"),
+        (
+            torch.zeros(2, 0, dtype=torch.long),
+            None,
+            "tokens: must not be empty, has shape (2, 0)",
+        ),
         (torch.zeros(2, 5), None, "tokens: must be int64 or int32, is torch.float32"),
         (torch.zeros(2, 5, dtype=torch.long), [], "caches: must be 2, one a layer, are 0"),
         (
@@ -220,12 +273,15 @@ def test_the_model_names_what_it_reads(
     [
         ([1, 2], 2, 0, "layer=2: must be 0 to 1"),
         ([1, 2], 0, -1, "head=-1: must be 0 to 1"),
+        ([1, 2], None, 0, "layer=None: must be 0 to 1"),
+        ("1, 2", 0, 0, "tokens: must be token ids, is a str; a vocabulary's encode(text) gives"),
+        (["1"], 0, 0, "tokens: must be token ids, is a list"),
         ([1, 7], 0, 0, "token=7: must be 0 to 6"),
         ([[1, 2]], 0, 0, "tokens: must have shape (T), has (1, 2)"),
         ([0.5], 0, 0, "tokens: must be int64 or int32, is torch.float32"),
         (torch.zeros(0, dtype=torch.long), 0, 0, "tokens=0: must be a whole number, at least 1"),
     ],
 )
-def test_attention_of_names_what_there_is(tokens: Any, layer: int, head: int, message: str) -> None:
+def test_attention_of_names_what_there_is(tokens: Any, layer: Any, head: int, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         transformer().attention_of(tokens, layer, head)

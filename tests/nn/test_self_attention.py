@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.self_attention import AdaptiveSelfAttention
@@ -177,6 +178,100 @@ def test_it_works_inside_a_model_in_bfloat16() -> None:
     assert output.dtype == cache.dtype == torch.bfloat16
     (output.float().square().mean() + layer.penalty()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in layer.parameters())
+
+
+@pytest.mark.parametrize("make_span", [adaptive, dynamic])
+def test_spans_learn_in_float32_in_a_model_of_another_precision(make_span: MakeSpan) -> None:
+    layer = AdaptiveSelfAttention(DIM, HEADS, LIMIT, span=make_span())
+    before = {name: p.clone() for name, p in layer.attention.span.named_parameters()}
+    layer.to(torch.bfloat16)
+    assert layer.attention.query.weight.dtype == torch.bfloat16
+    for name, parameter in layer.attention.span.named_parameters():
+        assert torch.equal(parameter, before[name])  # not even rounded
+        parameter.grad = torch.full_like(parameter, -1)
+    torch.optim.SGD(layer.attention.span.parameters(), lr=1e-4).step()
+    for name, parameter in layer.attention.span.named_parameters():
+        torch.testing.assert_close(parameter, before[name] + 1e-4)
+    layer.double()
+    assert {p.dtype for p in layer.parameters()} == {torch.float64}
+
+
+def test_a_cache_goes_on_where_autocast_ends() -> None:
+    torch.manual_seed(0)
+    projection, layer = nn.Linear(DIM, DIM), AdaptiveSelfAttention(DIM, HEADS, LIMIT)
+    hidden = torch.randn(2, 5, DIM)
+    with torch.autocast("cpu", torch.bfloat16):
+        _, cache = layer(projection(hidden))
+    assert cache.dtype == torch.bfloat16
+    output, cache = layer(projection(hidden), cache)
+    assert output.dtype == cache.dtype == torch.float32
+    assert cache.shape == (2, 10, DIM)
+
+
+@pytest.mark.parametrize("make_span", [adaptive, dynamic])
+def test_checkpointing_keeps_the_penaltys_gradient_or_says_that_it_does_not(
+    make_span: MakeSpan,
+) -> None:
+    layer = layer_with(make_span())
+    hidden = torch.randn(2, 20, DIM).double().requires_grad_()
+
+    def gradients(output: Tensor) -> list[Tensor]:
+        loss = output.square().mean() + layer.penalty()
+        return list(torch.autograd.grad(loss, [hidden, *layer.parameters()]))
+
+    expected = gradients(layer(hidden)[0])
+    actual = gradients(checkpoint(layer, hidden, use_reentrant=False)[0])
+    torch.testing.assert_close(actual, expected)
+    output, _ = checkpoint(layer, hidden, use_reentrant=True)
+    with pytest.raises(RuntimeError, match="use_reentrant=False keeps them"):
+        gradients(output)
+    layer.eval()
+    with torch.no_grad():
+        layer(hidden)
+    assert layer.penalty() > 0  # where nobody trains it is just a number
+
+
+def test_spans_that_were_never_clamped_are_named() -> None:
+    layer = layer_with(adaptive())
+    span = layer.attention.span
+    assert isinstance(span, AdaptiveSpan)
+    span.fraction.data.fill_(-0.5)
+    with pytest.raises(ValueError, match=r"span=-8: must be 0 to 16; call clamp_spans_\(\)"):
+        layer(torch.randn(2, 5, DIM).double())
+    layer.clamp_spans_()
+    layer(torch.randn(2, 5, DIM).double())
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's own look at it
+@pytest.mark.parametrize("make_span", [adaptive, dynamic])
+def test_a_compiled_model_compiles_nothing_anew_when_spans_change(make_span: MakeSpan) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.before, self.after = nn.Linear(DIM, DIM), nn.Linear(DIM, DIM)
+            self.attention = AdaptiveSelfAttention(DIM, HEADS, LIMIT, span=make_span())
+
+        def forward(self, hidden: Tensor) -> Tensor:
+            output, _ = self.attention(self.before(hidden))
+            return self.after(output)
+
+    compiled = 0
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> Callable[..., object]:
+        nonlocal compiled
+        compiled += 1
+        return graph.forward
+
+    torch.manual_seed(0)
+    model, counts = Model(), []
+    fast = torch.compile(model, backend=backend)
+    span = model.attention.attention.span
+    for fraction in torch.linspace(0, 1, 6):
+        next(span.parameters()).data.fill_(fraction)
+        hidden = torch.randn(2, 20, DIM)
+        torch.testing.assert_close(fast(hidden), model(hidden))
+        counts.append(compiled)
+    assert counts == [2] * 6  # what stands before the layer, and after it
 
 
 class SharedSpan(Span):

@@ -24,8 +24,8 @@ from adaspan.nn.attention.tiles import group_cost
 from adaspan.nn.checks import (
     Shapes,
     check_above_zero,
-    check_at_least,
     check_counts,
+    check_floats,
     check_probability,
     check_span,
 )
@@ -74,7 +74,8 @@ def attend(
         o_t     = sum over x of a(t, x) v_{t-1-x}
 
     Keys that do not exist (before the start of the stream) take no part; a query without any key
-    gets 0 and passes no gradient.
+    gets 0 and passes no gradient. What they hold must be finite. Gradients of gradients are had
+    from the implementation `reference` alone.
 
     Args:
         query_BHMK: queries of the block, before scaling.
@@ -101,10 +102,10 @@ def attend(
     Raises:
         ValueError: a shape or a value does not fit; says what must be and what is.
     """
-    if window is None:
-        past = max(1, key_BHCK.shape[-2] - 1)
-        window = past if position_SK is None else len(position_SK)
     _check_tensors(query_BHMK, key_BHCK, value_BHCK, position_SK, window, span, persistent)
+    if window is None:
+        past = max(1, key_BHCK.shape[2] - 1)
+        window = past if position_SK is None else len(position_SK)
     _check_numbers(window, span, ramp, unmasked, dropout)
     kept_BHMS = None  # the oldest first
     if dropout:
@@ -133,16 +134,19 @@ def _check_tensors(
     key_BHCK: Tensor,
     value_BHCK: Tensor,
     position_SK: Tensor | None,
-    window: int,
+    window: int | None,
     span: Tensor | None,
     persistent: tuple[Tensor, Tensor] | None,
 ) -> None:
-    shapes = Shapes(S=window)
+    shapes = Shapes() if window is None else Shapes(S=window)
     shapes.check("query", query_BHMK, "BHMK")
     shapes.check("key", key_BHCK, "BHCK")
     shapes.check("value", value_BHCK, "BHCK")
+    check_floats(query=query_BHMK, key=key_BHCK, value=value_BHCK)
+    if 0 in query_BHMK.shape:
+        raise ValueError(f"query: must not be empty, has shape {tuple(query_BHMK.shape)}")
     block, keys = query_BHMK.shape[2], key_BHCK.shape[2]
-    if not 1 <= block <= keys:
+    if block > keys:
         raise ValueError(
             f"key: must hold C tokens, the last M of them the queries' own, has C={keys}, M={block}"
         )
@@ -150,15 +154,18 @@ def _check_tensors(
         shapes.check("position", position_SK, "SK")
     if span is not None:
         check_span(span, shapes)
-    for name, tensor in zip(("key", "value"), persistent or (), strict=False):
-        shapes.check(f"persistent {name}", tensor, "HPK")
+    if persistent is not None:
+        if isinstance(persistent, Tensor) or len(persistent) != 2:
+            raise ValueError("persistent: must be two tensors, keys and values")
+        for name, tensor in zip(("key", "value"), persistent, strict=True):
+            shapes.check(f"persistent {name}", tensor, "HPK")
 
 
 def _check_numbers(
     window: int, span: Tensor | None, ramp: float | None, unmasked: int, dropout: float
 ) -> None:
     check_counts(window=window)
-    check_at_least(0, unmasked=unmasked)
+    check_counts(0, unmasked=unmasked)
     check_probability(dropout=dropout)
     if ramp is not None:
         check_above_zero(ramp=ramp)
@@ -175,6 +182,7 @@ def _joined(
     dropout: float,
 ) -> Tensor:
     """One softmax over the window and the persistent keys, from the two apart."""
+    key_HPK = key_HPK.to(query_BHMK.dtype)
     score_BHMP = query_BHMK @ key_HPK.transpose(-1, -2) / math.sqrt(query_BHMK.shape[-1])
     score_BHMP = score_BHMP.to(log_sum_BHM.dtype)
     total_BHM1 = torch.logaddexp(log_sum_BHM, score_BHMP.logsumexp(-1)).unsqueeze(-1)

@@ -27,12 +27,14 @@ from torch.nn import functional as F
 
 from adaspan.nn.attention.limits import INVISIBLE, TINY
 from adaspan.nn.attention.tiles import SUITABLE, Tile, Tiling, cut
+from adaspan.nn.eager import eager
 from adaspan.nn.span import soft_mask
 
 # Into a part of a tensor torch adds products one by one, which takes longer than small ones do.
 _SMALL_PRODUCT = 2**14
 
 
+@eager
 def attend_banded(
     *,
     query_BHMK: Tensor,

@@ -30,6 +30,9 @@ def group_heads(
         ramp: R; None: no mask.
         cost: overhead of a group, see `implementation.GroupCost`; None puts all heads into one
             group, with the window of the one that sees farthest.
+
+    Raises:
+        ValueError: a head sees nothing at all.
     """
     everyone = tuple(range(heads))
     if spans is None:
@@ -42,7 +45,7 @@ def group_heads(
         Group(
             members,
             max(windows[h] for h in members),
-            min(0 if math.isnan(spans[h]) else math.ceil(spans[h]) for h in members),
+            min(math.ceil(spans[h]) if math.isfinite(spans[h]) else 0 for h in members),
         )
         for members in sets
     )

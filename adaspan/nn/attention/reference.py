@@ -32,7 +32,8 @@ def attend_reference(
         x_MC = _distances(query_BHMK, key_BHCK).clamp(0, window - 1)
         kept_BHMC = kept_BHMS.gather(-1, window - 1 - x_MC.expand_as(weights_BHMC))
         weights_BHMC = weights_BHMC * kept_BHMC / (1 - dropout)
-    return weights_BHMC.to(value_BHCK.dtype) @ value_BHCK, log_sum_BHM
+    output_BHMK = weights_BHMC.to(value_BHCK.dtype) @ value_BHCK
+    return output_BHMK.to(value_BHCK.dtype), log_sum_BHM
 
 
 def attention_weights(
@@ -51,13 +52,14 @@ def attention_weights(
     x_MC = _distances(query_BHMK, key_BHCK)
     visible_MC = (x_MC >= 0) & (x_MC < window)
 
-    scores_BHMC = query_BHMK @ key_BHCK.transpose(-1, -2)
+    dtype = query_BHMK.dtype
+    scores_BHMC = query_BHMK @ key_BHCK.to(dtype).transpose(-1, -2)
     if position_SK is not None:
         index_BHMC = x_MC.clamp(0, window - 1).expand_as(scores_BHMC)
-        scores_BHMC = scores_BHMC + (query_BHMK @ position_SK.T).gather(-1, index_BHMC)
+        scores_BHMC = scores_BHMC + (query_BHMK @ position_SK.to(dtype).T).gather(-1, index_BHMC)
     # Softmax and mask are float32 even where the products are bfloat16.
-    dtype = torch.promote_types(scores_BHMC.dtype, torch.float32)
-    scores_BHMC = scores_BHMC.to(dtype) / math.sqrt(query_BHMK.shape[-1])
+    wide = torch.promote_types(scores_BHMC.dtype, torch.float32)
+    scores_BHMC = scores_BHMC.to(wide) / math.sqrt(query_BHMK.shape[-1])
 
     log_mask = scores_BHMC.new_zeros(())
     if span is not None:
