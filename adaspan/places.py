@@ -11,10 +11,12 @@ PACKAGE = Path(__file__).parent
 # What setup.py puts into a wheel.
 _SHARE = PACKAGE / "share"
 IS_INSTALLED = _SHARE.is_dir()
-# Holds conf/ and sweeps/.
+# Holds conf/, sweeps/ and docs/.
 DEFAULTS = _SHARE if IS_INSTALLED else PACKAGE.parent
 CONF = DEFAULTS / "conf"
 SWEEPS = DEFAULTS / "sweeps"
+# Error lines point to it.
+EXTENDING = DEFAULTS / "docs" / "extending.md"
 # The folder that the package is in.
 CODE = PACKAGE.parent
 # Where the frozen code of a job has the user's own modules.

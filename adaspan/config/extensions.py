@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
-from adaspan.config.kinds.registry import KINDS
+from adaspan.config.kinds.registry import HOW_TO_ADD, KINDS
 from adaspan.errors import UserError
 from adaspan.places import CODE, FROZEN_EXTENSIONS
 
@@ -74,7 +74,7 @@ def _import(name: str, told: str, version: str | None = None) -> None:
         raise UserError(f"{told}: {_cause(error)}") from error
     own = [module for module in _registered().values() if f"{module}.".startswith(f"{name}.")]
     if not own and _registered() == before:
-        raise UserError(f"{told}: registers nothing; docs/extending.md shows how")
+        raise UserError(f"{told}: registers nothing; {HOW_TO_ADD}")
     _imported.setdefault(name, version)
 
 

@@ -10,8 +10,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from adaspan.errors import UserError
+from adaspan.places import EXTENDING, shown
 
-HOW_TO_ADD = "docs/extending.md shows how to add one"
+HOW_TO_ADD = f"{shown(EXTENDING)} shows how to add one"
 
 # The groups of a configuration whose options are of several kinds: a dataclass each, whose `kind`
 # says in a written configuration which one it is.
