@@ -23,8 +23,8 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.table import Table
 
-from adaspan.config.frozen import to_yaml
 from adaspan.config.hydra import register, to_run_config
+from adaspan.config.resolved import to_yaml
 from adaspan.config.schema import RunConfig
 from adaspan.nn.flops import Shape, paper_macs_per_token
 from adaspan.places import CONF

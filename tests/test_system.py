@@ -16,7 +16,7 @@ from tests.conftest import ROOT, environment
 
 pytestmark = pytest.mark.slow
 
-IN_A_BROWSER = "tests/report/test_pictures.py::test_every_plot_becomes_a_picture_of_its_size"
+IN_A_BROWSER = "tests/report/test_png.py::test_every_plot_becomes_a_picture_of_its_size"
 
 
 def run_pytest(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -10,8 +10,8 @@ import click
 from adaspan.cli.choose import runs_option
 from adaspan.runs.folder import RunFolder
 from adaspan.slurm import cluster
+from adaspan.slurm.job_record import job_of
 from adaspan.slurm.lookup import live_jobs
-from adaspan.slurm.record import job_of
 from adaspan.slurm.submit import submitting
 from adaspan.status.find import find_runs
 

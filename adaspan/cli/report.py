@@ -88,7 +88,7 @@ def report(
             click.launch(str(path))
     elif form == "png":
         with from_extra("figures", "--format png"):
-            from adaspan.report.pictures import write_pictures
+            from adaspan.report.png import write_pictures
         for path in write_pictures(all_plots(comparison), out or beside / "figures"):
             click.echo(f"picture {path}")
     else:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from adaspan.cli.choose import runs_option
-from adaspan.config.frozen import read_values
+from adaspan.config.resolved import read_values
 from adaspan.errors import RunError, UserError
 from adaspan.runs.failures import UNDER_WAY
 from adaspan.runs.folder import RunFolder

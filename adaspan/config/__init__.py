@@ -9,5 +9,5 @@ hydra.py         where Hydra ends: its dictionary becomes a typed RunConfig
 flags.py         which flags a command line may have
 mistakes.py      what Hydra refuses, in our words
 sweeps.py        what a command asks for that trains many runs
-frozen.py        the resolved configuration as a file of the run folder
+resolved.py      the resolved configuration as a file of the run folder
 """

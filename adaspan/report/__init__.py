@@ -9,6 +9,6 @@ plots.py        figures to plots; curves.py, spans.py and parameters.py have som
 page.py         one HTML file that needs no network: page.html.j2, page.css, page.js
 terminal.py     table and plots for a terminal
 export.py       the table as Markdown, CSV, JSON
-pictures.py     the plots as PNG
+png.py          the plots as PNG
 wandb.py        the same as a report on Weights & Biases
 """

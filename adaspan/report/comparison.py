@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from adaspan.config.frozen import flat, read_values
+from adaspan.config.resolved import flat, read_values
 from adaspan.report.groups import SEED, Group, Run, first_begun
 from adaspan.report.labels import by_number
 from adaspan.runs.folder import DATA_KEY, RunFolder

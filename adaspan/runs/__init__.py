@@ -5,6 +5,6 @@ figures.py    every figure of a row, once
 failures.py   every state and class of failure, once
 identity.py   the hash that names the run everywhere
 source.py     what a run was made of, at each start
-start.py      how the run of a folder is started
+command.py    how the run of a folder is started
 read.py       rows and spans as tables
 """

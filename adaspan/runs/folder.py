@@ -8,7 +8,7 @@ metrics.jsonl    one row a line: the source of truth
 log.txt          what the terminal showed
 output.txt       what a run of a sweep printed, traces included
 trace.json.gz    when what happened in a few updates, if train.profile=true
-job.json         with starts.json, of its jobs on a cluster: see `slurm/record.py`
+job.json         with starts.json, of its jobs on a cluster: see `slurm/job_record.py`
 checkpoints/     see `train/checkpoint.py`
 wandb/           see `tracking/files.py`
 """

@@ -28,11 +28,11 @@ from submitit import JobEnvironment
 from submitit.helpers import TorchDistributedEnvironment
 
 from adaspan.errors import RunError, UserError
+from adaspan.runs.command import started, threads
 from adaspan.runs.failures import Failure, FailureClass, State, failure_of_exit
 from adaspan.runs.folder import RunFolder
-from adaspan.runs.start import started, threads
 from adaspan.slurm import cluster
-from adaspan.slurm.record import count_start, excuse_start, job_of
+from adaspan.slurm.job_record import count_start, excuse_start, job_of
 
 # A job that ends so often before its run has saved anything new will not do better the next time.
 MOST_IN_VAIN = 5

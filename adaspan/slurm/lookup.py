@@ -9,7 +9,7 @@ from pathlib import Path
 from adaspan.runs.failures import says_killed_for_memory
 from adaspan.runs.folder import RunFolder
 from adaspan.slurm import cluster
-from adaspan.slurm.record import job_of
+from adaspan.slurm.job_record import job_of
 
 POLL_SECONDS = 1.0
 # A run that is told to leave finishes a step and writes a checkpoint.

@@ -24,12 +24,12 @@ from submitit.core.utils import FailedJobError
 from adaspan.config.schema import SlurmSettings
 from adaspan.errors import RunError, UserError
 from adaspan.files import write_json
+from adaspan.runs.command import program_of
 from adaspan.runs.folder import RunFolder
-from adaspan.runs.start import program_of
 from adaspan.slurm import cluster
 from adaspan.slurm.job import train_on_node
+from adaspan.slurm.job_record import RunJob, job_of, set_job
 from adaspan.slurm.lookup import ENDING_SECONDS, POLL_SECONDS
-from adaspan.slurm.record import RunJob, job_of, set_job
 from adaspan.slurm.sbatch import make_executor, outside_of_jobs
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adaspan.config.frozen import flat, read_values
 from adaspan.config.hydra import default_values, written
 from adaspan.config.kinds.registry import GROUPS, KINDS
+from adaspan.config.resolved import flat, read_values
 from adaspan.places import LAUNCH
 
 # Where a run was trained, and how often it was looked at: not what it is.

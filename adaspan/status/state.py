@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adaspan.config.frozen import read_values
+from adaspan.config.resolved import read_values
 from adaspan.errors import RunError
 from adaspan.runs import figures
 from adaspan.runs.failures import SLURM_ENDS, Failure, FailureClass, State
 from adaspan.runs.figures import Row
 from adaspan.runs.folder import RunFolder
 from adaspan.slurm import cluster
+from adaspan.slurm.job_record import RunJob, has_started, job_of
 from adaspan.slurm.lookup import job_logs, live_jobs, printed, ran_out_of_memory
-from adaspan.slurm.record import RunJob, has_started, job_of
 
 # What a run writes down before it knows how it ends.
 _BEFORE_THE_END = (State.WAITING, State.RUNNING)

@@ -1,7 +1,7 @@
 """Many runs from one command: planned and checked as a whole, each trained by a process of its own.
 
 launchers.py   what a launcher does, from the plan to the results
-jobs.py        the command's runs, all mistakes found before the first starts
+plan.py        the command's runs, all mistakes found before the first starts
 cost.py        what they may cost
 local.py       trains them on this machine
 cluster.py     submits them to a cluster

@@ -13,18 +13,18 @@ from typing import TypeVar
 
 from rich.console import Console
 
-from adaspan.config.frozen import to_yaml
+from adaspan.config.resolved import to_yaml
 from adaspan.config.schema import RunConfig, SlurmSettings
 from adaspan.errors import RunError
 from adaspan.runs.extensions import extension_files
 from adaspan.runs.failures import State
 from adaspan.slurm import cluster, snapshot
+from adaspan.slurm.job_record import job_of
 from adaspan.slurm.lookup import live_jobs, settled_jobs
-from adaspan.slurm.record import job_of
 from adaspan.slurm.submit import submit, submitting
 from adaspan.status.state import read_states
 from adaspan.status.table import show, table
-from adaspan.sweep.jobs import Job, Sweep
+from adaspan.sweep.plan import Job, Sweep
 from adaspan.tracking.files import clear
 from adaspan.tracking.files import set_aside as set_run_aside
 

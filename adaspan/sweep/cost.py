@@ -10,7 +10,7 @@ from adaspan.config.schema import RunConfig
 from adaspan.errors import UserError
 from adaspan.nn.flops import Shape, paper_macs_per_token
 from adaspan.status.state import read_states
-from adaspan.sweep.jobs import Job, Sweep
+from adaspan.sweep.plan import Job, Sweep
 from adaspan.units import si
 
 

@@ -13,14 +13,14 @@ from adaspan.config.sweeps import Request
 from adaspan.config.validate import launcher_mistakes, validate_shares
 from adaspan.errors import RunError, UserError
 from adaspan.places import CODE
-from adaspan.runs.start import program_of
+from adaspan.runs.command import program_of
 from adaspan.slurm import cluster
 from adaspan.slurm.sbatch import check_settings, sbatch_text
 from adaspan.status.table import show
 from adaspan.sweep.cluster import missing_jobs, show_end, submit_missing, wait_for
 from adaspan.sweep.cost import check_cost, gpu_hours, preview
-from adaspan.sweep.jobs import Job, Sweep, plan, prepare_data, write_manifest
 from adaspan.sweep.local import train_all
+from adaspan.sweep.plan import Job, Sweep, plan, prepare_data, write_manifest
 from adaspan.sweep.results import Values, objective_mistakes, results
 
 # Of each run that a search wants, in its order; empty for a sweep that is no search.

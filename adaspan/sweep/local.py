@@ -14,14 +14,14 @@ from signal import Signals
 
 from rich.console import Console
 
-from adaspan.config.frozen import to_yaml
+from adaspan.config.resolved import to_yaml
 from adaspan.errors import RunError, UserError
+from adaspan.runs.command import sets_threads, started, threads
 from adaspan.runs.failures import State
-from adaspan.runs.start import sets_threads, started, threads
 from adaspan.signals import stop_request
 from adaspan.status.state import read_states
 from adaspan.status.table import show, table
-from adaspan.sweep.jobs import Job, Sweep
+from adaspan.sweep.plan import Job, Sweep
 from adaspan.tracking.files import clear
 
 _POLL_SECONDS = 0.2

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from adaspan.errors import RunError
 from adaspan.runs import figures
-from adaspan.sweep.jobs import Job
+from adaspan.sweep.plan import Job
 
 Values = float | tuple[float, ...]
 

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from adaspan.config.frozen import read_run, read_values
+from adaspan.config.resolved import read_run, read_values
 from adaspan.errors import RunError, UserError, reported_in_one_line
 from adaspan.runs.failures import State
 from adaspan.runs.figures import is_final

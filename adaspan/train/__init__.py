@@ -7,7 +7,7 @@ build.py         the model that a configuration describes
 optim.py         optimizers, clipping, the learning rate
 evaluate.py      how well a model predicts a text; score.py: how well a run's weights do
 rows.py          the rows of metrics; record.py: what a run writes down and shows
-memory.py        memory that does not suffice, as one line
+out_of_memory.py memory that does not suffice, as one line
 checkpoint.py    written whole or not at all
 load.py          the trained model, from its folder alone
 distributed.py   several processes, one run

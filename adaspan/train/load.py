@@ -8,14 +8,14 @@ from typing import Literal
 import torch
 
 from adaspan.config.extensions import import_extensions, import_installed
-from adaspan.config.frozen import read_run, read_values
+from adaspan.config.resolved import read_run, read_values
 from adaspan.config.schema import RunConfig
 from adaspan.data.prepare import find_vocabulary
 from adaspan.data.vocabulary import Vocabulary
 from adaspan.errors import RunError, UserError
 from adaspan.nn.transformer import Transformer
+from adaspan.runs.command import typed
 from adaspan.runs.folder import RunFolder, open_folder
-from adaspan.runs.start import typed
 from adaspan.train.build import make_model
 from adaspan.train.checkpoint import Checkpoints
 

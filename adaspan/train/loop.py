@@ -17,7 +17,11 @@ from adaspan.signals import StopRequest
 from adaspan.train.checkpoint import Checkpoints
 from adaspan.train.device import device_name
 from adaspan.train.distributed import Processes, lost_peers_in_words
-from adaspan.train.memory import LESS_FOR_THE_MODEL, LESS_FOR_TRAINING, memory_errors_in_words
+from adaspan.train.out_of_memory import (
+    LESS_FOR_THE_MODEL,
+    LESS_FOR_TRAINING,
+    memory_errors_in_words,
+)
 from adaspan.train.profile import profiled
 from adaspan.train.record import Record
 from adaspan.train.rows import TrainingRows, evaluation_row, final_row, own_figures

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from adaspan.config.frozen import to_yaml
+from adaspan.config.resolved import to_yaml
 from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus
 from adaspan.runs import figures

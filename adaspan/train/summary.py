@@ -10,8 +10,8 @@ from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus
 from adaspan.nn.flops import paper_macs_per_token
 from adaspan.runs import figures
+from adaspan.runs.command import typed
 from adaspan.runs.figures import Row
-from adaspan.runs.start import typed
 from adaspan.train.trainer import Trainer
 from adaspan.units import si
 

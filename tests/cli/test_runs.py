@@ -15,7 +15,7 @@ import pytest
 from adaspan.cli import main
 from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
-from adaspan.slurm.record import RunJob, set_job
+from adaspan.slurm.job_record import RunJob, set_job
 from tests.conftest import Launch, call
 from tests.processes import train_here
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from adaspan import __version__
-from adaspan.runs.start import program_of, started
+from adaspan.runs.command import program_of, started
 from tests.conftest import ROOT, environment
 
 pytestmark = pytest.mark.slow

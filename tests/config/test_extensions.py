@@ -14,8 +14,8 @@ import adaspan
 from adaspan.config import extensions
 from adaspan.config.command_line import named_extensions
 from adaspan.config.extensions import import_extensions, imported
-from adaspan.config.frozen import to_yaml
 from adaspan.config.kinds.registry import KINDS
+from adaspan.config.resolved import to_yaml
 from adaspan.errors import UserError
 from adaspan.runs.extensions import extension_files, extension_records
 from adaspan.runs.folder import RunFolder

@@ -11,9 +11,9 @@ from typing import Literal
 
 import pytest
 
-from adaspan.config.frozen import read_run, to_yaml
 from adaspan.config.kinds.registry import KINDS, extension_of, register
 from adaspan.config.kinds.span import FixedSpanConfig, SpanConfig
+from adaspan.config.resolved import read_run, to_yaml
 from adaspan.errors import UserError
 from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.span import FixedSpan, Span

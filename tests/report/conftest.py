@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from selenium.webdriver import Chrome
 
-from adaspan.config.frozen import to_yaml
+from adaspan.config.resolved import to_yaml
 from adaspan.report.comparison import Comparison, compare
 from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder

@@ -15,7 +15,7 @@ from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from adaspan.slurm import job
 from adaspan.slurm.job import MOST_IN_VAIN, STARTED, train_on_node
-from adaspan.slurm.record import count_start
+from adaspan.slurm.job_record import count_start
 
 pytestmark = pytest.mark.slow
 

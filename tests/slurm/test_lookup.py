@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from adaspan.runs.folder import RunFolder
+from adaspan.slurm.job_record import RunJob, set_job
 from adaspan.slurm.lookup import printed
-from adaspan.slurm.record import RunJob, set_job
 
 
 def test_the_last_error_counts_before_what_was_merely_printed(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adaspan.config.frozen import to_yaml
+from adaspan.config.resolved import to_yaml
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import run_name
 from adaspan.status.explain import against_default, against_siblings, command

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from adaspan.errors import RunError
-from adaspan.sweep.jobs import plan, prepare_data
 from adaspan.sweep.local import train_all
+from adaspan.sweep.plan import plan, prepare_data
 from tests.conftest import Launch, compose_run
 from tests.processes import (
     assert_same,

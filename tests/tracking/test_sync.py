@@ -18,7 +18,7 @@ import wandb
 from click.testing import CliRunner, Result
 
 from adaspan.cli import main
-from adaspan.config.frozen import read_run, to_yaml
+from adaspan.config.resolved import read_run, to_yaml
 from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import run_id

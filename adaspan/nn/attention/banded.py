@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from adaspan.nn.attention.limits import INVISIBLE, TINY
+from adaspan.nn.attention.constants import INVISIBLE, TINY
 from adaspan.nn.attention.tiles import SUITABLE, Tile, Tiling, cut
 from adaspan.nn.eager import eager
 from adaspan.nn.span import soft_mask

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from adaspan.nn.attention.limits import INVISIBLE, TINY
+from adaspan.nn.attention.constants import INVISIBLE, TINY
 from adaspan.nn.span import soft_mask
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from adaspan.runs.identity import run_id
-from adaspan.sweep.jobs import Sweep, plan
+from adaspan.sweep.plan import Sweep, plan
 from tests.conftest import compose_run
 
 

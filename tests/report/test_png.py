@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from adaspan.cli import main
 from adaspan.report.comparison import Comparison
-from adaspan.report.pictures import SCALE, write_pictures
 from adaspan.report.plots import all_plots
+from adaspan.report.png import SCALE, write_pictures
 from adaspan.status.find import Runs
 
 SIZES = {"span_limits": (1140, 420), "parameters": (1140, 420), "spans": (610, 310)}

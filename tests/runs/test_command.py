@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adaspan.runs.start import started, threads, typed
+from adaspan.runs.command import started, threads, typed
 
 
 def test_a_process_and_a_person_start_a_run_alike(
