@@ -26,7 +26,7 @@ Installed = Callable[..., "subprocess.CompletedProcess[str]"]
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of an environment that has adaspan from a wheel, and everything else from this one."""
     folder = tmp_path_factory.mktemp("wheel")
-    for part in ("adaspan", "conf", "sweeps"):
+    for part in ("adaspan", "conf", "sweeps", "docs"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / part, folder / "source" / part, ignore=ignored)
     for file in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
@@ -120,6 +120,10 @@ def test_a_mistake_is_one_line_and_names_files_that_are_there(
     assert told == "adaspan: error: sweeps=wandb/span_bayes: is for W&B: wandb sweep"
     assert Path(file).is_relative_to(python.parents[1])
     assert Path(file).exists()
+    end = installed("train", "span=foo")
+    page = end.stderr.rpartition("; ")[2].partition(" ")[0]
+    assert Path(page).is_relative_to(python.parents[1])
+    assert Path(page).exists()
 
 
 def test_its_frozen_code_is_complete(
