@@ -9,5 +9,4 @@ defaults = find_namespace_packages(include=["conf", "conf.*", "sweeps", "sweeps.
 setup(
     packages=[*code, *(f"adaspan.share.{folder}" for folder in (*defaults, "docs"))],
     package_dir={f"adaspan.share.{folder}": folder for folder in ("conf", "sweeps", "docs")},
-    package_data={"adaspan.share.docs": ["extending.md"]},
 )
