@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from operator import index
 from pathlib import Path
 from typing import Literal
 
@@ -18,15 +20,30 @@ _MOST_NAMED = 5
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What each token id stands for.
+    """What each token id stands for. `len(vocabulary)` is the number of ids.
+
+        vocabulary.decode(vocabulary.encode("a text"))    # "a text"
 
     Args:
         symbols: byte value or Unicode code point of each token id.
         unit: what a token is.
+
+    Raises:
+        ValueError: a symbol is none of the unit, or is there twice.
     """
 
     symbols: tuple[int, ...]
     unit: Unit
+
+    def __post_init__(self) -> None:
+        if self.unit not in ("bytes", "characters"):
+            raise ValueError(f"unit={self.unit!r}: must be bytes or characters")
+        most, kind = (255, "a byte") if self.unit == "bytes" else (sys.maxunicode, "a code point")
+        for symbol in self.symbols:
+            if not isinstance(symbol, int) or not 0 <= symbol <= most:
+                raise ValueError(f"symbols: must be {kind} each, 0 to {most}, one is {symbol!r}")
+        if len(set(self.symbols)) < len(self.symbols):
+            raise ValueError("symbols: must differ")
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -39,8 +56,11 @@ class Vocabulary:
         """Token ids of a text; between `str` and `bytes` stands UTF-8.
 
         Raises:
-            ValueError: it has symbols that the vocabulary has not, or is no UTF-8 where it must be.
+            ValueError: it is no text, has symbols that the vocabulary has not, or is no UTF-8 where
+                it must be.
         """
+        if not isinstance(text, str | bytes):
+            raise ValueError(f"text: must be str or bytes, is {type(text).__name__}")
         if self.unit == "bytes":
             symbols = list(text.encode() if isinstance(text, str) else text)
         else:
@@ -57,15 +77,22 @@ class Vocabulary:
     def decode(self, tokens: Iterable[int]) -> str:
         """The text of token ids; bytes that are no UTF-8 become U+FFFD.
 
+        Args:
+            tokens: whole numbers, in a list or a tensor of one dimension.
+
         Raises:
-            ValueError: an id that the vocabulary has not.
+            ValueError: what is no id, or one that the vocabulary has not.
         """
         return self.decode_bytes(tokens).decode(errors="replace")
 
     def decode_bytes(self, tokens: Iterable[int]) -> bytes:
         """The same text as bytes, exactly. Raises as `decode` does."""
         symbols = []
-        for token in map(int, tokens):
+        for item in tokens:
+            try:
+                token = index(item)
+            except TypeError:
+                raise ValueError(f"tokens: must be token ids, one is {item!r}") from None
             if not 0 <= token < len(self):
                 raise ValueError(f"token={token}: must be 0 to {len(self) - 1}")
             symbols.append(self.symbols[token])
@@ -85,10 +112,7 @@ class Vocabulary:
         """
         try:
             content = json.loads(path.read_text())
-            unit = content["unit"]
-            if unit not in ("bytes", "characters"):
-                raise ValueError(f"unit is {unit}")
-            return cls(tuple(map(int, content["symbols"])), unit)
+            return cls(tuple(content["symbols"]), content["unit"])
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path}: damaged ({error})") from None
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,6 +55,33 @@ def test_what_is_no_symbol_is_named(
         vocabulary.encode(text)
 
 
+@pytest.mark.parametrize("text", [None, ["a"], 5])
+def test_what_is_no_text_is_named(text: Any) -> None:
+    with pytest.raises(ValueError, match=f"text: must be str or bytes, is {type(text).__name__}"):
+        LETTERS.encode(text)
+
+
+def test_tokens_may_be_a_tensor_of_one_dimension() -> None:
+    assert LETTERS.decode(torch.tensor([1, 2, 4])) == "abé"
+    for wrong in (torch.tensor([[1, 2]]), [0.7], "ab"):
+        with pytest.raises(ValueError, match="tokens: must be token ids, one is"):
+            LETTERS.decode(cast(Any, wrong))
+
+
+@pytest.mark.parametrize(
+    ("symbols", "unit", "message"),
+    [
+        ((97,), "letters", "unit='letters': must be bytes or characters"),
+        (("a",), "characters", "symbols: must be a code point each, 0 to 1114111, one is 'a'"),
+        ((256,), "bytes", "symbols: must be a byte each, 0 to 255, one is 256"),
+        ((97, 97), "bytes", "symbols: must differ"),
+    ],
+)
+def test_what_is_no_vocabulary_is_named(symbols: Any, unit: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Vocabulary(symbols, unit)
+
+
 @pytest.mark.parametrize("token", [-1, 6])
 def test_what_is_no_token_is_named(token: int) -> None:
     with pytest.raises(ValueError, match=f"token={token}: must be 0 to 5"):
@@ -70,7 +99,11 @@ def test_the_file_is_plain_json_and_comes_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"unit": "words", "symbols": [1]}', '{"unit": "bytes"}']
+    "content",
+    [
+        *("", "[]", '{"unit": "words", "symbols": [1]}', '{"unit": "bytes"}'),
+        '{"unit": "bytes", "symbols": [1, 1]}',
+    ],
 )
 def test_a_damaged_file_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "vocabulary.json"
