@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from yaml import YAMLError
 
 from adaspan.config.kinds.data import DataConfig
 from adaspan.config.kinds.optimizer import OptimizerConfig
 from adaspan.config.kinds.registry import GROUPS, KINDS
 from adaspan.config.kinds.span import SpanConfig
 from adaspan.config.schema import ModelConfig, RunConfig, TrackingConfig, TrainConfig
-from adaspan.errors import UserError
+from adaspan.errors import RunError, UserError
 
 
 def to_yaml(run: RunConfig) -> str:
@@ -35,12 +36,21 @@ def to_yaml(run: RunConfig) -> str:
 
 
 def read_values(folder: Path) -> dict[str, Any]:
-    """The values of a run folder's configuration, nested; empty if it has none yet."""
+    """The values of a run folder's configuration, nested; empty if it has none yet.
+
+    Raises:
+        RunError: it is damaged.
+    """
     path = folder / "config.yaml"
     if not path.exists():
         return {}
-    loaded = OmegaConf.to_container(OmegaConf.load(path))
-    assert isinstance(loaded, dict)
+    try:
+        loaded = OmegaConf.to_container(OmegaConf.load(path))
+    except (YAMLError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise RunError(f"{path}: damaged ({reason})") from None
+    if not isinstance(loaded, dict):
+        raise RunError(f"{path}: damaged (must hold keys and values)")
     return {str(key): value for key, value in loaded.items() if key != "defaults"}
 
 
@@ -51,11 +61,16 @@ def read_run(folder: Path) -> RunConfig:
 
     Raises:
         UserError: a kind that is registered had other keys when the run was begun.
+        RunError: it is damaged, or has keys that are not known.
     """
     values = read_values(folder)
     plain = {"model": ModelConfig, "train": TrainConfig, "tracking": TrackingConfig}
-    typed: dict[str, Any] = {key: part(**values[key]) for key, part in plain.items()}
-    return RunConfig(**values | typed | {group: _of_kind(group, values[group]) for group in GROUPS})
+    try:
+        typed: dict[str, Any] = {key: part(**values[key]) for key, part in plain.items()}
+        kinds = {group: _of_kind(group, values[group]) for group in GROUPS}
+        return RunConfig(**values | typed | kinds)
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{folder / 'config.yaml'}: is none of this version ({error})") from None
 
 
 def _of_kind(group: str, values: Mapping[str, Any]) -> Any:

@@ -17,7 +17,7 @@ from adaspan.nn.transformer import Transformer
 from adaspan.runs.command import typed
 from adaspan.runs.folder import RunFolder, open_folder
 from adaspan.train.build import make_model
-from adaspan.train.checkpoint import Checkpoints
+from adaspan.train.checkpoint import Checkpoints, State
 
 
 def load(
@@ -27,6 +27,10 @@ def load(
     weights: Literal["best", "last"] = "best",
 ) -> tuple[Transformer, Vocabulary, RunConfig]:
     """The model of a run, in evaluation mode, with the vocabulary that it reads and writes.
+
+        model, vocabulary, config = load("runs/stdlib-4x128-adaptive1024-3f0c9a12de")
+        output = model(torch.tensor([vocabulary.encode("import os")]))
+        output.log_probs_BMV[0, -1].exp()    # of each token id to come next
 
     Nothing in the folder is run: weights are read as plain tensors. Extensions that the run names
     are imported by their names.
@@ -42,32 +46,46 @@ def load(
     Raises:
         UserError: there is no run in this folder, or it is one of an older version whose vocabulary
             cannot be found, or an extension cannot be imported.
-        RunError: the weights are missing or damaged, or do not fit the configuration.
-        ValueError: `weights` is neither "best" nor "last".
+        RunError: the configuration, vocabulary or weights are missing or damaged, or do not fit.
+        ValueError: `weights` is neither "best" nor "last", or there is no such device.
     """
     if weights not in ("best", "last"):
         raise ValueError(f"weights={weights}: must be best or last")
+    _check_device(device)
     run_folder = open_folder(folder)
     import_installed()
     import_extensions(read_values(run_folder.path).get("extensions", []))
     config = read_run(run_folder.path)
     vocabulary = _vocabulary(run_folder, config)
-    checkpoints = Checkpoints(run_folder.checkpoints)
-    if weights == "best" and not checkpoints.best.exists():
-        raise RunError(
-            f"{checkpoints.best}: is missing, as before a run's first evaluation; "
-            'weights="last" takes those of the last checkpoint'
-        )
-    state = checkpoints.load_best() if weights == "best" else checkpoints.look_at_newest()
+    state = _state(Checkpoints(run_folder.checkpoints), weights)
     model = make_model(config.model, config.span, len(vocabulary), config.train.attention)
     try:
         model.load_state_dict(state["model"])
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise RunError(
             f"{run_folder.path}: the weights do not fit config.yaml and vocabulary.json ({reason})"
         ) from None
     return model.to(device).eval(), vocabulary, config
+
+
+def _check_device(device: str | torch.device) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f"device={device}: {str(error).splitlines()[0]}") from None
+
+
+def _state(checkpoints: Checkpoints, weights: str) -> State:
+    if weights == "best" and checkpoints.best.exists():
+        return checkpoints.load_best()
+    state = checkpoints.look_at_newest()
+    if weights == "best":
+        raise RunError(
+            f"{checkpoints.best}: is missing, as before a run's first evaluation; "
+            'weights="last" takes those of the last checkpoint'
+        )
+    return state
 
 
 def _vocabulary(folder: RunFolder, config: RunConfig) -> Vocabulary:

@@ -81,6 +81,50 @@ def test_before_the_first_evaluation_there_are_only_last_weights(folder: Path) -
         load(folder, weights="last")
 
 
+def test_a_run_that_failed_before_its_first_checkpoint_has_no_weights(folder: Path) -> None:
+    shutil.rmtree(folder / "checkpoints")
+    with pytest.raises(RunError, match="has no checkpoint yet"):  # not even the last ones
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"model: [1", "damaged"),
+        (b"", "is none of this version ('model')"),
+        (b"- 1", "damaged (must hold keys and values)"),
+        (b"\xff\x00", "damaged"),
+    ],
+)
+def test_a_damaged_configuration_is_named(folder: Path, content: bytes, reason: str) -> None:
+    (folder / "config.yaml").write_bytes(content)
+    with pytest.raises(RunError, match=re.escape(f"{folder / 'config.yaml'}: {reason}")) as e:
+        load(folder)
+    assert "\n" not in str(e.value)
+
+
+def test_a_configuration_with_keys_of_another_version_is_named(folder: Path) -> None:
+    with (folder / "config.yaml").open("a") as file:
+        file.write("spam: 1\n")
+    with pytest.raises(RunError, match=r"config\.yaml: is none of this version .*'spam'"):
+        load(folder)
+
+
+def test_a_device_that_is_not_there_is_named(folder: Path) -> None:
+    for device in ("gpu", "last"):
+        with pytest.raises(ValueError, match=f"device={device}: Expected one of cpu, cuda"):
+            load(folder, device)
+
+
+def test_attention_on_a_text_leaves_every_part_in_its_mode(folder: Path) -> None:
+    model, vocabulary, _ = load(folder)
+    model.layers[1].train()
+    before = [module.training for module in model.modules()]
+    model.attention_of(vocabulary.encode("3 plus 4"), layer=1, head=0)
+    assert [module.training for module in model.modules()] == before
+    assert any(before)
+
+
 def test_a_damaged_checkpoint_is_named_and_left_where_it_is(folder: Path) -> None:
     newest = max((folder / "checkpoints").glob("step_*.pt"))
     newest.write_bytes(newest.read_bytes()[:-200])
