@@ -2,7 +2,25 @@
 
     from adaspan import AdaptiveSelfAttention, load, read
 
-What is named here is meant to be used from outside; each name is imported when it is first used.
+In a model of your own:
+
+    AdaptiveSelfAttention     a layer whose heads learn how far back to look
+    AdaptiveSpan, DynamicSpan, FixedSpan    its spans: learned a head, a head and token, or none
+    Span                      what a span of your own derives from
+    attend, soft_mask         the attention and its mask alone, for other position schemes
+    Transformer               the whole model
+
+With a run:
+
+    load(folder)              its model, its `Vocabulary` and its configuration
+    read(folder)              its figures and spans as tables, without torch
+    UserError, RunError       what these raise, in one line that names the way out
+
+To extend the program (docs/extending.md): register, SpanConfig, DataConfig, OptimizerConfig,
+Implementation, Evaluation.
+
+`help(adaspan.load)` explains a name. What is named here is meant to be used from outside; each is
+imported when it is first used.
 """
 
 from importlib import import_module
@@ -14,6 +32,8 @@ if TYPE_CHECKING:
     from adaspan.config.kinds.registry import register as register
     from adaspan.config.kinds.span import SpanConfig as SpanConfig
     from adaspan.data.vocabulary import Vocabulary as Vocabulary
+    from adaspan.errors import RunError as RunError
+    from adaspan.errors import UserError as UserError
     from adaspan.nn.attention import Implementation as Implementation
     from adaspan.nn.attention import attend as attend
     from adaspan.nn.self_attention import AdaptiveSelfAttention as AdaptiveSelfAttention
@@ -39,9 +59,11 @@ _MODULES = {
     "FixedSpan": "adaspan.nn.span",
     "Implementation": "adaspan.nn.attention",
     "OptimizerConfig": "adaspan.config.kinds.optimizer",
+    "RunError": "adaspan.errors",
     "Span": "adaspan.nn.span",
     "SpanConfig": "adaspan.config.kinds.span",
     "Transformer": "adaspan.nn.transformer",
+    "UserError": "adaspan.errors",
     "Vocabulary": "adaspan.data.vocabulary",
     "attend": "adaspan.nn.attention",
     "load": "adaspan.train.load",
@@ -59,4 +81,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_MODULES])
+    return sorted([*_MODULES, *(name for name in globals() if name.startswith("__"))])

@@ -38,10 +38,12 @@ def test_names_are_imported_when_they_are_used_and_need_no_hydra(tmp_path: Path)
 
 
 def test_every_name_is_listed_and_is_what_it_says() -> None:
-    assert set(adaspan.__all__) <= set(dir(adaspan))
+    public = {name for name in dir(adaspan) if not name.startswith("__")}
+    assert public == set(adaspan.__all__)  # what a console completes
     for name in adaspan.__all__:
         assert getattr(adaspan, name).__name__ == name
         assert getattr(adaspan, name).__doc__
+        assert name in adaspan.__doc__
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:

@@ -147,6 +147,22 @@ def test_keys_that_the_mask_hides_can_be_trimmed_without_a_trace(attend: Attend)
     torch.testing.assert_close(trimmed, whole, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("autocast", [False, True])
+def test_keys_positions_and_persistent_ones_may_be_of_another_precision(
+    autocast: bool, attend: Attend
+) -> None:
+    """As where rotary embeddings make float32 queries and keys, and parameters stay float32."""
+    q, k, v, position = (x.float() for x in inputs())
+    persistent = torch.randn(3, 2, 4), torch.randn(3, 2, 4)
+    expected = attend(q, k, v, position, persistent=persistent)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        for low in ([q], [k], [v], [q, k, v]):
+            mixed = [x.bfloat16() if any(x is one for one in low) else x for x in (q, k, v)]
+            output = attend(*mixed, position, persistent=persistent)
+            assert output.dtype == mixed[2].dtype
+            torch.testing.assert_close(output.float(), expected, rtol=0.1, atol=0.1)
+
+
 def test_softmax_and_mask_are_float32_in_bfloat16(attend: Attend) -> None:
     q, k, v, position = (x.bfloat16() for x in inputs())
     span = torch.full((3, 1), 1.5)
