@@ -41,10 +41,12 @@ def soft_mask(distance: Tensor, span: Tensor, ramp: float) -> Tensor:
         distance - 1, as in the public code). At both kinks the gradient passes.
 
     Raises:
-        ValueError: the ramp is not above 0.
+        ValueError: the ramp is not above 0, or the span is no tensor.
     """
+    if not isinstance(span, Tensor):
+        raise ValueError(f"span={span!r}: must be a tensor")
     check_above_zero(ramp=ramp)
-    return ((ramp + span - distance) / ramp).clamp(0, 1)
+    return ((ramp + _at_least_float32(span) - distance) / ramp).clamp(0, 1)
 
 
 class Span(nn.Module):

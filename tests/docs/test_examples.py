@@ -13,7 +13,7 @@ import pytest
 import torch
 from nbclient import NotebookClient
 
-from adaspan import read
+from adaspan import UserError, read
 from tests.conftest import ROOT, TINY
 from tests.processes import train_here
 
@@ -42,6 +42,7 @@ def code_run(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_notebook_explores_a_run(
     code_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,6 +79,19 @@ def test_the_readmes_library_code_works_as_it_stands(
     exec(code, names)
     assert names["y"].shape == (2, 5, 256)
     assert names["weights"].shape == (8, 8)
+
+
+def test_before_any_run_the_notebook_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ADASPAN_RUN", raising=False)
+    cells = nbformat.read(NOTEBOOK, as_version=4).cells
+    choosing, reading, *_ = (cell.source for cell in cells if cell.cell_type == "code")
+    names: dict[str, Any] = {}
+    exec(choosing, names)
+    with pytest.raises(UserError, match="none yet: no such folder; adaspan status shows the runs"):
+        exec(reading, names)
 
 
 def test_the_notebook_is_kept_without_outputs() -> None:

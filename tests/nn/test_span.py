@@ -82,6 +82,15 @@ def test_cache_is_longer_than_the_reach_but_not_than_the_limit() -> None:
     assert cache_length(1000, limit=1024) == 1024
 
 
+def test_the_mask_is_float32_where_a_span_is_not() -> None:
+    """In bfloat16, 301 is 300 or 302."""
+    mask = soft_mask(torch.tensor([300, 301, 302]), torch.tensor(300).bfloat16(), 2.0)
+    assert mask.tolist() == [1, 0.5, 0]
+    assert mask.dtype == torch.float32
+    with pytest.raises(ValueError, match=r"span=3\.0: must be a tensor"):
+        soft_mask(torch.arange(3), 3.0, 2.0)  # type: ignore[arg-type]
+
+
 def test_spans_stay_float32_in_bfloat16() -> None:
     hidden = torch.randn(2, 3, 8)
     with torch.autocast("cpu", torch.bfloat16):

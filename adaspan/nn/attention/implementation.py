@@ -69,8 +69,14 @@ class GroupCost(Protocol):
 
 
 class Implementation(NamedTuple):
-    """A way to compute `attend`, and what it costs."""
+    """A way to compute `attend`, and what it costs.
+
+    Args:
+        attend: computes the window's part; adaspan/nn/attention/reference.py is the shortest.
+        macs: counts the multiply-accumulates of one call, for the figures of FLOPs.
+        group_cost: overhead of a group of heads; None: windows of a head's own save nothing.
+    """
 
     attend: Attend
     macs: CountMacs
-    group_cost: GroupCost | None  # None: windows of a head's own save nothing
+    group_cost: GroupCost | None
