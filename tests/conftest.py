@@ -55,7 +55,7 @@ settings.load_profile("seeded")
 
 
 # What starts processes: Python, a cluster, a browser, a client of W&B. A test that uses none of
-# these, but starts some itself, is marked as slow where it stands.
+# these, but starts some itself or computes for long, is marked as slow where it stands.
 SLOW_FIXTURES = {"launch", "cluster", "chromium", "server"}
 
 end_watch = pytest.StashKey[Callable[[], None]]()

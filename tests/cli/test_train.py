@@ -37,6 +37,7 @@ def test_a_mistake_is_told_as_launch_tells_it(
     assert ours.stderr == launch_here(*words.split()).stderr
 
 
+@pytest.mark.slow
 def test_what_hydra_shows_is_shown(launch_here: Launch, tmp_path: Path) -> None:
     for words in (["--help"], ["--cfg", "job", "model=small"]):
         ours = call(main, "adaspan", "train", *words, folder=tmp_path)

@@ -21,6 +21,7 @@ NOTEBOOK = ROOT / "docs" / "explore_a_run.ipynb"
 _PLOT = "application/vnd.plotly.v1+json"
 
 
+@pytest.mark.slow
 def test_a_plain_model_with_our_layer_learns_and_so_do_its_spans() -> None:
     bits, spans = runpy.run_path(str(ROOT / "docs/examples/layer_in_your_model.py"))["main"]()
     assert bits[0] > 6

@@ -84,7 +84,7 @@ def test_a_mistake_is_one_line_that_shows_the_way_out(report: Report, tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "module", "package", "extra"),
     [
-        (("--format", "png"), "pictures", "kaleido", "figures"),
+        (("--format", "png"), "png", "kaleido", "figures"),
         (("--wandb",), "wandb", "wandb_workspaces", "reports"),
     ],
 )

@@ -2,8 +2,14 @@
 
 import pytest
 
+from adaspan.config.schema import RunConfig
 from adaspan.runs.identity import name_in_sweep, run_id, run_name, tracked_name
 from tests.conftest import compose_run
+
+
+@pytest.fixture(scope="module")
+def default() -> RunConfig:
+    return compose_run()
 
 
 @pytest.mark.parametrize(
@@ -21,8 +27,10 @@ from tests.conftest import compose_run
         "train.restart=true",
     ],
 )
-def test_what_does_not_change_the_result_does_not_change_the_identity(override: str) -> None:
-    assert run_id(compose_run(override)) == run_id(compose_run())
+def test_what_does_not_change_the_result_does_not_change_the_identity(
+    override: str, default: RunConfig
+) -> None:
+    assert run_id(compose_run(override)) == run_id(default)
 
 
 @pytest.mark.parametrize(
@@ -38,8 +46,8 @@ def test_what_does_not_change_the_result_does_not_change_the_identity(override: 
         "data=text8",
     ],
 )
-def test_what_changes_the_result_changes_the_identity(override: str) -> None:
-    assert run_id(compose_run(override)) != run_id(compose_run())
+def test_what_changes_the_result_changes_the_identity(override: str, default: RunConfig) -> None:
+    assert run_id(compose_run(override)) != run_id(default)
 
 
 @pytest.mark.parametrize(
@@ -54,8 +62,8 @@ def test_runs_are_found_again_after_an_upgrade(overrides: tuple[str, ...], ident
     assert run_id(compose_run(*overrides)) == identity
 
 
-def test_writing_a_default_out_changes_nothing() -> None:
-    assert run_id(compose_run("model=tiny", "model.layers=4")) == run_id(compose_run())
+def test_writing_a_default_out_changes_nothing(default: RunConfig) -> None:
+    assert run_id(compose_run("model=tiny", "model.layers=4")) == run_id(default)
 
 
 def test_the_name_can_be_read_and_ends_in_the_identity() -> None:

@@ -24,6 +24,7 @@ def announced_runs(file: Path) -> int:
     return int(announced[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", GRIDS, ids=lambda file: file.stem)
 def test_a_sweep_file_composes_into_the_runs_it_announces(
     file: Path, launch_here: Launch, tmp_path: Path

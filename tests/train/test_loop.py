@@ -111,6 +111,7 @@ def test_a_signal_saves_at_the_next_step_and_leaves(
     assert status(folder)["step"] == saved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("evaluation", [2, 3, 4])
 def test_a_signal_during_an_evaluation_loses_nothing(
     tiny: tuple[str, ...],
@@ -307,6 +308,7 @@ def test_the_part_of_a_known_peak_that_is_used_is_recorded(
         assert row["perf/mfu"] == pytest.approx(flops_per_second / 1e12)
 
 
+@pytest.mark.slow
 def test_a_profile_is_shown_and_kept_and_changes_nothing(
     tiny: tuple[str, ...],
     tmp_path: Path,

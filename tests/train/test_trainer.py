@@ -150,6 +150,7 @@ def in_float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_float64")
 @pytest.mark.parametrize(("fractions", "updates"), [(None, 20), ([0.0, 0.02, 0.9, 0.3], 7)])
 def test_the_default_run_learns_the_same_with_every_attention(
