@@ -33,6 +33,12 @@ class NonFiniteError(RunError):
     """A loss or a weight is no longer a number."""
 
 
+class KindError(RunError):
+    """A kind of the user's own does not do what it must: its code is to be mended."""
+
+    exit_code = UserError.exit_code
+
+
 class LostPeerError(RunError):
     """Processes that train together lost one another; another try may go well."""
 
@@ -45,6 +51,13 @@ class NoMemoryError(RunError):
 
 class DiskError(RunError):
     """A file cannot be written."""
+
+
+def in_words(value: object) -> str:
+    """What a function gave, where that is wrong: `None`, `the class SGD`, `a str`."""
+    if value is None:
+        return "None"
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
 @contextmanager

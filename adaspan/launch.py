@@ -17,6 +17,7 @@ from adaspan.config.hydra import register, require_multirun, to_run_config
 from adaspan.config.mistakes import user_errors
 from adaspan.errors import reported_in_one_line
 from adaspan.places import CONF
+from adaspan.runs import figures
 
 
 def main() -> None:
@@ -25,6 +26,7 @@ def main() -> None:
         sys.argv[1:] = checked(sys.argv[1:])
         import_installed()
         import_extensions(named_extensions(sys.argv[1:]))
+        figures.own_keys()
         register(option_folders(sys.argv[1:]))
         _launch()
 

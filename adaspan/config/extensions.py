@@ -23,16 +23,20 @@ _imported: dict[str, str | None] = {}
 
 
 def import_installed() -> None:
-    """Import every extension that is installed.
-
-    Raises:
-        UserError: as of `import_extensions`.
+    """Import every extension that is installed. One that is broken is left out, which stderr says:
+    only a run of its kinds needs it.
     """
     if FROZEN_EXTENSIONS.is_dir():
         _search(FROZEN_EXTENSIONS, first=True)  # before what was edited since
     for entry in metadata.entry_points(group=_ENTRY_POINTS):
         version = entry.dist.version if entry.dist else None
-        _import(entry.module, f"installed extension {entry.module}", version)
+        before = _registered()
+        try:
+            _import(entry.module, f"installed extension {entry.module}", version)
+        except UserError as error:
+            for group, kind in _registered().keys() - before.keys():
+                del KINDS[group][kind]
+            print(f"adaspan: warning: {error}; left out", file=sys.stderr)
 
 
 def import_extensions(names: Iterable[str]) -> None:
@@ -58,6 +62,8 @@ def _search(folder: Path, *, first: bool = False) -> None:
 def _import(name: str, told: str, version: str | None = None) -> None:
     if not all(part.isidentifier() for part in name.split(".")):
         raise UserError(f"{told}: must be the name of a module: my_spans for my_spans.py")
+    if name.endswith(".py"):
+        raise UserError(f"{told}: must be a module, not a file: {name.removesuffix('.py')}")
     before = _registered()
     try:
         importlib.import_module(name)
@@ -74,7 +80,11 @@ def _import(name: str, told: str, version: str | None = None) -> None:
         raise UserError(f"{told}: {_cause(error)}") from error
     own = [module for module in _registered().values() if f"{module}.".startswith(f"{name}.")]
     if not own and _registered() == before:
-        raise UserError(f"{told}: registers nothing; {HOW_TO_ADD}")
+        file = getattr(sys.modules[name], "__file__", None) or "a part of Python"
+        raise UserError(
+            f"{told}: registers nothing, found as {file}; if that is not yours, give your file "
+            f"another name; {HOW_TO_ADD}"
+        )
     _imported.setdefault(name, version)
 
 

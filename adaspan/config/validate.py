@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from adaspan.config.checks import at_least, one_of, probability, writable_folder
+from adaspan.config.kinds.contract import mistakes_in, mistakes_of
 from adaspan.config.kinds.registry import HOW_TO_ADD, KINDS
 from adaspan.config.schema import (
     LocalLauncherConfig,
@@ -42,11 +43,10 @@ def validate(run: RunConfig) -> None:
     Raises:
         UserError: one line a mistake, all of them at once, each `key=value: what is allowed`.
     """
+    kinds = (run.span, run.data, run.optimizer)
     mistakes = [
         *_model(run.model),
-        *run.span.mistakes(),
-        *run.data.mistakes(),
-        *run.optimizer.mistakes(),
+        *(mistake for kind in kinds for mistake in mistakes_of(kind)),
         *_train(run.train),
         *_tracking(run.tracking),
     ]
@@ -55,11 +55,8 @@ def validate(run: RunConfig) -> None:
             mistakes.append(f"{key}='': must name a folder")
         else:
             mistakes += writable_folder(key, Path(value).expanduser())
-    if run.optimizer.cooldown_steps > max(0, run.train.steps):
-        mistakes.append(
-            f"optimizer.cooldown_steps={run.optimizer.cooldown_steps}: "
-            f"must be at most train.steps={run.train.steps}"
-        )
+    # What is wrong by itself would only be told twice.
+    mistakes = mistakes or [mistake for kind in kinds for mistake in mistakes_in(kind, run)]
     if mistakes:
         raise UserError("\n".join(mistakes))
 

@@ -38,7 +38,8 @@ class Transformer(nn.Module):
     Args:
         vocabulary_size: V.
         layers, dim, heads, ffn_dim: the shape.
-        make_span: makes the span of one layer. All are of one kind and share the limit S.
+        make_span: makes the span of a layer, given which one: 0 is the lowest. All are of one kind
+            and share the limit S.
         dropout: on attention weights and inside the feed-forward.
         embedding_dropout: on the embedded tokens and before the output layer.
         attention: implementation, see `adaspan.nn.attention.attend`.
@@ -55,7 +56,7 @@ class Transformer(nn.Module):
         dim: int,
         heads: int,
         ffn_dim: int,
-        make_span: Callable[[], Span],
+        make_span: Callable[[int], Span],
         dropout: float = 0.0,
         embedding_dropout: float = 0.0,
         attention: str = "auto",
@@ -67,12 +68,12 @@ class Transformer(nn.Module):
         self.embedding_dropout = nn.Dropout(embedding_dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(
-                MultiHeadAttention(dim, heads, make_span(), dropout, attention),
+                MultiHeadAttention(dim, heads, make_span(layer), dropout, attention),
                 dim,
                 ffn_dim,
                 dropout,
             )
-            for _ in range(layers)
+            for layer in range(layers)
         )
         self.limit = self.spans[0].limit
         if any(span.limit != self.limit for span in self.spans):

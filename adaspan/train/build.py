@@ -21,7 +21,7 @@ def make_model(
         dim=model.dim,
         heads=model.heads,
         ffn_dim=model.ffn_dim,
-        make_span=lambda: span.build(dim=model.dim, heads=model.heads),
+        make_span=lambda layer: span.build(dim=model.dim, heads=model.heads, layer=layer),
         dropout=model.dropout,
         embedding_dropout=model.embedding_dropout,
         attention=attention,

@@ -13,14 +13,14 @@ import pytest
 import adaspan
 from adaspan.config import extensions
 from adaspan.config.command_line import named_extensions
-from adaspan.config.extensions import import_extensions, imported
+from adaspan.config.extensions import import_extensions, import_installed, imported
 from adaspan.config.kinds.registry import KINDS
 from adaspan.config.resolved import to_yaml
 from adaspan.errors import UserError
 from adaspan.runs.extensions import extension_files, extension_records
 from adaspan.runs.folder import RunFolder
 from adaspan.slurm.snapshot import take
-from tests.conftest import ROOT, compose_run
+from tests.conftest import ROOT, Launch, compose_run
 
 
 def load_extensions(words: list[str]) -> None:
@@ -59,7 +59,8 @@ def folder(
 @pytest.mark.parametrize(
     ("words", "content", "told"),
     [
-        ("extensions=[mine]", "", "extensions=[mine]: registers nothing; docs/extending.md"),
+        ("extensions=[mine]", "", "extensions=[mine]: registers nothing, found as /"),
+        ("extensions=[colorsys]", "", "colorsys.py; if that is not yours, give your file another"),
         ("extensions=[mine]", OWN.format(name="fixed"), "is taken by adaspan.config.kinds.span."),
         ("extensions=[mine]", 2 * OWN.format(name="own"), ""),
         (
@@ -73,7 +74,7 @@ def folder(
         ("extensions=[their]", "", "there is no module their: it must be beside launch.py, in th"),
         ("extensions=[their.own]", "", "there is no module their: it must be beside launch.py"),
         ("extensions=[mine.own]", OWN.format(name="own"), "there is no module mine.own"),
-        ("extensions=[mine.py]", OWN.format(name="own"), "there is no module mine.py"),
+        ("extensions=[mine.py]", OWN.format(name="own"), "must be a module, not a file: mine"),
         ("extensions=['./mine.py']", "", "extensions=[./mine.py]: must be the name of a module"),
         ("extensions=mine", "", "extensions=mine: must be a list of modules: extensions=["),
     ],
@@ -88,6 +89,53 @@ def test_what_is_wrong_with_a_module_is_one_line(words: str, content: str, told:
     (line,) = str(refused.value).splitlines()
     assert line.startswith("extensions=")
     assert told in line
+
+
+def install(site: Path, module: str, content: str) -> None:
+    """As pip does with a package that has an entry point."""
+    record = site / f"{module}-1.0.dist-info"
+    record.mkdir(parents=True)
+    (record / "METADATA").write_text(f"Name: {module}\nVersion: 1.0\n")
+    (record / "entry_points.txt").write_text(f"[adaspan.extensions]\n{module} = {module}\n")
+    (site / f"{module}.py").write_text(content)
+
+
+def test_a_broken_installed_extension_stops_only_runs_of_its_kinds(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(folder / "site", "theirs", OWN.format(name="own") + "\n1 / 0")
+    monkeypatch.syspath_prepend(folder / "site")
+    import_installed()
+    assert capsys.readouterr().err == (
+        "adaspan: warning: installed extension theirs: ZeroDivisionError: division by zero "
+        "(theirs.py, line 10); left out\n"
+    )
+    assert compose_run("span=fixed").extensions == []
+    with pytest.raises(SystemExit):
+        compose_run("span=own")
+    assert "span=own: no such option" in capsys.readouterr().err
+
+
+def test_an_option_of_ones_own_whose_kind_is_not_known_is_named_as_it_was_typed(
+    folder: Path, launch_here: Launch
+) -> None:
+    (folder / "span").mkdir()
+    (folder / "span" / "small.yaml").write_text("defaults: [/_schema/span_own@_here_, _self_]")
+    end = launch_here("--config-dir", str(folder), "span=small")
+    assert end.returncode == 2
+    (line,) = end.stderr.splitlines()
+    assert line.startswith("adaspan: error: span=small: its file wants the kind span=own, which is")
+
+
+def test_a_figure_that_has_a_built_in_name_is_refused_before_anything_starts(
+    folder: Path, launch_here: Launch
+) -> None:
+    Path("mine.py").write_text(
+        "import adaspan\nadaspan.register('figure', 'valid/bpc')(lambda evaluation: 1)"
+    )
+    end = launch_here("extensions=[mine]", "--cfg", "job")
+    assert end.returncode == 2
+    assert end.stderr.startswith('adaspan: error: register("figure", "valid/bpc"): is taken; docs')
 
 
 def test_two_modules_that_register_one_name_are_told_apart() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,8 @@ import pytest
 from adaspan.config.kinds.registry import KINDS, extension_of, register
 from adaspan.config.kinds.span import FixedSpanConfig, SpanConfig
 from adaspan.config.resolved import read_run, to_yaml
+from adaspan.config.schema import RunConfig
+from adaspan.config.validate import validate
 from adaspan.errors import UserError
 from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.span import FixedSpan, Span
@@ -29,7 +31,7 @@ class OwnSpanConfig(SpanConfig):
 
     width: int = 3
 
-    def build(self, *, dim: int, heads: int) -> Span:
+    def build(self, *, dim: int, heads: int, layer: int) -> Span:
         return FixedSpan(heads, self.limit)
 
 
@@ -61,6 +63,12 @@ class NoSpanConfig(SpanConfig):
 
 
 @dataclass
+class OldSpanConfig(SpanConfig):
+    def build(self, dim: int, heads: int) -> Span:  # type: ignore[override]
+        return FixedSpan(heads, self.limit)
+
+
+@dataclass
 class PathSpanConfig(OwnSpanConfig):
     files: list[Path] = field(default_factory=list)
 
@@ -77,13 +85,16 @@ class LiteralSpanConfig(OwnSpanConfig):
         ("span", "my own", OwnSpanConfig, "a name has letters, digits and underscores only"),
         ("span", "fixed", OwnSpanConfig, "is taken by adaspan.config.kinds.span.FixedSpanConfig"),
         ("data", "own", OwnSpanConfig, "must be a dataclass derived from adaspan.DataConfig"),
-        ("span", "own", not_a_dataclass(), "must be a dataclass derived from adaspan.SpanConfig"),
+        ("span", "own", not_a_dataclass(), "Plain must be a dataclass: @dataclass stands below @"),
         ("span", "own", lambda: 3, "must be a dataclass derived from adaspan.SpanConfig"),
         ("span", "own", NoSpanConfig, "NoSpanConfig must have a method build"),
         ("span", "own", PathSpanConfig, "files: list[pathlib.Path]; a key is an int, float, bool"),
         ("span", "own", LiteralSpanConfig, "symbols: Unexpected type annotation: Literal"),
         ("attention", "own", 3, "3 must be a function"),
-        ("figure", "span/", len, "a name has letters, digits and underscores only"),
+        ("span", "own", OldSpanConfig, "build must take (self, *, dim, heads, layer), takes (self"),
+        ("attention", "own", lambda query: query, "must take (), takes (query)"),
+        ("figure", "own/a", lambda: 1.0, "must take (evaluation), takes ()"),
+        ("figure", "span/", len, "digits and underscores only, with slashes between"),
         ("attention", "a/b", len, "a name has letters, digits and underscores only"),
     ],
 )
@@ -95,6 +106,58 @@ def test_what_cannot_be_registered_is_refused_in_one_line(
     (line,) = str(refused.value).splitlines()
     assert line.startswith(f'register("{group}", "{name}"): ')
     assert told in line
+
+
+def test_two_figures_that_wandb_could_not_tell_apart_are_refused() -> None:
+    register("figure", "own/first_layer")(len)
+    with pytest.raises(UserError, match="W&B could not tell it from own/first_layer"):
+        register("figure", "own_first/layer")(len)
+
+
+@dataclass
+class GroupedSpanConfig(OwnSpanConfig):
+    """Heads in groups, which is a matter of two groups of keys."""
+
+    limit: int = 8
+
+    def mistakes_in(self, run: RunConfig) -> Iterator[str]:
+        if run.model.heads % self.width:
+            yield f"span.width={self.width}: must divide model.heads={run.model.heads}"
+
+
+def test_values_of_two_groups_are_checked_together_once_each_is_right(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    register("span", "own")(GroupedSpanConfig)
+    compose_run("span=own", "model.heads=6", "model.dim=60")
+    for heads, line in (
+        (4, "span.width=3: must divide model.heads=4"),
+        (0, "model.heads=0: must be at least 1"),
+    ):
+        with pytest.raises(SystemExit):
+            compose_run("span=own", f"model.heads={heads}", "model.dim=60")
+        assert capsys.readouterr().err.splitlines() == [f"adaspan: error: {line}"]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (None, "must yield lines, returned None"),
+        ("span.width=3: must be even", "must yield lines, returned a str"),
+        ([3], "must yield lines, gave a int"),
+    ],
+)
+@pytest.mark.parametrize("method", ["mistakes", "mistakes_in"])
+def test_mistakes_that_are_no_lines_are_refused_by_name(
+    method: str, given: object, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register("span", "own")(OwnSpanConfig)
+    monkeypatch.setattr(OwnSpanConfig, method, lambda *_: given)
+    run = compose_run("span=fixed")
+    run.span = OwnSpanConfig(limit=3)
+    with pytest.raises(UserError) as refused:
+        validate(run)
+    assert str(refused.value) == f"span=own: OwnSpanConfig.{method}: {told}"
 
 
 def test_the_built_in_kinds_of_attention_are_those_that_there_are() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -111,11 +110,11 @@ def test_attend_names_what_must_be_and_what_is(wrong: dict[str, Any], message: s
 
 def transformer(**other: Any) -> Transformer:
     shape: dict[str, Any] = {"vocabulary_size": 7, "layers": 2, "dim": 8, "heads": 2, "ffn_dim": 16}
-    return Transformer(**({"make_span": lambda: AdaptiveSpan(2, 12)} | shape | other))
+    return Transformer(**({"make_span": lambda _: AdaptiveSpan(2, 12)} | shape | other))
 
 
-def fixed_span_of_next(limits: Iterator[int]) -> Span:
-    return FixedSpan(2, next(limits))
+def longer_above(layer: int) -> Span:
+    return FixedSpan(2, 12 + layer)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +179,7 @@ def fixed_span_of_next(limits: Iterator[int]) -> Span:
         (lambda: transformer(heads=3), "dim=8: must be divisible by heads=3"),
         (lambda: transformer(embedding_dropout=2), "embedding_dropout=2: must be at least 0 and"),
         (
-            lambda: transformer(make_span=partial(fixed_span_of_next, iter([12, 13]))),
+            lambda: transformer(make_span=longer_above),
             "limit: must be the same in all layers, 12 in the first",
         ),
     ],

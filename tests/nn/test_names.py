@@ -62,9 +62,9 @@ def watched() -> Iterator[dict[str, set[str]]]:
 def test_names_end_in_the_true_shape(implementation: str, watched: dict[str, set[str]]) -> None:
     torch.manual_seed(0)
     for make_span in (
-        lambda: AdaptiveSpan(4, 90, 3),
-        lambda: DynamicSpan(20, 4, 90, 3),
-        lambda: FixedSpan(4, 90),
+        lambda _: AdaptiveSpan(4, 90, 3),
+        lambda _: DynamicSpan(20, 4, 90, 3),
+        lambda _: FixedSpan(4, 90),
     ):
         model = Transformer(
             vocabulary_size=11,

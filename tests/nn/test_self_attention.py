@@ -51,7 +51,12 @@ def test_it_is_the_transformers_own_attention() -> None:
     """The same weights in a one-layer transformer, whose attention's output a hook takes."""
     torch.manual_seed(0)
     model = Transformer(
-        vocabulary_size=11, layers=1, dim=DIM, heads=HEADS, ffn_dim=4, make_span=adaptive
+        vocabulary_size=11,
+        layers=1,
+        dim=DIM,
+        heads=HEADS,
+        ffn_dim=4,
+        make_span=lambda _: adaptive(),
     )
     layer = AdaptiveSelfAttention(DIM, HEADS, LIMIT, span=adaptive())
     of_model = {

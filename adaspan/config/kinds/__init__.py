@@ -1,6 +1,7 @@
 """What a run can choose between. One class a kind: its keys, its checks, what it builds.
 
 registry.py   `register`, and what was registered: the built-in kinds and a user's own
+contract.py   what a kind must take and give
 span.py       how far back a head looks
 data.py       where the text comes from
 optimizer.py  how the weights are updated

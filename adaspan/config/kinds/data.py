@@ -13,6 +13,7 @@ from adaspan.config.checks import one_of, readable_file
 from adaspan.config.kinds.registry import register
 
 if TYPE_CHECKING:
+    from adaspan.config.schema import RunConfig
     from adaspan.data.archives import Archive, ArchiveSource
     from adaspan.data.sources import Source
 
@@ -34,6 +35,14 @@ class DataConfig:
 
     def mistakes(self) -> Iterator[str]:
         """What is wrong with the values, each as `key=value: what is allowed`."""
+        yield from ()
+
+    def mistakes_in(self, run: RunConfig) -> Iterator[str]:
+        """What is wrong with them beside the values of other groups, once each is right by itself.
+
+        Args:
+            run: its configuration.
+        """
         yield from ()
 
     def build(self, data_dir: Path) -> Source:

@@ -14,6 +14,8 @@ from adaspan.config.kinds.registry import register
 if TYPE_CHECKING:
     import torch
 
+    from adaspan.config.schema import RunConfig
+
 
 @dataclass
 class OptimizerConfig:
@@ -36,6 +38,18 @@ class OptimizerConfig:
         yield from at_least("optimizer.cooldown_steps", self.cooldown_steps, 0)
         yield from above_zero("optimizer.cooldown_factor", self.cooldown_factor)
         yield from at_least("optimizer.grad_clip", self.grad_clip, 0)
+
+    def mistakes_in(self, run: RunConfig) -> Iterator[str]:
+        """What is wrong with them beside the values of other groups, once each is right by itself.
+
+        Args:
+            run: its configuration.
+        """
+        if self.cooldown_steps > run.train.steps:
+            yield (
+                f"optimizer.cooldown_steps={self.cooldown_steps}: "
+                f"must be at most train.steps={run.train.steps}"
+            )
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         """What updates the parameters. Before each step it is given the learning rate, and

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from adaspan.config.kinds.contract import wrong_signature
 from adaspan.errors import UserError
 from adaspan.places import EXTENDING, shown
 
@@ -18,8 +19,11 @@ HOW_TO_ADD = f"{shown(EXTENDING)} shows how to add one"
 # says in a written configuration which one it is.
 GROUPS = ("span", "data", "optimizer")
 
-# Of these, what is registered is a function.
-_FUNCTIONS = ("attention", "figure")
+# Of these, what is registered is a function, and called as these are.
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "attention": lambda: None,
+    "figure": lambda evaluation: None,
+}
 
 KINDS: dict[str, dict[str, Any]] = {group: {} for group in (*GROUPS, *_FUNCTIONS)}
 
@@ -61,17 +65,26 @@ def _mistakes(group: str, name: str, kind: Any) -> list[str]:
     if group not in KINDS:
         return [f"no such group; one of {', '.join(KINDS)}"]
     if not all(part.isidentifier() for part in (name.split("/") if group == "figure" else [name])):
-        return ["a name has letters, digits and underscores only"]
+        slashes = ", with slashes between" if group == "figure" else ""
+        return [f"a name has letters, digits and underscores only{slashes}"]
     written = getattr(kind, "__qualname__", repr(kind))
     if group in _FUNCTIONS and not callable(kind):
         return [f"{written} must be a function"]
-    derived = getattr(kind, "group", None) == group and "__dataclass_fields__" in vars(kind)
+    derived = getattr(kind, "group", None) == group
     if group in GROUPS and not derived:
         return [f"{written} must be a dataclass derived from adaspan.{group.capitalize()}Config"]
+    if group in GROUPS and "__dataclass_fields__" not in vars(kind):
+        return [f"{written} must be a dataclass: @dataclass stands below @adaspan.register"]
     if group in GROUPS and kind.build.__qualname__ == f"{group.capitalize()}Config.build":
         return [f"{written} must have a method build"]
     if group in GROUPS and (mistake := _mistake_in_types(kind)):
         return [f"{written}.{mistake}"]
+    if mistake := _mistake_in_signatures(group, kind):
+        return [f"{written}{mistake}"]
+    if group == "figure":
+        for other in KINDS[group]:
+            if other != name and other.replace("/", "_") == name.replace("/", "_"):
+                return [f"W&B could not tell it from {other}; rename one"]
     before = KINDS[group].get(name)
     # The same again comes of a module that is read again, as in a notebook.
     if before and _origin(before) != _origin(kind):
@@ -89,6 +102,18 @@ def _mistake_in_types(kind: Any) -> str | None:
     for key, hint in get_type_hints(kind).items():
         if {Path, bytes} & {hint, *get_args(hint)}:  # not to be written down as they are
             return f"{key}: {hint}; {allowed}"
+    return None
+
+
+def _mistake_in_signatures(group: str, kind: Any) -> str | None:
+    """The method that cannot be called as those of the group's base are."""
+    if group in _FUNCTIONS:
+        mistake = wrong_signature(kind, _FUNCTIONS[group])
+        return mistake and f" {mistake}"
+    base = next(part for part in reversed(kind.__mro__) if hasattr(part, "group"))
+    for method in ("build", "mistakes", "mistakes_in"):
+        if mistake := wrong_signature(getattr(kind, method), getattr(base, method)):
+            return f".{method} {mistake}"
     return None
 
 

@@ -13,6 +13,7 @@ from adaspan.config.checks import above_zero, at_least
 from adaspan.config.kinds.registry import register
 
 if TYPE_CHECKING:  # a mistake is told without waiting for torch
+    from adaspan.config.schema import RunConfig
     from adaspan.nn.span import Span
 
 
@@ -28,12 +29,21 @@ class SpanConfig:
         """What is wrong with the values, each as `key=value: what is allowed`."""
         yield from at_least("span.limit", self.limit, 1)
 
-    def build(self, *, dim: int, heads: int) -> Span:
+    def mistakes_in(self, run: RunConfig) -> Iterator[str]:
+        """What is wrong with them beside the values of other groups, once each is right by itself.
+
+        Args:
+            run: its configuration.
+        """
+        yield from ()
+
+    def build(self, *, dim: int, heads: int, layer: int) -> Span:
         """The span of one layer, freshly initialised.
 
         Args:
             dim: D, width of the hidden states.
             heads: H.
+            layer: which one, from 0 on; 0 is the lowest.
         """
         raise NotImplementedError
 
@@ -43,7 +53,7 @@ class SpanConfig:
 class FixedSpanConfig(SpanConfig):
     """Every head looks back `limit` tokens."""
 
-    def build(self, *, dim: int, heads: int) -> Span:
+    def build(self, *, dim: int, heads: int, layer: int) -> Span:
         from adaspan.nn.span import FixedSpan
 
         return FixedSpan(heads, self.limit)
@@ -65,7 +75,7 @@ class AdaptiveSpanConfig(SpanConfig):
         if not 0 <= self.initial_fraction <= 1:
             yield f"span.initial_fraction={self.initial_fraction}: must lie between 0 and 1"
 
-    def build(self, *, dim: int, heads: int) -> Span:
+    def build(self, *, dim: int, heads: int, layer: int) -> Span:
         from adaspan.nn.span import AdaptiveSpan
 
         return AdaptiveSpan(
@@ -89,7 +99,7 @@ class DynamicSpanConfig(SpanConfig):
         if not math.isfinite(self.initial_bias):
             yield f"span.initial_bias={self.initial_bias}: must be a finite number"
 
-    def build(self, *, dim: int, heads: int) -> Span:
+    def build(self, *, dim: int, heads: int, layer: int) -> Span:
         from adaspan.nn.span import DynamicSpan
 
         return DynamicSpan(
