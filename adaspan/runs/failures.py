@@ -25,7 +25,7 @@ class State(StrEnum):
     FAILED = "failed"
     RESUMABLE = "resumable"  # stopped, all saved
     CANCELLED = "cancelled"  # before it started
-    LOST = "lost"  # ended without a word
+    LOST = "lost"  # ended without a message
 
 
 # Not over yet.

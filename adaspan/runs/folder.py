@@ -155,9 +155,9 @@ class RunFolder:
     def last_words(self) -> str:
         """The last line that the run printed: errors are one line, and a trace ends on its own."""
         if not self.output.exists():
-            return "no word"
+            return "no message"
         lines = self.output.read_text(errors="replace").splitlines()
-        last = next((line for line in reversed(lines) if line.strip()), "no word")
+        last = next((line for line in reversed(lines) if line.strip()), "no message")
         return last.removeprefix("adaspan: error: ")
 
     def append(self, row: Row) -> None:

@@ -5,6 +5,6 @@ snapshot.py   the code as it is now, for jobs that start later
 sbatch.py     what sbatch is given for runs
 submit.py     from runs to job arrays, only those that are missing
 job_record.py what a run folder says of the run's jobs
-lookup.py     which job a run has, and what its last one has said
+lookup.py     which job a run has, and what its last one printed
 job.py        what runs on a node: trains, goes back into the queue, explains failures
 """

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from adaspan.errors import RunError
 
 _TIMEOUT_SECONDS = 60
-# In what sbatch says of nodes that are as a job wants them, but taken or away.
+# What sbatch says of nodes that suit a job, but are taken or away at the moment.
 _NOT_NOW = ("not available now", "node not available", "busy", "down", "drained", "reserved")
 # What `MaxArraySize` is unless a site changes it.
 _DEFAULT_ARRAY_SIZE = 1001
@@ -26,7 +26,6 @@ class Queued:
     name: str
     state: str  # PENDING, RUNNING, COMPLETING, ...
     reason: str  # why it waits
-    time_left: str  # until its time limit
 
     @property
     def is_held_back(self) -> bool:
@@ -41,22 +40,22 @@ def available() -> bool:
 
 
 def queue() -> dict[str, Queued]:
-    """Every job of every user that is not over, by id.
+    """Every job of every user that has not ended, by id.
 
     Raises:
-        RunError: SLURM does not answer, so that nobody can know.
+        RunError: SLURM does not answer.
     """
-    answer = _ask("squeue", "--all", "--array", "--noheader", "--format=%i|%j|%T|%r|%L")
-    jobs = [Queued(*line.split("|", 4)) for line in answer.splitlines()]
+    answer = _ask("squeue", "--all", "--array", "--noheader", "--format=%i|%j|%T|%r")
+    jobs = [Queued(*line.split("|", 3)) for line in answer.splitlines()]
     return {job.id: job for job in jobs}
 
 
 def refusal(sbatch_text: str) -> str:
-    """Why such a job cannot be had, now or later; empty if it can.
+    """Why SLURM could never start such a job; empty if it can, now or later.
 
-    More than sbatch refuses: it accepts many a job that has to wait for ever.
+    Stricter than sbatch, which accepts some jobs that would wait for ever.
     """
-    answer = _answer("sbatch", "--test-only", given=sbatch_text)
+    answer = _answer("sbatch", "--test-only", stdin=sbatch_text)
     message = what_sbatch_says(answer.stderr)
     for_now = any(words in message for words in _NOT_NOW)
     return "" if answer.returncode == 0 or for_now else message
@@ -108,11 +107,11 @@ def last_states(ids: Sequence[str]) -> dict[str, str]:
         except RunError:  # unknown by now, or a site without accounting
             continue
         # What never left an array bears the array's id: 17, or 17_[3-5]. "CANCELLED by 0".
-        found = {
+        states_by_id = {
             id.partition("_[")[0]: state.split()[0]
             for id, state in (line.split("|")[:2] for line in lines)
         }
-        known = {id: found.get(id, found.get(id.partition("_")[0])) for id in ids}
+        known = {id: states_by_id.get(id, states_by_id.get(id.partition("_")[0])) for id in ids}
         states |= {id: state for id, state in known.items() if state}
     return states
 
@@ -201,11 +200,11 @@ def _ask(*command: str) -> str:
     return answer.stdout
 
 
-def _answer(*command: str, given: str = "") -> subprocess.CompletedProcess[str]:
+def _answer(*command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
             command,
-            input=given,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=_TIMEOUT_SECONDS,

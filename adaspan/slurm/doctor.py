@@ -1,4 +1,4 @@
-"""What this cluster offers, and what that means for a run."""
+"""What this cluster offers, and what that means for runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ print(shutil.which("nvidia-smi") and subprocess.run(
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """What one check found."""
 
     what: str
     found: str
@@ -111,7 +111,7 @@ def _of_a_node(output_dir: Path, partition: str | None) -> Iterator[Finding]:
     finally:
         probe.unlink()
     if answer.returncode:
-        stderr_line = (answer.stderr.strip().splitlines() or ["no word"])[-1]
+        stderr_line = (answer.stderr.strip().splitlines() or ["no message"])[-1]
         yield Finding("a node", stderr_line, "is one free, and --partition right?", False)
         return
     can_requeue, sees_disk, gpu = answer.stdout.strip().split("|")

@@ -32,27 +32,27 @@ from adaspan.runs.command import started, threads
 from adaspan.runs.failures import Failure, FailureClass, State, failure_of_exit
 from adaspan.runs.folder import RunFolder
 from adaspan.slurm import cluster
-from adaspan.slurm.job_record import count_start, excuse_start, job_of
+from adaspan.slurm.job_record import count_start, forgive_starts, job_of
 
-# A job that ends so often before its run has saved anything new will not do better the next time.
-MOST_IN_VAIN = 5
-# Names a file, which says that a job got as far as this.
+# A job that has started so often without a new checkpoint will not do better the next time.
+MOST_FRUITLESS_STARTS = 5
+# Environment variable: a file that exists once a job has got as far as this code.
 STARTED = "ADASPAN_STARTED"
 TRY_AGAIN = os.EX_TEMPFAIL
-# In which another task says what it failed of.
+# Within which another task writes down why it failed.
 _OTHERS_SECONDS = 3.0
-# Between repetitions of a signal, which a process that is still starting may miss.
+# Between repetitions of a signal: a process that is still starting may miss the first.
 _REPEAT_SECONDS = 1.0
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 
 def train_on_node(
-    folder: str, program: str, fail_fast: bool, repeat_seconds: float = _REPEAT_SECONDS
+    path: str, program: str, fail_fast: bool, repeat_seconds: float = _REPEAT_SECONDS
 ) -> None:
     """Train the run of a folder until it is done or has to leave.
 
     Args:
-        folder: run folder, which holds its configuration.
+        path: of the run folder, which holds its configuration.
         program: of the snapshot, which trains.
         fail_fast: if it fails, take the waiting jobs of the same submission out of the queue.
         repeat_seconds: between repetitions of a signal.
@@ -61,55 +61,57 @@ def train_on_node(
         SystemExit: the run is not done: 1 or 2 as the training says, 75 if it is to be tried again.
     """
     task = JobEnvironment()
-    run = RunFolder(Path(folder))
+    folder = RunFolder(Path(path))
     with _asked_to_stop() as asked:
         if task.num_tasks > 1:
             TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
         if task.global_rank > 0:
-            raise SystemExit(_follow(run, Path(program), asked, repeat_seconds))
+            raise SystemExit(_follow(folder, Path(program), asked, repeat_seconds))
         Path(os.environ[STARTED]).touch()
-        if count_start(run, os.environ["SLURM_JOB_NAME"]) >= MOST_IN_VAIN:
-            message = f"ended {MOST_IN_VAIN} times without a word since the last checkpoint"
-            code = _fail(run, 1, Failure(FailureClass.NODE, message), fail_fast)
+        if count_start(folder, os.environ["SLURM_JOB_NAME"]) >= MOST_FRUITLESS_STARTS:
+            message = (
+                f"ended without a message {MOST_FRUITLESS_STARTS} times since the last checkpoint"
+            )
+            code = _fail(folder, 1, Failure(FailureClass.NODE, message), fail_fast)
             if task.num_tasks > 1:  # which would wait for this one
                 with suppress(RunError):
                     cluster.cancel([task.job_id])
             raise SystemExit(code)
-        before = run.status()
-        code = _train(run, Path(program), asked, repeat_seconds)
+        before = folder.status()
+        code = _train(folder, Path(program), asked, repeat_seconds)
         if not asked:
-            _release_siblings(run)
+            _release_siblings(folder)
         if code:
-            raise SystemExit(_settle(run, task, code, bool(asked), before, fail_fast))
+            raise SystemExit(_settle(folder, task, code, bool(asked), before, fail_fast))
 
 
 def _follow(
-    run: RunFolder, program: Path, asked: list[signal.Signals], repeat_seconds: float
+    folder: RunFolder, program: Path, asked: list[signal.Signals], repeat_seconds: float
 ) -> int:
-    """Train as any but the first task, which decides what becomes of the run; the exit code."""
-    code = _train(run, program, asked, repeat_seconds)
+    """Train as a later task; the first decides what becomes of the run. Returns the exit code."""
+    code = _train(folder, program, asked, repeat_seconds)
     if code < 0 and not asked and _ran_out_of_memory():
-        _set_failed(run, _killed_for_memory(code))
+        _set_failed(folder, _killed_for_memory(code))
     return code if code >= 0 else 1
 
 
 def _train(
-    run: RunFolder, program: Path, asked: list[signal.Signals], repeat_seconds: float
+    folder: RunFolder, program: Path, asked: list[signal.Signals], repeat_seconds: float
 ) -> int:
     """Exit code of the training, negative if a signal killed it.
 
     Args:
-        run: its folder.
+        folder: of the run.
         program: which trains.
-        asked: signals as they come, which are passed on.
+        asked: the signals received so far; they are passed on to the training.
         repeat_seconds: between repetitions of the last.
     """
-    with run.output.open("ab") as output:
+    with folder.output.open("ab") as output:
         if asked:
             return TRY_AGAIN
         environment = {**os.environ, **_threads()}
         process = subprocess.Popen(
-            started(run.path, program), stdout=output, stderr=output, env=environment
+            started(folder.path, program), stdout=output, stderr=output, env=environment
         )
         while True:
             try:
@@ -139,7 +141,7 @@ def _threads() -> dict[str, str]:
 
 
 def _settle(
-    run: RunFolder,
+    folder: RunFolder,
     task: JobEnvironment,
     code: int,
     was_asked: bool,
@@ -149,80 +151,80 @@ def _settle(
     """Decide what becomes of a run that is not done; the exit code.
 
     Args:
-        run: its folder.
+        folder: of the run.
         task: this one.
         code: of the training.
         was_asked: whether a signal asked it to stop.
         before: the status before it started.
-        fail_fast: as of `train_on_node`.
+        fail_fast: see `train_on_node`.
     """
-    stopped = run.state == State.RESUMABLE and run.status() != before
+    stopped = folder.state == State.RESUMABLE and folder.status() != before
     if was_asked or stopped:
-        excuse_start(run)
-        return _try_again(run, task.job_id)
-    failure = _explain(run, code, before)
+        forgive_starts(folder)
+        return _try_again(folder, task.job_id)
+    failure = _explain(folder, code, before)
     if failure.kind == FailureClass.NODE and task.num_tasks > 1:
         time.sleep(_OTHERS_SECONDS)  # another task may know why it left
-        failure = _explain(run, code, before)
+        failure = _explain(folder, code, before)
     if failure.kind == FailureClass.NODE:
-        return _try_again(run, task.job_id)
-    return _fail(run, code, failure, fail_fast)
+        return _try_again(folder, task.job_id)
+    return _fail(folder, code, failure, fail_fast)
 
 
-def _try_again(run: RunFolder, job_id: str) -> int:
-    """Back into the queue; where that is forbidden, until it is submitted again."""
+def _try_again(folder: RunFolder, job_id: str) -> int:
+    """Put the job back into the queue; where that is forbidden, leave the run resumable."""
     if not (cluster.may_requeue(job_id) and cluster.requeue(job_id)):
-        with suppress(UserError), run.held():  # or another process trains it
-            if run.state == State.RUNNING:
-                run.set_status(State.RESUMABLE, run.status()["step"])
+        with suppress(UserError), folder.held():  # or another process trains it
+            if folder.state == State.RUNNING:
+                folder.set_status(State.RESUMABLE, folder.status()["step"])
     return TRY_AGAIN
 
 
-def _fail(run: RunFolder, code: int, failure: Failure, fail_fast: bool) -> int:
+def _fail(folder: RunFolder, code: int, failure: Failure, fail_fast: bool) -> int:
     try:
-        with run.held():
-            _set_failed(run, failure)
+        with folder.held():
+            _set_failed(folder, failure)
     except UserError:  # another process trains it, and knows better
         return TRY_AGAIN
     if fail_fast:
-        cluster.cancel_waiting(_submissions_of_this_sweep(run))
+        cluster.cancel_waiting(_submissions_of_this_sweep(folder))
     return code if code > 0 else 1
 
 
-def _set_failed(run: RunFolder, failure: Failure) -> None:
-    run.set_failed(run.status().get("step", 0), failure)
+def _set_failed(folder: RunFolder, failure: Failure) -> None:
+    folder.set_failed(folder.status().get("step", 0), failure)
 
 
-def _submissions_of_this_sweep(run: RunFolder) -> set[str]:
-    """Names of jobs, as `submit.py` writes them down."""
-    job = job_of(run)
+def _submissions_of_this_sweep(folder: RunFolder) -> set[str]:
+    """The names of its jobs, which `submit.py` wrote down."""
+    job = job_of(folder)
     names = {record.stem for record in job.records.glob("*.json")} if job else set()
     return {os.environ["SLURM_JOB_NAME"], *names}
 
 
-def _release_siblings(run: RunFolder) -> None:
-    names = _submissions_of_this_sweep(run)
-    with suppress(RunError):  # no squeue or no scontrol on this node: the next command does it
+def _release_siblings(folder: RunFolder) -> None:
+    names = _submissions_of_this_sweep(folder)
+    with suppress(RunError):  # no squeue or scontrol on this node: the next command does it
         cluster.release_held_back(job for job in cluster.queue().values() if job.name in names)
 
 
-def _explain(run: RunFolder, code: int, before: Mapping[str, Any]) -> Failure:
+def _explain(folder: RunFolder, code: int, before: Mapping[str, Any]) -> Failure:
     """Why it failed: as its process wrote it down, unless the kernel killed that, or as it ended.
 
     Args:
-        run: its folder.
+        folder: of the run.
         code: of the training.
         before: the status before it started.
     """
     if code < 0 and _ran_out_of_memory():
         return _killed_for_memory(code)
-    if run.status() != before and (written := run.failure()):
+    if folder.status() != before and (written := folder.failure()):
         return written
     if code < 0:
         name = signal.Signals(-code).name
         return Failure(FailureClass.NODE, f"killed without warning ({name})")
-    failure = failure_of_exit(code, run.last_words())
-    if code == UserError.exit_code and run.is_held():  # the job before this one is still leaving
+    failure = failure_of_exit(code, folder.last_words())
+    if code == UserError.exit_code and folder.is_held():  # the job before this one is still leaving
         return Failure(FailureClass.NODE, failure.message)
     return failure
 

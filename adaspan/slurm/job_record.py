@@ -25,53 +25,57 @@ class RunJob:
     canary: Path | None  # folder of the run that must succeed first
 
 
-def job_of(run: RunFolder) -> RunJob | None:
+def job_of(folder: RunFolder) -> RunJob | None:
     """The run's last job; None if it had none."""
-    written: dict[str, Any] = read_json(_job(run))
+    written: dict[str, Any] = read_json(_job(folder))
     if not written:
         return None
     canary = written["canary"]
-    records = Path(os.path.normpath(run.path / written["records"]))
+    records = Path(os.path.normpath(folder.path / written["records"]))
     return RunJob(written["id"], written["name"], records, Path(canary) if canary else None)
 
 
-def set_job(run: RunFolder, job: RunJob) -> None:
+def set_job(folder: RunFolder, job: RunJob) -> None:
     """Note that the run was submitted."""
     written = {
         "id": job.id,
         "name": job.name,
         "canary": str(job.canary.resolve()) if job.canary else None,
-        "records": os.path.relpath(job.records, run.path),
+        "records": os.path.relpath(job.records, folder.path),
     }
-    write_json(_job(run), written)
+    write_json(_job(folder), written)
 
 
-def count_start(run: RunFolder, name: str) -> int:
-    """Note that a job of this name starts; how often it did since the last new checkpoint."""
-    before: dict[str, Any] = read_json(_starts(run))
-    steps = [int(path.stem.partition("_")[2]) for path in run.checkpoints.glob("step_*.pt")]
+def count_start(folder: RunFolder, name: str) -> int:
+    """Note that a job of this name starts.
+
+    Returns:
+        How often it has started before without a new checkpoint since.
+    """
+    before: dict[str, Any] = read_json(_starts(folder))
+    steps = [int(path.stem.partition("_")[2]) for path in folder.checkpoints.glob("step_*.pt")]
     newest, furthest = max(steps, default=0), before.get("furthest", 0)
     goes_on = before.get("job") == name and newest <= furthest
-    in_vain: int = before["in_vain"] + 1 if goes_on else 0
-    starts = {"job": name, "furthest": max(newest, furthest), "in_vain": in_vain}
-    write_json(_starts(run), starts)
-    return in_vain
+    fruitless: int = before["in_vain"] + 1 if goes_on else 0
+    starts = {"job": name, "furthest": max(newest, furthest), "in_vain": fruitless}
+    write_json(_starts(folder), starts)
+    return fruitless
 
 
-def excuse_start(run: RunFolder) -> None:
-    """The last start was not in vain: the run was asked to leave."""
-    write_json(_starts(run), {**read_json(_starts(run)), "in_vain": 0})
+def forgive_starts(folder: RunFolder) -> None:
+    """Count starts anew: the run was asked to leave, so that the last one says nothing."""
+    write_json(_starts(folder), {**read_json(_starts(folder)), "in_vain": 0})
 
 
-def has_started(run: RunFolder, job: RunJob) -> bool:
+def has_started(folder: RunFolder, job: RunJob) -> bool:
     """Whether a job of the run got as far as a node."""
-    started: bool = read_json(_starts(run)).get("job") == job.name
+    started: bool = read_json(_starts(folder)).get("job") == job.name
     return started
 
 
-def _job(run: RunFolder) -> Path:
-    return run.path / "job.json"
+def _job(folder: RunFolder) -> Path:
+    return folder.path / "job.json"
 
 
-def _starts(run: RunFolder) -> Path:
-    return run.path / "starts.json"
+def _starts(folder: RunFolder) -> Path:
+    return folder.path / "starts.json"

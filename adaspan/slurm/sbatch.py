@@ -16,7 +16,7 @@ from adaspan.config.schema import SlurmSettings
 from adaspan.errors import UserError
 from adaspan.runs.failures import KILLED_FOR_MEMORY
 from adaspan.slurm import cluster
-from adaspan.slurm.job import MOST_IN_VAIN, STARTED, TRY_AGAIN
+from adaspan.slurm.job import MOST_FRUITLESS_STARTS, STARTED, TRY_AGAIN
 
 # What decides whether any node will do.
 _SIZE = (
@@ -28,15 +28,15 @@ _SIZE = (
     "mem",
 )
 # A task that was itself killed without warning cannot put its job back into the queue. One that had
-# too little memory would have it again; one that did not get as far as our code, which counts in
-# vain, is not put back for ever. One job of an array bears the array's own id, which means all of
-# them.
+# too little memory would have too little again. One that never reached our code, which counts the
+# starts without a checkpoint, is not put back for ever. One job of
+# an array has the array's own id, which would mean all of them.
 _TEARDOWN = f"""\
 code=$?
 job=${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}}${{SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}}
 records=${{{STARTED}%/*}}
 if ! grep --quiet --no-messages -E "{KILLED_FOR_MEMORY}" "$records/$job"_*_log.err; then
-  if [ -e "${STARTED}" ] || [ ${{SLURM_RESTART_COUNT:-0}} -lt {MOST_IN_VAIN} ]; then
+  if [ -e "${STARTED}" ] || [ ${{SLURM_RESTART_COUNT:-0}} -lt {MOST_FRUITLESS_STARTS} ]; then
     if [ $code -gt 128 ] && [ "$(squeue --all -h -j $job -o %T)" = RUNNING ]; then
       scontrol requeue $job && exit $code
     fi
@@ -51,12 +51,12 @@ if [ $code -ne 0 ] && [ $code -ne {TRY_AGAIN} ]; then
   done
 fi
 """
-# What SLURM is told for every job of ours.
+# What we set for every job.
 _OWN_FIELDS = ("array", "error", "job-name", "output", "wrap")
 
 
 def sbatch_text(count: int, sweep: Path, settings: SlurmSettings, snapshot: Path) -> str:
-    """What sbatch would be given for so many runs."""
+    """The batch script that sbatch would get for so many runs."""
     executor = make_executor(sweep, sweep.name, settings, snapshot, "")
     if count > 1:
         executor.parameters["map_count"] = min(count, cluster.array_size())
@@ -64,12 +64,14 @@ def sbatch_text(count: int, sweep: Path, settings: SlurmSettings, snapshot: Path
 
 
 def check_settings(sweep: Path, settings: SlurmSettings, snapshot: Path) -> None:
-    """Raise `UserError` if such a job could only wait for ever, or would not be found again."""
+    """Raise `UserError` if such a job would wait for ever, or could not be traced."""
     for key in settings.sbatch:
         if key.replace("_", "-") in _OWN_FIELDS:
             raise UserError(f"hydra.launcher.sbatch.{key}: every job has its own; leave it out")
     if "%" in str(sweep.resolve()):
-        raise UserError(f"output_dir={sweep.parents[1]}: SLURM does not take % in a path")
+        raise UserError(
+            f"output_dir={sweep.parents[1]}: SLURM allows no % in a path; choose another folder"
+        )
     longest = cluster.longest_minutes(settings.partition)
     if settings.timeout_min > longest:
         raise UserError(
@@ -160,8 +162,8 @@ def _teardown(fail_fast: bool) -> str:
 
 @contextmanager
 def outside_of_jobs() -> Iterator[None]:
-    """Without what SLURM told a job that this process may itself be part of, but with what the user
-    tells sbatch.
+    """Drop the SLURM variables of a job that this process may run in; keep those that the user set
+    for sbatch.
     """
     kept = {
         key: value

@@ -35,16 +35,16 @@ from adaspan.slurm.sbatch import make_executor, outside_of_jobs
 
 @contextmanager
 def submitting(output_dir: Path) -> Iterator[None]:
-    """Keep everybody else from submitting runs of this folder meanwhile."""
-    folder = output_dir / "sweeps"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        _cancel_orphans(folder)
+    """Keep other processes from submitting runs of this folder meanwhile."""
+    sweeps = output_dir / "sweeps"
+    sweeps.mkdir(parents=True, exist_ok=True)
+    with FileLock(sweeps / ".lock"):
+        _cancel_orphans(sweeps)
         yield
 
 
 def submit(
-    runs: Sequence[RunFolder],
+    folders: Sequence[RunFolder],
     sweep: Path,
     settings: SlurmSettings,
     snapshot: Path,
@@ -56,7 +56,7 @@ def submit(
     the throttle would hold for each alone.
 
     Args:
-        runs: their folders.
+        folders: of the runs.
         sweep: folder of the sweep.
         settings: of the jobs.
         snapshot: the code.
@@ -70,39 +70,39 @@ def submit(
     """
     before = ""
     size = cluster.array_size()
-    for first in range(0, len(runs), size):
+    for first in range(0, len(folders), size):
         first_job = job_of(canary) if canary else None
         conditions = [f"afterok:{first_job.id}"] if first_job else []
         if before:
             conditions.append(f"afterany:{before}")
-        chunk = runs[first : first + size]
+        chunk = folders[first : first + size]
         ids = _submit_array(chunk, sweep, settings, snapshot, canary, ",".join(conditions))
         before = ids[0].partition("_")[0]
         yield from zip(chunk, ids, strict=True)
 
 
-def was_submitted(run: RunFolder) -> bool:
-    """Whether it can be submitted again."""
-    return _record(run) is not None
+def was_submitted(folder: RunFolder) -> bool:
+    """Whether the run was submitted, and so can be again."""
+    return _record(folder) is not None
 
 
-def _record(run: RunFolder) -> Path | None:
-    job = job_of(run)
+def _record(folder: RunFolder) -> Path | None:
+    job = job_of(folder)
     record = job.records / f"{job.name}.json" if job else None
     return record if record and record.exists() else None
 
 
-def resubmit(runs: Sequence[RunFolder]) -> Iterator[tuple[RunFolder, str]]:
+def resubmit(folders: Sequence[RunFolder]) -> Iterator[tuple[RunFolder, str]]:
     """Submit runs again, each with the settings and the code of its last submission. Only inside
-    `submitting`; yields as `submit` does. Those that `was_submitted` denies are passed over.
+    `submitting`; yields as `submit` does. Skips runs that were never submitted.
 
     Raises:
         UserError: SLURM refuses them.
     """
     by_record: dict[Path, list[RunFolder]] = {}
-    for run in runs:
-        if record := _record(run):
-            by_record.setdefault(record, []).append(run)
+    for folder in folders:
+        if record := _record(folder):
+            by_record.setdefault(record, []).append(folder)
     for record, of_record in by_record.items():
         earlier = json.loads(record.read_text())
         settings = SlurmSettings(**earlier["settings"])
@@ -110,7 +110,7 @@ def resubmit(runs: Sequence[RunFolder]) -> Iterator[tuple[RunFolder, str]]:
 
 
 def _submit_array(
-    runs: Sequence[RunFolder],
+    folders: Sequence[RunFolder],
     sweep: Path,
     settings: SlurmSettings,
     snapshot: Path,
@@ -120,9 +120,9 @@ def _submit_array(
     name = f"{sweep.name}.{secrets.token_hex(3)}"
     record = sweep / "slurm" / f"{name}.json"
     record.parent.mkdir(parents=True, exist_ok=True)
-    folders = [str(run.path.resolve()) for run in runs]
+    paths = [str(folder.path.resolve()) for folder in folders]
     written = {
-        "runs": folders,
+        "runs": paths,
         "ids": None,
         "settings": {field.name: getattr(settings, field.name) for field in fields(SlurmSettings)},
         "snapshot": str(snapshot),
@@ -131,13 +131,13 @@ def _submit_array(
     executor = make_executor(sweep, name, settings, snapshot, dependency)
     program = str(program_of(snapshot))
     try:
-        # Submitit prints what sbatch says, which we tell ourselves.
+        # Submitit prints the error of sbatch, which we show ourselves.
         with outside_of_jobs(), redirect_stderr(io.StringIO()):
             jobs = executor.map_array(
                 train_on_node,
-                folders,
-                [program] * len(folders),
-                [settings.fail_fast] * len(folders),
+                paths,
+                [program] * len(paths),
+                [settings.fail_fast] * len(paths),
             )
     except FailedJobError as error:
         if all(job.name != name for job in cluster.queue().values()):  # what was refused, whole
@@ -145,14 +145,14 @@ def _submit_array(
         message = cluster.what_sbatch_says(str(error))
         raise UserError(f"sbatch refuses the jobs: {message}; see hydra.launcher.*") from error
     ids = [job.job_id for job in jobs]
-    for run, id in zip(runs, ids, strict=True):
-        set_job(run, RunJob(id, name, record.parent, canary.path if canary else None))
+    for folder, id in zip(folders, ids, strict=True):
+        set_job(folder, RunJob(id, name, record.parent, canary.path if canary else None))
     write_json(record, {**written, "ids": ids})
     return ids
 
 
 def _cancel_orphans(sweeps: Path) -> None:
-    """End what a launcher submitted that was killed before it could write down the ids."""
+    """Cancel the jobs of launchers that were killed before they could write down the ids."""
     records = [
         record
         for record in sweeps.glob("*/slurm/*.json")
@@ -164,7 +164,9 @@ def _cancel_orphans(sweeps: Path) -> None:
     deadline = time.monotonic() + ENDING_SECONDS
     while orphans := [job for job in cluster.queue().values() if job.name in names]:
         if time.monotonic() > deadline:
-            raise RunError(f"job {orphans[0].id} of a killed launcher does not end; try again")
+            raise RunError(
+                f"job {orphans[0].id} of a launcher that was killed has not ended yet; try again"
+            )
         cluster.cancel(job.id for job in orphans if job.state != "COMPLETING")
         time.sleep(POLL_SECONDS)
     for record in records:

@@ -161,7 +161,7 @@ def _state(
         waits = written == State.WAITING
         return (written, "") if waits else (State.LOST, "killed without warning")
     if has_started(folder, last_job):
-        return State.LOST, _loss(folder, end or FailureClass.NODE, "ended without a word")
+        return State.LOST, _loss(folder, end or FailureClass.NODE, "ended without a message")
     never = _canary_failed(last_job) or "taken out of the queue before it started"
     return State.CANCELLED, never
 

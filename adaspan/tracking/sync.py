@@ -50,7 +50,9 @@ def _send(run: Path) -> UserError | RunError | None:
     )
     if answer.returncode == 0:
         return None
-    stderr_line = (answer.stderr.splitlines() or ["no word"])[-1].removeprefix("adaspan: error: ")
+    stderr_line = (answer.stderr.splitlines() or ["no message"])[-1].removeprefix(
+        "adaspan: error: "
+    )
     return (
         UserError(stderr_line)
         if answer.returncode == UserError.exit_code

@@ -330,7 +330,7 @@ def test_a_run_out_of_time_goes_on_or_is_resumable_or_timed_out_if_it_hangs(
     found = json.loads(sweeps.adaspan("status", "--json").stdout)
     (lost,) = (run for run in found if run["state"] == "lost")
     assert lost["run"] == hanging.name
-    assert lost["error"] == "time-out: ended without a word"
+    assert lost["error"] == "time-out: ended without a message"
     assert sweeps.adaspan("status").returncode == 1
     step = status(folder)["step"]
     again = sweeps.adaspan("resubmit", folder.name)

@@ -14,7 +14,7 @@ import pytest
 from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from adaspan.slurm import job
-from adaspan.slurm.job import MOST_IN_VAIN, STARTED, train_on_node
+from adaspan.slurm.job import MOST_FRUITLESS_STARTS, STARTED, train_on_node
 from adaspan.slurm.job_record import count_start
 
 pytestmark = pytest.mark.slow
@@ -119,7 +119,7 @@ def test_a_signal_that_comes_before_the_run_has_begun_is_heard(
 
     monkeypatch.setattr("adaspan.slurm.job.count_start", slowly)
     assert train("print('trains')") == 75
-    assert run.last_words() == "no word"
+    assert run.last_words() == "no message"
 
 
 @pytest.mark.parametrize(
@@ -147,17 +147,17 @@ def test_what_the_run_itself_said_of_its_failure_is_kept(train: Train, run: RunF
 
 def test_a_kill_is_tried_again_until_it_is_in_vain(train: Train, run: RunFolder) -> None:
     killed = "os.kill(os.getpid(), signal.SIGKILL)"
-    for _ in range(MOST_IN_VAIN):
+    for _ in range(MOST_FRUITLESS_STARTS):
         assert train(killed) == 75
         assert run.status()["state"] == "resumable", "nobody could put it back into the queue"
     run.checkpoints.mkdir()
     (run.checkpoints / "step_00000008.pt").touch()
-    for _ in range(MOST_IN_VAIN):
+    for _ in range(MOST_FRUITLESS_STARTS):
         assert train(killed) == 75, "it got further"
     run.set_status(State.RUNNING, 9)  # a step that was logged, but is in no checkpoint
     assert train("print('not even started')") == 1
     assert run.status()["error"] == "node"
-    assert run.status()["message"] == "ended 5 times without a word since the last checkpoint"
+    assert run.status()["message"] == "ended without a message 5 times since the last checkpoint"
     assert run.last_words() != "not even started"
 
 
@@ -172,7 +172,7 @@ def test_a_run_that_is_asked_to_leave_again_and_again_does_not_fail(
     train: Train, run: RunFolder
 ) -> None:
     told = f"os.kill({os.getpid()}, signal.SIGTERM); import time; time.sleep(60)"
-    for _ in range(MOST_IN_VAIN + 2):
+    for _ in range(MOST_FRUITLESS_STARTS + 2):
         assert train(told) == 75
 
 
