@@ -22,6 +22,7 @@ from adaspan.report.groups import Run
 from adaspan.runs import figures
 from adaspan.tracking.account import report_titles, signed_in
 from adaspan.tracking.files import TrackedFiles
+from adaspan.tracking.internals import report_specification
 from adaspan.tracking.media import HEATMAP
 
 _COLUMNS = 24  # of a grid of panels
@@ -40,7 +41,7 @@ def write_specification(comparison: Comparison, margin: float, path: Path) -> No
     report = _report(comparison, margin, "", "")
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
-        file.write((json.dumps(json.loads(_specification(report)), indent=2) + "\n").encode())
+        file.write((json.dumps(json.loads(report_specification(report)), indent=2) + "\n").encode())
 
 
 def save_report(comparison: Comparison, margin: float, record: Path) -> str:
@@ -99,12 +100,6 @@ def _place(comparison: Comparison) -> tuple[str | None, str]:
         raise UserError(f"{comparison.title}: none of its runs has begun, so W&B knows none")
     ((entity, project),) = places
     return None if entity is None else str(entity), project
-
-
-def _specification(report: Any) -> str:
-    """The one private thing that is used: there is no other way to it without a server."""
-    written: str = report._to_model().spec.model_dump_json(by_alias=True, exclude_none=True)
-    return written
 
 
 def _report(comparison: Comparison, margin: float, entity: str, project: str) -> wr.Report:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from adaspan.errors import UserError
+from adaspan.tracking.internals import api_errors, make_settings
 
 _WAY_OUT = "`wandb login`, or WANDB_API_KEY"
 
@@ -25,23 +26,23 @@ def signed_in() -> Iterator[str]:
     # Before the import: W&B reads it there.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
-    from wandb.sdk.lib.service.service_connection import WandbApiFailedError
 
     with tempfile.TemporaryDirectory() as scratch, _environment("WANDB_DIR", scratch):
-        settings = wandb.Settings(
-            mode="online",
-            silent=True,
+        settings = make_settings(
+            {"mode": "online", "silent": True},
             # A server that does not answer must not take minutes; the client's own answer is hours.
-            x_graphql_timeout_seconds=8,
-            x_graphql_retry_max=1,
-            x_graphql_retry_wait_max_seconds=1,
+            tuning={
+                "x_graphql_timeout_seconds": 8,
+                "x_graphql_retry_max": 1,
+                "x_graphql_retry_wait_max_seconds": 1,
+            },
         )
         server = wandb.setup(settings).settings.base_url
         try:
             if not wandb.login(prompt=False):
                 raise UserError(f"W&B: no key; {_WAY_OUT}")
             yield wandb.Api().default_entity or ""
-        except (wandb.Error, WandbApiFailedError) as error:
+        except api_errors() as error:
             raise UserError(f"W&B: {_explained(str(error), server)}") from error
         finally:
             wandb.teardown()

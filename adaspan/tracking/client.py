@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from PIL.Image import Image
 
+from adaspan.tracking.internals import make_settings
+
 # What a server that refuses or is dead may cost a run at its start, and at its end, when a job that
 # is told to leave has little more.
 START_SECONDS = 30.0
@@ -77,22 +79,24 @@ def image(picture: Image) -> Any:
 
 
 def _settings(mode: Literal["online", "offline"]) -> Any:
-    import wandb
-
-    return wandb.Settings(
-        mode=mode,
-        silent=True,
-        console="off",
+    return make_settings(
+        {
+            "mode": mode,
+            "silent": True,
+            "console": "off",
+            "disable_code": True,
+            "disable_git": True,
+            "init_timeout": float(os.environ.get("WANDB_INIT_TIMEOUT", START_SECONDS)),
+            "finish_timeout": FINISH_SECONDS,
+            "finish_timeout_raises": True,
+        },
         # What a run needs to be repeated is in its folder; nothing more leaves the machine.
-        disable_code=True,
-        disable_git=True,
-        x_disable_machine_info=True,
-        x_save_requirements=False,
-        x_transaction_log_flush_interval=1.0,  # a kill loses the last second, not fifteen
-        x_file_stream_retry_max=10_000,  # a week; one that gives up would end as if all was sent
-        init_timeout=float(os.environ.get("WANDB_INIT_TIMEOUT", START_SECONDS)),
-        finish_timeout=FINISH_SECONDS,
-        finish_timeout_raises=True,
+        privacy={"x_disable_machine_info": True, "x_save_requirements": False},
+        tuning={
+            "x_transaction_log_flush_interval": 1.0,  # a kill loses the last second, not fifteen
+            # A week; one that gives up would end as if all was sent.
+            "x_file_stream_retry_max": 10_000,
+        },
     )
 
 

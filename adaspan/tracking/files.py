@@ -12,9 +12,6 @@ wandb/.sending                                    a lock of whoever sends
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +19,7 @@ from filelock import FileLock
 
 from adaspan.files import write_json
 from adaspan.runs.folder import RunFolder
+from adaspan.tracking import internals
 
 _OFFLINE = "offline-"
 
@@ -60,6 +58,9 @@ class Part:
 
         That takes a second, so what was read is noted beside the file: or a run would start more
         and more slowly the more often it is preempted.
+
+        Raises:
+            UnreadableError: the client does not say.
         """
         size = self.file.stat().st_size
         note = self._beside("last_step")
@@ -67,7 +68,7 @@ class Part:
             noted = json.loads(note.read_text())
             if noted["bytes"] == size:
                 return int(noted["last_step"])
-        step = _read_last_step(self.file)
+        step = internals.last_step(self.file)
         write_json(note, {"bytes": size, "last_step": step})
         return step
 
@@ -143,14 +144,3 @@ def set_aside(run: RunFolder) -> None:
     run.set_aside()
     if restarts:
         tracked.set_restarts(restarts)
-
-
-def _read_last_step(file: Path) -> int:
-    """A kill can leave a summary there that is a step ahead of the rows: these count."""
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
-    quiet = {**os.environ, "WANDB_ERROR_REPORTING": "false"}  # it would tell W&B of itself
-    answer = subprocess.run(
-        command, env=quiet, capture_output=True, text=True, check=True, timeout=120
-    )
-    rows = [line for line in answer.stdout.splitlines() if '"type":"history"' in line]
-    return int(json.loads(rows[-1])["history"]["item"]["_step"]) if rows else -1

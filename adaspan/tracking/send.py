@@ -31,20 +31,15 @@ from adaspan.runs.folder import RunFolder
 from adaspan.tracking import client
 from adaspan.tracking.account import signed_in
 from adaspan.tracking.files import Part, TrackedFiles
+from adaspan.tracking.internals import FEW_RETRIES, NO_MACHINE_INFO, UnreadableError
 from adaspan.tracking.run import Tracker, description
 
 _ENVIRONMENT = {
-    # How often W&B's client tries again before it gives up; its own answer is many hours.
-    "WANDB__FILE_STREAM_RETRY_MAX": "5",
-    "WANDB__FILE_STREAM_RETRY_WAIT_MAX_SECONDS": "10",
-    "WANDB__FILE_TRANSFER_RETRY_MAX": "5",
-    "WANDB__FILE_TRANSFER_RETRY_WAIT_MAX_SECONDS": "10",
-    "WANDB__GRAPHQL_RETRY_MAX": "5",
-    "WANDB__GRAPHQL_RETRY_WAIT_MAX_SECONDS": "10",
+    **FEW_RETRIES,
     # As while it was trained.
     "WANDB_DISABLE_CODE": "true",
     "WANDB_DISABLE_GIT": "true",
-    "WANDB__DISABLE_MACHINE_INFO": "true",
+    **NO_MACHINE_INFO,
 }
 
 
@@ -123,7 +118,10 @@ def _lack_rows(parts: Sequence[Part], run: RunFolder) -> bool:
     if run.state == State.RUNNING:
         return True
     rows = [row["step"] for row in run.rows() if not is_final(row)]
-    return bool(rows) and max(part.last_step() for part in parts) < rows[-1]
+    try:
+        return bool(rows) and max(part.last_step() for part in parts) < rows[-1]
+    except UnreadableError:  # then the server is asked
+        return True
 
 
 def _send_rest(run: RunFolder, *, anew: bool) -> list[Part]:

@@ -15,6 +15,7 @@ import wandb
 
 from adaspan.runs.figures import Row
 from adaspan.tracking.files import Part
+from adaspan.tracking.internals import UnreadableError
 from adaspan.tracking.run import Tracker
 from tests.conftest import Launch
 
@@ -123,7 +124,7 @@ def test_a_file_is_read_once_however_often_a_run_goes_on(
     assert Part(file).last_step() == 7
     with file.open("ab") as more:  # a client that outlived its run
         more.write(b"more")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UnreadableError):
         Part(file).last_step()
 
 
