@@ -21,7 +21,7 @@ from adaspan.runs import figures
 
 
 def main() -> None:
-    """Do what the words of the command line ask for: train one run, or those of a sweep."""
+    """Train the run that the command line describes, or the runs of a sweep."""
     with user_errors():
         sys.argv[1:] = checked(sys.argv[1:])
         import_installed()
@@ -35,10 +35,10 @@ def main() -> None:
 @reported_in_one_line()
 def _launch(composed: DictConfig) -> None:
     require_multirun()
-    run = to_run_config(composed)
+    config = to_run_config(composed)
     from adaspan.train.run import train  # imports torch: not needed for --help or to find a mistake
 
-    train(run)
+    train(config)
 
 
 if __name__ == "__main__":

@@ -52,12 +52,16 @@ def configurations(count: int) -> Iterator[RunConfig]:
             yield run
 
 
-def rows(run: RunConfig, count: int) -> Iterator[Row]:
+def rows(config: RunConfig, count: int) -> Iterator[Row]:
     """A training that gets slowly better; at its end the final evaluation."""
-    chance = random.Random(f"{run.span}{run.train.seed}")
-    model = run.model
+    chance = random.Random(f"{config.span}{config.train.seed}")
+    model = config.model
     heads = [
-        (layer, head, run.span.limit * (1.0 if run.span.kind == "fixed" else chance.random() ** 4))
+        (
+            layer,
+            head,
+            config.span.limit * (1.0 if config.span.kind == "fixed" else chance.random() ** 4),
+        )
         for layer in range(model.layers)
         for head in range(model.heads)
     ]

@@ -31,7 +31,7 @@ def cancel(names: Sequence[str], output_dir: Path) -> None:
         cluster.cancel(job.id for job in (*live.values(), *canaries.values()))
     click.echo(f"cancelled {len(live)} of {len(runs)} runs; adaspan resubmit sends them again")
     for run in runs:
-        if run.path not in live and run.is_held():
+        if run.path not in live and run.is_locked():
             click.echo(f"{run.path}: trained without SLURM; stop it where it was started")
 
 

@@ -33,7 +33,7 @@ def resubmit(names: Sequence[str], output_dir: Path) -> None:
         missing = [
             run
             for run in runs
-            if run.path not in live and not run.is_held() and run.state != State.DONE
+            if run.path not in live and not run.is_locked() and run.state != State.DONE
         ]
         unknown = [run for run in missing if not was_submitted(run)]
         for run in unknown:
@@ -43,7 +43,7 @@ def resubmit(names: Sequence[str], output_dir: Path) -> None:
         for run, id in submit_again(missing):
             click.echo(f"job {id} · {run.path}")
     others = [run for run in runs if run not in (*missing, *unknown)]
-    under_way = sum(run.path in live or run.is_held() for run in others)
+    under_way = sum(run.path in live or run.is_locked() for run in others)
     click.echo(
         f"{len(missing)} of {len(runs)} runs submitted, {under_way} under way"
         + (f", {released} of them released: a node had failed as they started" if released else "")

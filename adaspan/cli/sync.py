@@ -45,7 +45,7 @@ def sync(names: Sequence[str], output_dir: Path, again: bool) -> None:
 
     folders = [RunFolder(path) for path in runs]
     for run, standing in zip(folders, standings(folders), strict=True):
-        if standing.state in UNDER_WAY or run.is_held():
+        if standing.state in UNDER_WAY or run.is_locked():
             count(_TRAINED, f"{run.path}: {_TRAINED}, left alone")
             continue
         files = TrackedFiles(run.path)

@@ -1,4 +1,4 @@
-"""The flags of a command line. Hydra acts on them; here a mistake in them becomes one line."""
+"""The flags of a command line: Hydra acts on them, here a mistake in them becomes one line."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def checked(words: Sequence[str]) -> list[str]:
     Hydra's `--experimental-rerun` is no flag of ours: it opens a pickle.
 
     Raises:
-        UserError: what Hydra would answer with a list of all its flags or a trace: a flag that is
-            unknown or lacks its value, `key=value` on both sides of a flag, no such folder.
+        UserError: a flag that is unknown or lacks its value, `key=value` on both sides of a flag,
+            no such folder. Hydra would answer with all its flags or a trace.
     """
     given, unknown = flags_parser().parse_known_args(words)
     for word in unknown[:1]:

@@ -1,4 +1,4 @@
-"""Where Hydra ends: its composed dictionary becomes a typed `RunConfig`, its errors one line."""
+"""Where Hydra ends: the dictionary that it composed becomes a typed `RunConfig`."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from adaspan.places import CONF, LAUNCH, PACKAGE, SWEEPS, shown
 # Holds `hydra_plugins`, the package in which Hydra looks for plugins.
 _PLUGINS = str(PACKAGE / "_plugins")
 
-# What every configuration of ours tells Hydra: no folders, no logging, no change of directory.
+# What every configuration of ours sets in Hydra: no folders, no logging, no change of directory.
 # The run folder is ours (see `runs/folder.py`).
 _HYDRA_SETTINGS = {
     "run": {"dir": "."},
-    "sweep": {"dir": "${output_dir}/sweeps/search-${now:%Y%m%d-%H%M%S}"},  # what a search found
+    "sweep": {"dir": "${output_dir}/sweeps/search-${now:%Y%m%d-%H%M%S}"},  # results of a search
     "output_subdir": None,
     "job": {"name": "adaspan", "chdir": False},
 }
-# What they choose, unless the command line or a file in sweeps/ says otherwise. Those could not if
-# it stood in config.yaml, whose word is the last.
+# Their choices, unless the command line or a file in sweeps/ makes others: those could not override
+# config.yaml, which is composed last.
 _HYDRA_CHOICES = {
     "sweeper": "grid",
     "launcher": "local",
@@ -43,7 +43,7 @@ _HYDRA_CHOICES = {
     "hydra_logging": "none",
 }
 
-# OmegaConf 2.3 has the later name, too, but for something else.
+# OmegaConf 2.3 uses the later name for something else.
 _REGISTER_RESOLVER = (
     "register_new_resolver" if omegaconf.__version__.startswith("2.3.") else "register_resolver"
 )
@@ -102,7 +102,7 @@ def register(folders: Sequence[Path] = (CONF,)) -> None:
                 store.store(group=group, name=kind, node=node)
     store.store(group="_schema", name="launcher_local", node=schema.LocalLauncherConfig)
     slurm = OmegaConf.structured(schema.SlurmLauncherConfig)
-    OmegaConf.set_struct(slurm.sbatch, False)  # sbatch knows its fields, we need not
+    OmegaConf.set_struct(slurm.sbatch, False)  # any field: sbatch itself checks them
     store.store(group="_schema", name="launcher_slurm", node=slurm)
     store.store(group="_schema", name="sweeper_grid", node=schema.GridSweeperConfig)
     getattr(OmegaConf, _REGISTER_RESOLVER)("multiply", lambda a, b: a * b, replace=True)
@@ -146,30 +146,30 @@ def to_run_config(composed: DictConfig) -> schema.RunConfig:
     ]
     if mistakes:
         raise UserError("\n".join(mistakes))
-    run = OmegaConf.to_object(composed)
-    assert isinstance(run, schema.RunConfig)
-    run.data_dir = run.data_dir and str(Path(run.data_dir).expanduser())
-    run.output_dir = run.output_dir and str(Path(run.output_dir).expanduser())
-    run.data.make_paths_absolute()
-    run.extensions = _extensions_of(run)
-    import_extensions(run.extensions)
-    validate(run)
-    return run
+    config = OmegaConf.to_object(composed)
+    assert isinstance(config, schema.RunConfig)
+    config.data_dir = config.data_dir and str(Path(config.data_dir).expanduser())
+    config.output_dir = config.output_dir and str(Path(config.output_dir).expanduser())
+    config.data.make_paths_absolute()
+    config.extensions = _extensions_of(config)
+    import_extensions(config.extensions)
+    validate(config)
+    return config
 
 
-def _extensions_of(run: schema.RunConfig) -> list[str]:
-    """What must be imported to train the run: what it names, and what its kinds come from."""
-    kinds = [(group, getattr(run, group).kind) for group in GROUPS]
+def _extensions_of(config: schema.RunConfig) -> list[str]:
+    """The modules to import before training: those it names, and those of its kinds."""
+    kinds = [(group, getattr(config, group).kind) for group in GROUPS]
     modules = [
         extension_of(group, kind)
-        for group, kind in [*kinds, ("attention", run.train.attention)]
+        for group, kind in [*kinds, ("attention", config.train.attention)]
         if kind in KINDS[group]
     ]
-    return list(dict.fromkeys([*run.extensions, *(module for module in modules if module)]))
+    return list(dict.fromkeys([*config.extensions, *(module for module in modules if module)]))
 
 
 def require_multirun() -> None:
-    """Raise `UserError` if a launcher was chosen that a single run would pass over."""
+    """Raise `UserError` if a launcher was chosen for a single run, which would ignore it."""
     hydra = HydraConfig.get()
     launcher = hydra.runtime.choices.get("hydra/launcher")
     if hydra.mode is RunMode.RUN and launcher not in (_HYDRA_CHOICES["launcher"], "basic"):
@@ -187,11 +187,11 @@ def default_values(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _renamed_kinds(composed: DictConfig) -> Iterator[str]:
-    """`span.kind=fixed`, which would only mislabel an adaptive span."""
+    """`span.kind=fixed` in place of `span=fixed`: it would mislabel an adaptive span."""
     for group in GROUPS:
         kind, node = composed[group].kind, OmegaConf.get_type(composed[group])
         if KINDS[group].get(kind) is not node:
-            yield f"{group}.kind={kind}: give {group}={kind} instead"
+            yield f"{group}.kind={kind}: write {group}={kind} instead"
 
 
 def _added_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf refuse, in one line that names the thing, the value and the way out."""
+"""Errors of Hydra and OmegaConf as one line that names the key, the value and the way out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -28,7 +29,7 @@ from adaspan.places import SWEEPS, shown
 
 @contextmanager
 def explained_errors() -> Iterator[None]:
-    """Raise what Hydra and OmegaConf refuse as a `UserError`."""
+    """Turn the errors of Hydra and OmegaConf into a `UserError`."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
@@ -62,7 +63,7 @@ def user_errors() -> Iterator[None]:
 
 
 def _explain(error: Exception) -> str:
-    """One line for what Hydra and OmegaConf say in five."""
+    """One line for an error of Hydra or OmegaConf, which may have five."""
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
@@ -75,14 +76,14 @@ def _explain(error: Exception) -> str:
             asking = re.match(r"In '([^']*)/([^'/]*)'", str(error))  # none: a run folder
             if asking and group in GROUPS:
                 return (
-                    f"{asking[1]}={asking[2]}: its file wants the kind {group}={option}, which is "
+                    f"{asking[1]}={asking[2]}: its file needs the kind {group}={option}, which is "
                     f"not known; name its module: extensions=[MODULE]; {HOW_TO_ADD}"
                 )
         if group in GROUPS:
             return unknown_kind(group, option, error.options or [])
         return f"{group}={option}: no such option{_way_out(option, error.options or [])}"
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: cannot be read; write key=value"
+        return _unreadable(str(error.override))
     if isinstance(cause, InterpolationKeyError):
         return f"{cause.full_key}: {str(cause).splitlines()[0]}"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.full_key:
@@ -93,7 +94,8 @@ def _explain(error: Exception) -> str:
     if match := re.match(r"In '([^']*)': \w+ raised while composing config:\s*(.*)", str(error)):
         if match[1].startswith("sweeps/wandb/"):
             file = SWEEPS.parent / f"{match[1]}.yaml"
-            return f"{match[1].replace('/', '=', 1)}: is for W&B: wandb sweep {shown(file)}"
+            key = match[1].replace("/", "=", 1)
+            return f"{key}: is a file for W&B; type: wandb sweep {shown(file)}"
         return f"{match[1]}.yaml: {_explain_in_file(error.__context__, match[2])}"
     if match := re.match(r"Multiple values for ([\w/@]+)\. To override", str(error)):
         return f"{match[1]}: chosen already; write {match[1]}=OPTION, without a plus"
@@ -106,23 +108,33 @@ def _explain(error: Exception) -> str:
     return " ".join(str(error if cause is error else f"{error}: {cause}").split())
 
 
-def _explain_in_file(cause: BaseException | None, said: str) -> str:
+def _unreadable(word: str) -> str:
+    """One line for an override that Hydra cannot parse, with the quotes that a value may need."""
+    key, _, value = word.partition("=")
+    if value[:1] in "[{":  # a list that is not closed, or no value at all
+        return f"{word}: cannot be read; write key=value"
+    quoted = "{}='{}'".format(key, value.replace("'", "\\'"))
+    typed = shlex.quote(quoted) if re.search(r'["$`\\]', value) else f'"{quoted}"'
+    return f"{word}: cannot be read; quote the value: {typed}"
+
+
+def _explain_in_file(cause: BaseException | None, message: str) -> str:
     """What is wrong in a YAML file: with a key, or with its value."""
-    if match := re.match(r"Merge error: \w+ is not a subclass of (\w+)\. value: (.*)", said):
+    if match := re.match(r"Merge error: \w+ is not a subclass of (\w+)\. value: (.*)", message):
         part = _part_of(match[1])
         return (
             f"{part}: {match[2]}: must hold keys; an option is chosen by "
             f"defaults: [override /{part}: OPTION]"
         )
     if not isinstance(cause, OmegaConfBaseException) or not cause.full_key:
-        return said
+        return message
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         return unknown_key(cause.full_key, cause.object_type)
-    return f"{cause.full_key}: {_wanted_type(said)}"
+    return f"{cause.full_key}: {_wanted_type(message)}"
 
 
 def _part_of(schema_class: str) -> str:
-    """The key of a run under which such a class stands; the class if there is none."""
+    """The key of a configuration that holds such a class; the class if there is none."""
     for field in dataclasses.fields(schema.RunConfig):
         kinds = [field.default_factory, *KINDS.get(field.name, {}).values()]
         if schema_class in [getattr(kind, "__name__", "") for kind in kinds]:
@@ -145,15 +157,15 @@ def unknown_key(full_key: str, schema_class: Any, typed: str | None = None) -> s
         typed: key and value as they were given, if known.
     """
     group, _, key = full_key.rpartition(".")
-    said = f"{typed or full_key}: no such key"
+    refusal = f"{typed or full_key}: no such key"
     having = [kind for kind, node in KINDS.get(group, {}).items() if key in keys_of(node)]
     if having:
         others = " or ".join(f"{group}={kind}" for kind in having)
-        return f"{said} of this {group}; it is one of {others}"
+        return f"{refusal} of this {group}; it is one of {others}"
     for field in dataclasses.fields(schema.RunConfig):
         if not group and key in keys_of(field.default_factory):
-            return f"{said}; did you mean {field.name}.{key}?"
-    return said + _way_out(key, keys_of(schema_class), f"{group}." if group else "")
+            return f"{refusal}; did you mean {field.name}.{key}?"
+    return refusal + _way_out(key, keys_of(schema_class), f"{group}." if group else "")
 
 
 def _way_out(typed: str, known: Iterable[str], prefix: str = "") -> str:

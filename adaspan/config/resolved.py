@@ -18,59 +18,61 @@ from adaspan.config.schema import ModelConfig, RunConfig, TrackingConfig, TrainC
 from adaspan.errors import RunError, UserError
 
 
-def to_yaml(run: RunConfig) -> str:
+def to_yaml(config: RunConfig) -> str:
     """A YAML file that Hydra can compose by itself and that repeats the run.
 
     `python launch.py --config-path FOLDER --config-name config` takes it, and takes overrides as
-    any other configuration does. What asked for a fresh start is not repeated.
+    any other configuration does. `train.restart=true` is not repeated.
     """
-    values = dataclasses.asdict(run)
+    values = dataclasses.asdict(config)
     values["train"]["restart"] = False
     # Whatever folder the file is read from, and wherever a job starts.
-    values["output_dir"] = str(Path(run.output_dir).absolute())
-    values["data_dir"] = str(Path(run.data_dir).absolute())
+    values["output_dir"] = str(Path(config.output_dir).absolute())
+    values["data_dir"] = str(Path(config.data_dir).absolute())
     kinds = [f"/_schema/{group}_{values[group]['kind']}@{group}" for group in GROUPS]
     quiet: list[Any] = [{f"override hydra/{log}_logging": "none"} for log in ("job", "hydra")]
     defaults = ["/_schema/run", "/_schema/hydra_settings", *kinds, "_self_", *quiet]
     return OmegaConf.to_yaml({"defaults": defaults, **values})
 
 
-def read_values(folder: Path) -> dict[str, Any]:
+def read_values(path: Path) -> dict[str, Any]:
     """The values of a run folder's configuration, nested; empty if it has none yet.
 
     Raises:
         RunError: it is damaged.
     """
-    path = folder / "config.yaml"
-    if not path.exists():
+    file = path / "config.yaml"
+    if not file.exists():
         return {}
     try:
-        loaded = OmegaConf.to_container(OmegaConf.load(path))
+        loaded = OmegaConf.to_container(OmegaConf.load(file))
     except (YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise RunError(f"{path}: damaged ({reason})") from None
+        raise RunError(f"{file}: damaged ({reason})") from None
     if not isinstance(loaded, dict):
-        raise RunError(f"{path}: damaged (must hold keys and values)")
+        raise RunError(f"{file}: damaged (must hold keys and values)")
     return {str(key): value for key, value in loaded.items() if key != "defaults"}
 
 
-def read_run(folder: Path) -> RunConfig:
+def read_config(path: Path) -> RunConfig:
     """The configuration of a run folder that has one.
 
-    Of a kind that is not registered in this process there are the values, but it builds nothing.
+    A kind that is not registered in this process keeps its values, but builds nothing.
 
     Raises:
         UserError: a kind that is registered had other keys when the run was begun.
         RunError: it is damaged, or has keys that are not known.
     """
-    values = read_values(folder)
+    values = read_values(path)
     plain = {"model": ModelConfig, "train": TrainConfig, "tracking": TrackingConfig}
     try:
         typed: dict[str, Any] = {key: part(**values[key]) for key, part in plain.items()}
         kinds = {group: _of_kind(group, values[group]) for group in GROUPS}
         return RunConfig(**values | typed | kinds)
     except (KeyError, TypeError) as error:
-        raise RunError(f"{folder / 'config.yaml'}: is none of this version ({error})") from None
+        raise RunError(
+            f"{path / 'config.yaml'}: was not written by this version ({error})"
+        ) from None
 
 
 def _of_kind(group: str, values: Mapping[str, Any]) -> Any:
@@ -78,7 +80,9 @@ def _of_kind(group: str, values: Mapping[str, Any]) -> Any:
     known = KINDS[group].get(values["kind"])
     kind = known or _unknown_kind(group, values["kind"], own)
     for key in own.keys() - {field.name for field in dataclasses.fields(kind)}:
-        raise UserError(f"{group}.{key}: this run has such a key, {kind.__name__} here has not")
+        raise UserError(
+            f"{group}.{key}: this run has the key, but {kind.__name__} here has none of that name"
+        )
     return kind(**own)
 
 
@@ -94,12 +98,12 @@ def _unknown_kind(group: str, name: str, keys: Iterable[str]) -> type:
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested values under dotted keys; the kind of a group under the group's own name."""
-    found: dict[str, Any] = {}
+    flattened: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
+            flattened |= flat(value, f"{prefix}{key}.")
         elif key == "kind":
-            found[prefix.removesuffix(".")] = value  # span: fixed
+            flattened[prefix.removesuffix(".")] = value  # span: fixed
         else:
-            found[f"{prefix}{key}"] = value
-    return found
+            flattened[f"{prefix}{key}"] = value
+    return flattened

@@ -1,8 +1,8 @@
-"""Every knob of a run: its name, its type and what it means.
+"""Every key of a run: its name, its type and what it means.
 
 The values live in `conf/`; what is allowed lives in `validate.py`. Each option of a group that
-comes in kinds (span, data, optimizer) has a class of its own in `kinds/`, so that a key which its
-kind does not know is refused: `span=fixed span.ramp=3` is a mistake, not a silent no-op.
+comes in kinds (span, data, optimizer) has a class of its own in `kinds/`, so that a key which the
+kind lacks is refused: `span=fixed span.ramp=3` is a mistake, not a silent no-op.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class TrainConfig:
     steps: int = MISSING
     batch_size: int = MISSING  # B: streams read side by side, over all processes
     block_size: int = MISSING  # M: tokens a stream and step
-    micro_batches: int = 1  # pieces a batch is worked through in, to save memory
+    micro_batches: int = 1  # gradient accumulation: parts of a batch, one after the other
     eval_every: int = MISSING  # steps between quick evaluations
     eval_fraction: float = 0.1  # part of the valid split that a quick evaluation reads
     checkpoint_every: int = MISSING
@@ -59,13 +59,13 @@ class TrackingConfig:
     entity: str | None = None
     group: str | None = None  # null: in a sweep, the sweep's name
     name: str | None = None  # null: in a sweep, what varies; else that of the run folder
-    tags: list[str] = field(default_factory=list)  # added to the data's name and the kind of span
+    tags: list[str] = field(default_factory=list)  # besides the data's name and the kind of span
     upload_checkpoint: bool = False  # the best weights, as an artifact, when the run is done
 
 
 @dataclass
 class RunConfig:
-    """One training run, complete. Its parts are what every other module takes its values from."""
+    """One training run, complete. Every other module takes its values from here."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     span: SpanConfig = field(default_factory=SpanConfig)
@@ -94,7 +94,7 @@ class LocalLauncherConfig:
     _target_: str = "hydra_plugins.adaspan_sweeps.LocalLauncher"
     processes: int | None = None  # runs at once
     fail_fast: bool = False  # start no more after the first failure
-    wait: bool = True  # as it always does
+    wait: bool = True  # always
     dry_run: bool = False  # only show the runs
     objectives: list[str] | None = None  # figures that a search gets; null: bpc on all of valid
 
@@ -110,7 +110,7 @@ class SlurmSettings:
     gpus_per_node: int | None = None  # null: one a task, where the partition has them
     cpus_per_task: int = MISSING
     mem: str | None = None  # as sbatch takes it
-    signal_delay_s: int = MISSING  # how long before its time limit a run is told to save
+    signal_delay_s: int = MISSING  # before the time limit, when a run is asked to save
     array_parallelism: int = MISSING  # jobs of one submission that run at once
     setup: list[str] = field(default_factory=list)  # lines of shell before the run
     srun_args: list[str] = field(default_factory=list)
@@ -125,7 +125,7 @@ class SlurmLauncherConfig(SlurmSettings):
     _target_: str = "hydra_plugins.adaspan_sweeps.SlurmLauncher"
     canary: bool = False  # one short job first; the others start when it has succeeded
     wait: bool = False  # until all runs have ended
-    dry_run: bool = False  # only show the runs and what sbatch would be given
-    max_gpu_hours: float | None = None  # refuse a sweep that may take more
-    gpu_tflops: float = MISSING  # what one GPU sustains, for that estimate
+    dry_run: bool = False  # only show the runs and the batch script
+    max_gpu_hours: float | None = None  # upper limit on GPU-hours, estimated at gpu_tflops
+    gpu_tflops: float = MISSING  # what one GPU sustains, in TFLOP/s
     objectives: list[str] | None = None  # figures that a search gets; null: bpc on all of valid

@@ -1,5 +1,5 @@
-"""What a command asks for that trains many runs, as Hydra has it: their overrides, and the way to
-their configurations.
+"""The runs that a sweep command asks Hydra for: their overrides, and how these become
+configurations.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from adaspan.config.mistakes import explained_errors
 from adaspan.config.schema import RunConfig
 from adaspan.errors import UserError
 
-# These ask once, for all runs, and want no results.
+# These ask once, for all runs, and need no results.
 _GRIDS = (".GridSweeper", ".BasicSweeper")
 
 
@@ -30,7 +30,7 @@ class Search:
 
     sweeper: str  # the class that chooses
     identity: str  # the same for the same command
-    folder: Path  # for what it has found
+    path: Path  # folder for its results
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def grid(
         loader: Hydra's.
 
     Raises:
-        UserError: what was given cannot be swept over.
+        UserError: a value that cannot be swept over.
     """
     given = [*(f"{key}={values}" for key, values in params.items()), *arguments]
     choices: dict[str, list[str]] = {}
@@ -67,7 +67,7 @@ def grid(
         if not override.is_sweep_override():
             choices[key] = [f"{key}={override.get_value_element_as_str()}"]
         elif key == "sweeps" or not override.is_discrete_sweep():
-            raise UserError(f"{override.input_line}: cannot be swept over; name one at a time")
+            raise UserError(f"{override.input_line}: cannot be swept over; choose one value")
         else:
             choices[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
     points = [[f"{key}={written(value)}" for key, value in point.items()] for point in paired]
@@ -75,20 +75,20 @@ def grid(
 
 
 def request_of(
-    config: DictConfig, overrides: Sequence[Sequence[str]], loader: ConfigLoader
+    hydra_config: DictConfig, overrides: Sequence[Sequence[str]], loader: ConfigLoader
 ) -> Request:
     """What Hydra asks a launcher for.
 
     Args:
-        config: of the sweep, Hydra's own part included.
+        hydra_config: of the sweep, Hydra's own part included.
         overrides: of each run.
         loader: Hydra's.
     """
-    hydra = config.hydra
+    hydra = hydra_config.hydra
 
     def compose(job_overrides: Sequence[str]) -> RunConfig:
         with explained_errors():
-            composed = loader.load_sweep_config(config, list(job_overrides))
+            composed = loader.load_sweep_config(hydra_config, list(job_overrides))
             with open_dict(composed):
                 del composed["hydra"]
             return to_run_config(composed)

@@ -37,43 +37,43 @@ _LAUNCHER_MINIMA = {
 }
 
 
-def validate(run: RunConfig) -> None:
+def validate(config: RunConfig) -> None:
     """Check every value of a resolved configuration.
 
     Raises:
         UserError: one line a mistake, all of them at once, each `key=value: what is allowed`.
     """
-    kinds = (run.span, run.data, run.optimizer)
+    kinds = (config.span, config.data, config.optimizer)
     mistakes = [
-        *_model(run.model),
+        *_model(config.model),
         *(mistake for kind in kinds for mistake in mistakes_of(kind)),
-        *_train(run.train),
-        *_tracking(run.tracking),
+        *_train(config.train),
+        *_tracking(config.tracking),
     ]
-    for key, value in (("output_dir", run.output_dir), ("data_dir", run.data_dir)):
+    for key, value in (("output_dir", config.output_dir), ("data_dir", config.data_dir)):
         if not value:
             mistakes.append(f"{key}='': must name a folder")
         else:
             mistakes += writable_folder(key, Path(value).expanduser())
-    # What is wrong by itself would only be told twice.
-    mistakes = mistakes or [mistake for kind in kinds for mistake in mistakes_in(kind, run)]
+    # A value that is wrong by itself would be reported twice.
+    mistakes = mistakes or [mistake for kind in kinds for mistake in mistakes_in(kind, config)]
     if mistakes:
         raise UserError("\n".join(mistakes))
 
 
-def validate_shares(run: RunConfig, processes: int) -> None:
+def validate_shares(config: RunConfig, processes: int) -> None:
     """Check that processes which train a run together get equal shares of every batch.
 
     Raises:
         UserError: they cannot.
     """
-    batch, parts = run.train.batch_size, run.train.micro_batches
+    batch, parts = config.train.batch_size, config.train.micro_batches
     if batch % processes:
         raise UserError(f"train.batch_size={batch}: must be divisible by the {processes} processes")
-    if processes > 1 and run.train.device.startswith("cuda:"):
+    if processes > 1 and config.train.device.startswith("cuda:"):
         raise UserError(
-            f"train.device={run.train.device}: the {processes} processes need a GPU each; "
-            "say train.device=cuda"
+            f"train.device={config.train.device}: the {processes} processes need a GPU each; "
+            "use train.device=cuda"
         )
     share = batch // processes
     if share % parts:

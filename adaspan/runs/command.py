@@ -34,12 +34,12 @@ def program_of(code: Path) -> Path:
 
 
 def sets_threads() -> bool:
-    """Whether the user has said with how many threads a process computes."""
+    """Whether the user has set how many threads a process uses."""
     return _THREADS in os.environ
 
 
 def threads(count: int | str) -> dict[str, str]:
-    """For the environment of a process that computes with so many, unless the user said it."""
+    """Environment variables of a process with so many threads; none where the user set them."""
     return {} if sets_threads() else {_THREADS: str(count)}
 
 

@@ -1,4 +1,4 @@
-"""Every state of a run and every class of failure, once, with the words by which each is told."""
+"""Every state of a run and every class of failure, once, with the words that reveal each."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class FailureClass(StrEnum):
     NON_FINITE = "non-finite"
     OUT_OF_MEMORY = "out of memory"
     DISK = "disk"
-    NODE = "node"  # and so another try may go well
+    NODE = "node"  # another try may succeed
     CODE = "code"
     TIME_OUT = "time-out"
     CANCELLED = "cancelled"
 
 
-# How SLURM calls the ends of which a run itself can say nothing.
+# SLURM's names for the ends that a run itself cannot write down.
 SLURM_ENDS = {
     "TIMEOUT": FailureClass.TIME_OUT,
     "DEADLINE": FailureClass.TIME_OUT,
@@ -55,7 +55,7 @@ SLURM_ENDS = {
     "BOOT_FAIL": FailureClass.NODE,
     "CANCELLED": FailureClass.CANCELLED,
 }
-# As a CPU, CUDA, cuBLAS and torch, before it asks any of them, say that memory is full.
+# How the CPU, CUDA, cuBLAS and torch itself say that memory is full.
 _NO_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "size calculation over")
 # How SLURM says that it, or the kernel, killed a job for its memory; read by grep -E, too.
 KILLED_FOR_MEMORY = "exceeded .*memory limit|oom.kill|: Out Of Memory"
@@ -73,7 +73,7 @@ class Failure:
 
 
 def failure_of(error: Exception) -> Failure:
-    """What an error that ends a run says of it."""
+    """The failure that an error means, when it ends a run."""
     message = (str(error).strip().splitlines() or [type(error).__name__])[0]
     match error:
         case NonFiniteError():
@@ -90,7 +90,7 @@ def failure_of(error: Exception) -> Failure:
 
 
 def failure_of_exit(code: int, message: str) -> Failure:
-    """What the exit code of a process that trained says, and the last line that it printed."""
+    """The failure that the exit code of a training process and its last line mean."""
     if code == LostPeerError.exit_code:
         kind = FailureClass.NODE
     elif code == UserError.exit_code:
@@ -102,7 +102,7 @@ def failure_of_exit(code: int, message: str) -> Failure:
 
 
 def says_no_memory(error: Exception) -> bool:
-    """Whether an error is one of the many by which full memory is told."""
+    """Whether an error says that memory is full; libraries have many words for it."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)
 
 

@@ -196,8 +196,8 @@ def head_span_key(layer: int, head: int) -> str:
 
 def head_spans(row: Mapping[str, Any]) -> list[tuple[int, int, float]]:
     """Layer, head and span in tokens of every head; empty for a row that is no evaluation's."""
-    found = ((_HEAD.fullmatch(key), value) for key, value in row.items())
-    return sorted((int(match[1]), int(match[2]), value) for match, value in found if match)
+    matches = ((_HEAD.fullmatch(key), value) for key, value in row.items())
+    return sorted((int(match[1]), int(match[2]), value) for match, value in matches if match)
 
 
 def own_keys() -> list[str]:

@@ -1,4 +1,4 @@
-"""One folder a run: everything that is known of it, readable without adaspan.
+"""The folder of a run: everything that is known of it, readable without adaspan.
 
 config.yaml      resolved; with it the run can be repeated
 vocabulary.json  the symbols: with the weights it is a model, without the text
@@ -7,7 +7,7 @@ status.json      running, done, failed or resumable; step, last error
 metrics.jsonl    one row a line: the source of truth
 log.txt          what the terminal showed
 output.txt       what a run of a sweep printed, traces included
-trace.json.gz    when what happened in a few updates, if train.profile=true
+trace.json.gz    a few updates under torch's profiler, if train.profile=true
 job.json         with starts.json, of its jobs on a cluster: see `slurm/job_record.py`
 checkpoints/     see `train/checkpoint.py`
 wandb/           see `tracking/files.py`
@@ -50,35 +50,34 @@ class RunFolder:
         self.source = Source(path / "source.json")
         self._metrics = path / "metrics.jsonl"
         self._status = path / "status.json"
-        self._lock = path / ".lock"
+        self._lock_path = path / ".lock"
         self._aside = path / ".aside"
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the folder against every other process; a killed process lets go of it.
+    def lock(self) -> Iterator[None]:
+        """Keep every other process out of the folder; the lock of a killed process is gone.
 
         Raises:
             UserError: another process trains this run.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         try:
-            # `is_held` holds it for a moment, too.
-            with FileLock(self._lock, timeout=_LOCK_SECONDS):
+            # `is_locked` takes the lock for a moment, too.
+            with FileLock(self._lock_path, timeout=_LOCK_SECONDS):
                 for leftover in self.path.glob(f"*{TEMPORARY_SUFFIX}"):  # of a killed process
                     leftover.unlink()
                 yield
         except Timeout:
             raise UserError(
-                f"{self.path}: this very run is being trained by another process; "
-                "wait for it, or change a value"
+                f"{self.path}: another process is training this run; wait for it, or change a value"
             ) from None
 
-    def is_held(self) -> bool:
+    def is_locked(self) -> bool:
         """Whether a process trains this run now."""
         if not self.path.exists():
             return False
         try:
-            with FileLock(self._lock, timeout=0):
+            with FileLock(self._lock_path, timeout=0):
                 return False
         except PermissionError:  # somebody else's run, which may be looked at only
             return False
@@ -86,7 +85,7 @@ class RunFolder:
             return True
 
     def freeze(self, config_yaml: str, data_fingerprint: str) -> None:
-        """Fix what a process that starts later trains, and on which data."""
+        """Write down what a process that starts later will train, and on which data."""
         self.write_config(config_yaml)
         self.source.fix_data(data_fingerprint)
 
@@ -96,7 +95,7 @@ class RunFolder:
             file.write(config_yaml.encode())
 
     def set_aside(self) -> None:
-        """Have nothing of what the run has produced; until `forget_aside` it can be put back.
+        """Move away all that the run has produced; until `forget_aside` it can be put back.
 
         Runs that W&B may know are set aside by `tracking.files.set_aside`.
         """
@@ -111,7 +110,7 @@ class RunFolder:
         shutil.rmtree(self._aside, ignore_errors=True)
 
     def put_back(self) -> None:
-        """Have again what was set aside, and nothing else."""
+        """Restore what was set aside, in place of what came since."""
         for path in self._produced():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         for path in self._aside.iterdir():
@@ -119,7 +118,7 @@ class RunFolder:
         self._aside.rmdir()
 
     def _produced(self) -> list[Path]:
-        return [path for path in self.path.iterdir() if path not in (self._lock, self._aside)]
+        return [path for path in self.path.iterdir() if path not in (self._lock_path, self._aside)]
 
     def status(self) -> dict[str, Any]:
         """The last status written; empty for a new run."""
@@ -128,7 +127,7 @@ class RunFolder:
 
     @property
     def state(self) -> State:
-        """As the run itself wrote it down last. Raises `RunError` for a word that is no state."""
+        """The last state that the run itself wrote. Raises `RunError` for an unknown word."""
         written = self.status().get("state", State.WAITING)
         try:
             return State(written)

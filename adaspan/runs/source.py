@@ -21,7 +21,7 @@ from adaspan.files import read_json, write_json
 from adaspan.places import CODE, IS_INSTALLED
 from adaspan.runs.extensions import extension_records
 
-# In a copy of the code: what `code_version` said of the original.
+# In a copy of the code: what `code_version` returned for the original.
 SOURCE_OF_SNAPSHOT = "source.json"
 _PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "wandb")
 _DATA = "data_sha256"

@@ -174,7 +174,7 @@ def _settle(
 def _try_again(folder: RunFolder, job_id: str) -> int:
     """Put the job back into the queue; where that is forbidden, leave the run resumable."""
     if not (cluster.may_requeue(job_id) and cluster.requeue(job_id)):
-        with suppress(UserError), folder.held():  # or another process trains it
+        with suppress(UserError), folder.lock():  # or another process trains it
             if folder.state == State.RUNNING:
                 folder.set_status(State.RESUMABLE, folder.status()["step"])
     return TRY_AGAIN
@@ -182,7 +182,7 @@ def _try_again(folder: RunFolder, job_id: str) -> int:
 
 def _fail(folder: RunFolder, code: int, failure: Failure, fail_fast: bool) -> int:
     try:
-        with folder.held():
+        with folder.lock():
             _set_failed(folder, failure)
     except UserError:  # another process trains it, and knows better
         return TRY_AGAIN
@@ -224,7 +224,9 @@ def _explain(folder: RunFolder, code: int, before: Mapping[str, Any]) -> Failure
         name = signal.Signals(-code).name
         return Failure(FailureClass.NODE, f"killed without warning ({name})")
     failure = failure_of_exit(code, folder.last_words())
-    if code == UserError.exit_code and folder.is_held():  # the job before this one is still leaving
+    if (
+        code == UserError.exit_code and folder.is_locked()
+    ):  # the job before this one is still leaving
         return Failure(FailureClass.NODE, failure.message)
     return failure
 

@@ -12,7 +12,7 @@ from adaspan.config.kinds.registry import GROUPS, KINDS
 from adaspan.config.resolved import flat, read_values
 from adaspan.places import LAUNCH
 
-# Where a run was trained, and how often it was looked at: not what it is.
+# Where a run was trained and under which name it is tracked: not what it is.
 _INCIDENTAL = (
     "extensions",
     "data_dir",
@@ -23,16 +23,16 @@ _INCIDENTAL = (
 )
 
 
-def command(folder: Path) -> str:
+def command(path: Path) -> str:
     """The command line that gives exactly this run's configuration."""
-    own = read_values(folder)
+    own = read_values(path)
     default = default_values([])
     kinds = {
         group: own[group]["kind"]
         for group in GROUPS
         if own[group]["kind"] != default[group]["kind"]
     }
-    # Looking imports no extension: of its kinds every value is told.
+    # Looking imports no extension, so every value of its kinds is written out.
     foreign = [group for group, kind in kinds.items() if kind not in KINDS[group]]
     known = [f"{group}={kind}" for group, kind in kinds.items() if group not in foreign]
     base = _compared(default_values(known))
@@ -43,7 +43,7 @@ def command(folder: Path) -> str:
         for key, value in _compared(own).items()
         if key not in GROUPS and (base.get(key) != value or key.partition(".")[0] in foreign)
     ]
-    # Elsewhere it would be another run, from its start.
+    # In another folder the command would start the run again.
     values += [
         f"{key}={written(own[key])}"
         for key in ("output_dir", "data_dir")
@@ -52,20 +52,20 @@ def command(folder: Path) -> str:
     return f"{LAUNCH} {shlex.join(values)}".strip()
 
 
-def against_default(folder: Path) -> list[str]:
+def against_default(path: Path) -> list[str]:
     """`key: this, not that`, for every key in which the run differs from the default one."""
     default = _compared(default_values([]))
     return [
         f"{key}: {written(value)}" + (f", not {written(default[key])}" if key in default else "")
-        for key, value in _compared(read_values(folder)).items()
+        for key, value in _compared(read_values(path)).items()
         if key not in default or default[key] != value
     ]
 
 
-def against_siblings(folder: Path, siblings: Sequence[Path]) -> list[str]:
+def against_siblings(path: Path, siblings: Sequence[Path]) -> list[str]:
     """`key: this, others that and that`, for every key in which a sibling differs from the run."""
-    own = _compared(read_values(folder))
-    others = [_compared(read_values(sibling)) for sibling in siblings if sibling != folder]
+    own = _compared(read_values(path))
+    others = [_compared(read_values(sibling)) for sibling in siblings if sibling != path]
     lines = []
     for key, value in own.items():
         differing = dict.fromkeys(
@@ -77,5 +77,5 @@ def against_siblings(folder: Path, siblings: Sequence[Path]) -> list[str]:
 
 
 def _compared(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What says what a run is, under dotted keys."""
+    """The values that make a run what it is, under dotted keys."""
     return {key: value for key, value in flat(values).items() if key not in _INCIDENTAL}

@@ -31,11 +31,11 @@ def find_sweep(output_dir: Path, wanted: str) -> tuple[str, Runs]:
     Raises:
         UserError: there is none, or there are several.
     """
-    found = sweeps(output_dir)
-    named = [name for name in found if name.rpartition("-")[0] == wanted]
-    fitting = named or [name for name in found if name.startswith(wanted)]
-    name = _only(f"{output_dir}/sweeps", wanted, fitting, [*found])
-    return name, found[name]
+    known = sweeps(output_dir)
+    named = [name for name in known if name.rpartition("-")[0] == wanted]
+    fitting = named or [name for name in known if name.startswith(wanted)]
+    name = _only(f"{output_dir}/sweeps", wanted, fitting, [*known])
+    return name, known[name]
 
 
 def find_run(output_dir: Path, wanted: str) -> Path:
@@ -56,17 +56,17 @@ def find_runs(output_dir: Path, wanted: Sequence[str]) -> Runs:
     """All runs of the sweeps and the single runs that are named; without a name, every run.
 
     Raises:
-        UserError: a name that stands for none or several.
+        UserError: a name that matches none or several.
     """
     if not wanted:
         return {path: {} for path in _folders(output_dir)}
-    found: Runs = {}
+    runs: Runs = {}
     for name in wanted:
         if name and any(sweep.startswith(name) for sweep in sweeps(output_dir)):
-            found |= find_sweep(output_dir, name)[1]
+            runs |= find_sweep(output_dir, name)[1]
         else:
-            found[find_run(output_dir, name)] = {}
-    return found
+            runs[find_run(output_dir, name)] = {}
+    return runs
 
 
 def sweeps_of(output_dir: Path, run: Path) -> dict[str, Runs]:
@@ -82,14 +82,18 @@ def _folders(output_dir: Path) -> list[Path]:
     return sorted(path.parent for path in output_dir.glob("*/config.yaml"))
 
 
-def _only(where: str, wanted: str, found: Sequence[str], all_of_them: Sequence[str]) -> str:
+def _only(where: str, wanted: str, matching: Sequence[str], all_of_them: Sequence[str]) -> str:
     if not wanted:
-        raise UserError("'': names nothing; is a variable of the shell empty?")
-    if len(found) == 1:
-        return found[0]
-    if wanted in found:
+        raise UserError("'': is an empty name; is a shell variable empty?")
+    if len(matching) == 1:
+        return matching[0]
+    if wanted in matching:
         return wanted
-    if found:
-        raise UserError(f"{wanted}: stands for {len(found)} in {where}: {', '.join(found[:5])}")
+    if matching:
+        more = f" and {len(matching) - 5} more" if len(matching) > 5 else ""
+        raise UserError(
+            f"{wanted}: matches {len(matching)} in {where}: {', '.join(matching[:5])}{more}; "
+            "type more of the name"
+        )
     known = ", ".join(list(all_of_them)[-5:]) or "nothing yet"
     raise UserError(f"{wanted}: not in {where}, which has {known}; --runs names another folder")

@@ -17,7 +17,7 @@ from adaspan.slurm import cluster
 from adaspan.slurm.job_record import RunJob, has_started, job_of
 from adaspan.slurm.lookup import job_logs, live_jobs, printed, ran_out_of_memory
 
-# What a run writes down before it knows how it ends.
+# States of a run that has not written down how it ended.
 _BEFORE_THE_END = (State.WAITING, State.RUNNING)
 
 
@@ -149,7 +149,7 @@ def _state(
     if job:
         trains = job.state == "RUNNING" and folder.status()
         return State.RUNNING if trains else State.QUEUED, ""
-    if folder.is_held():
+    if folder.is_locked():
         return State.RUNNING, ""
     last_job = job_of(folder)
     end = SLURM_ENDS.get(ended.get(last_job.id, "")) if last_job else None

@@ -32,12 +32,12 @@ def table(title: str, states: Sequence[RunState]) -> Table:
         for key in dict.fromkeys(key for line in lines for key in line)
         if any(line.get(key) for line in lines)
     ]
-    found = Table(title=title, box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    shown = Table(title=title, box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for column in columns:
-        found.add_column(column, overflow="fold")
+        shown.add_column(column, overflow="fold")
     for line in lines:
-        found.add_row(*(line.get(column, "") for column in columns))
-    return found
+        shown.add_row(*(line.get(column, "") for column in columns))
+    return shown
 
 
 def _cells(state: RunState) -> dict[str, str]:

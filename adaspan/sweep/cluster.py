@@ -39,7 +39,7 @@ _Answer = TypeVar("_Answer")
 
 
 def missing_jobs(sweep: Sweep) -> list[Job]:
-    """The runs that are neither done nor under way, as far as is known where no SLURM answers."""
+    """The runs that are neither done nor under way; where no SLURM answers, as far as known."""
     try:
         queue = cluster.queue()
     except RunError:
@@ -86,10 +86,10 @@ def submit_missing(
         code = snapshot.take(root, sweep.output_dir / "code", extension_files())
         with _restarted_if_taken(missing) as taken:
             for job in missing:
-                job.folder.freeze(to_yaml(job.run), fingerprints[job.name])
+                job.folder.freeze(to_yaml(job.config), fingerprints[job.name])
             first = None
             if canary:
-                short = Job(_shortened(missing[0].run, sweep.folder / "canary"), {})
+                short = Job(_shortened(missing[0].config, sweep.folder / "canary"), {})
                 first = short.folder
                 if first.path not in settled_jobs([first]):  # an earlier one does as well
                     _begin_anew(short, fingerprints[missing[0].name])
@@ -110,7 +110,7 @@ def submit_missing(
 
 
 def _not_under_way(sweep: Sweep, live: Mapping[Path, cluster.Queued]) -> list[Job]:
-    return [job for job in sweep.jobs if job.folder.path not in live and not job.folder.is_held()]
+    return [job for job in sweep.jobs if job.folder.path not in live and not job.folder.is_locked()]
 
 
 def _look(sweep: Sweep) -> str:
@@ -118,11 +118,11 @@ def _look(sweep: Sweep) -> str:
 
 
 def wait_for(sweep: Sweep) -> None:
-    """Wait until no run of the sweep has a job any more; jobs that are held back are let go.
+    """Wait until no run of the sweep has a job any more; release jobs that are held back.
 
     Raises:
-        RunError: SLURM does not answer for long.
-        KeyboardInterrupt: not waited any longer, which is said; the jobs go on.
+        RunError: SLURM has not answered for half an hour.
+        KeyboardInterrupt: the user waits no longer; the jobs go on.
     """
     folders = [job.folder for job in sweep.jobs]
     try:
@@ -135,10 +135,10 @@ def wait_for(sweep: Sweep) -> None:
 
 
 def _patiently(ask: Callable[[], _Answer]) -> _Answer:
-    """What SLURM answers, asked again for half an hour while it does not.
+    """The answer of SLURM, asked again for half an hour while there is none.
 
     Raises:
-        RunError: it still does not.
+        RunError: there is still none.
     """
     end = time.monotonic() + _PATIENCE_SECONDS
     pause = 1.0
@@ -164,7 +164,7 @@ def show_end(sweep: Sweep) -> None:
 
 @contextmanager
 def _restarted_if_taken(jobs: Sequence[Job]) -> Iterator[set[Path]]:
-    """Take away what runs with train.restart=true have produced; not for good if SLURM refuses
+    """Move away what runs with train.restart=true have produced; put it back if SLURM refuses
     them.
 
     Yields:
@@ -174,8 +174,8 @@ def _restarted_if_taken(jobs: Sequence[Job]) -> Iterator[set[Path]]:
     set_aside = []
     try:
         for job in jobs:
-            if job.run.train.restart:
-                with job.folder.held():
+            if job.config.train.restart:
+                with job.folder.lock():
                     set_run_aside(job.folder)
                 set_aside.append(job.folder)
         yield taken
@@ -189,22 +189,22 @@ def _restarted_if_taken(jobs: Sequence[Job]) -> Iterator[set[Path]]:
 
 def _begin_anew(job: Job, fingerprint: str) -> None:
     """Make its folder ready to be submitted."""
-    with job.folder.held():
+    with job.folder.lock():
         clear(job.folder)
-    job.folder.freeze(to_yaml(job.run), fingerprint)
+    job.folder.freeze(to_yaml(job.config), fingerprint)
 
 
-def _shortened(run: RunConfig, output_dir: Path) -> RunConfig:
+def _shortened(config: RunConfig, output_dir: Path) -> RunConfig:
     """The same run, but over within minutes: one evaluation and one checkpoint."""
-    steps = min(_CANARY_STEPS, run.train.steps)
+    steps = min(_CANARY_STEPS, config.train.steps)
     train = dataclasses.replace(
-        run.train, steps=steps, eval_every=steps, checkpoint_every=steps, log_every=steps
+        config.train, steps=steps, eval_every=steps, checkpoint_every=steps, log_every=steps
     )
-    cooldown = min(run.optimizer.cooldown_steps, steps)
+    cooldown = min(config.optimizer.cooldown_steps, steps)
     return dataclasses.replace(
-        run,
+        config,
         train=train,
-        optimizer=dataclasses.replace(run.optimizer, cooldown_steps=cooldown),
-        tracking=dataclasses.replace(run.tracking, mode="disabled"),
+        optimizer=dataclasses.replace(config.optimizer, cooldown_steps=cooldown),
+        tracking=dataclasses.replace(config.tracking, mode="disabled"),
         output_dir=str(output_dir),
     )

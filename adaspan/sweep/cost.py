@@ -14,31 +14,33 @@ from adaspan.sweep.plan import Job, Sweep
 from adaspan.units import si
 
 
-def training_flops(run: RunConfig) -> float:
-    """FLOPs of the whole training if every head looked back as far as the limit; learned spans
-    cost less. A multiply-accumulate is two FLOPs, and the backward pass costs twice the forward's.
+def training_flops(config: RunConfig) -> float:
+    """FLOPs of the whole training if every head looked back as far as the limit; learned spans cost
+    less. A multiply-accumulate is two FLOPs, and the backward pass costs twice the forward's.
     """
-    shape = Shape(run.model.layers, run.model.dim, run.model.heads, run.model.ffn_dim, 0)
-    tokens = run.train.steps * run.train.batch_size * run.train.block_size
-    return 6 * paper_macs_per_token(shape, run.span.limit, position=True) * tokens
+    shape = Shape(
+        config.model.layers, config.model.dim, config.model.heads, config.model.ffn_dim, 0
+    )
+    tokens = config.train.steps * config.train.batch_size * config.train.block_size
+    return 6 * paper_macs_per_token(shape, config.span.limit, position=True) * tokens
 
 
 def gpu_hours(jobs: Sequence[Job], tflops: float) -> float:
-    """Hours that the training FLOPs of runs take at most.
+    """Upper bound of the GPU-hours that runs take.
 
     Args:
         jobs: the runs.
-        tflops: what one GPU sustains, in 10^12 FLOPs a second.
+        tflops: what one GPU sustains, in 10^12 FLOPs per second.
     """
-    return sum(_hours(job.run, tflops) for job in jobs)
+    return sum(_hours(job.config, tflops) for job in jobs)
 
 
 def check_cost(hours: float, tflops: float, most_hours: float | None) -> None:
-    """Raise `UserError` if runs may take more GPU-hours than they are allowed."""
+    """Raise `UserError` if runs may take more GPU-hours than the limit."""
     if most_hours is not None and hours > most_hours:
         raise UserError(
             f"hydra.launcher.max_gpu_hours={most_hours:g}: the sweep may take {hours:.3g} "
-            f"GPU-hours at {tflops:g} TFLOP/s a GPU; raise it, or ask for less"
+            f"GPU-hours, at {tflops:g} TFLOP/s per GPU; raise the limit, or train less"
         )
 
 
@@ -57,8 +59,8 @@ def preview(sweep: Sweep, tflops: float | None = None) -> Table:
     states = read_states({job.folder.path: job.varies for job in sweep.jobs})
     for job, state in zip(sweep.jobs, states, strict=True):
         cells = [job.varies.get(column, "" if job.varies else job.name) for column in columns]
-        cells += [state.state, si(training_flops(job.run))]
-        table.add_row(*cells, *([_written(_hours(job.run, tflops))] if tflops else []))
+        cells += [state.state, si(training_flops(job.config))]
+        table.add_row(*cells, *([_written(_hours(job.config, tflops))] if tflops else []))
     return table
 
 
@@ -66,5 +68,5 @@ def _written(hours: float) -> str:
     return f"{hours:.2f}" if hours >= 0.01 else "under 0.01"
 
 
-def _hours(run: RunConfig, tflops: float) -> float:
-    return training_flops(run) / (tflops * 1e12) / 3600
+def _hours(config: RunConfig, tflops: float) -> float:
+    return training_flops(config) / (tflops * 1e12) / 3600

@@ -1,5 +1,5 @@
-"""What a launcher does: plan and check a sweep as a whole; show it, or train it and tell a search
-what came of it.
+"""What a launcher does: plan and check a sweep as a whole; show it, or train it and give a search
+its results.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class OnACluster:
         settings = self._settings
         _check_place(request, settings)
         sweep = _planned(request, settings, settings.nodes * settings.tasks_per_node)
-        # A preview can be had without a SLURM that answers.
+        # A preview needs no SLURM that answers.
         with suppress(RunError) if settings.dry_run else nullcontext():
             check_settings(sweep.folder, settings, CODE)
         self._check_cost(sweep)
@@ -107,7 +107,7 @@ def _check_place(request: Request, settings: SlurmLauncherConfig) -> None:
     if not settings.dry_run and not cluster.available():
         raise UserError(
             "hydra/launcher=slurm: no SLURM here (no sbatch); submit from a login node of the "
-            "cluster, or say hydra/launcher=local to train on this machine"
+            "cluster, or use hydra/launcher=local to train on this machine"
         )
     if request.search and not settings.wait:
         raise UserError(
@@ -125,12 +125,15 @@ def _planned(
         UserError: all mistakes of the launcher and of all runs.
     """
     if settings.dry_run and request.search:
-        raise UserError("hydra.launcher.dry_run=true: a search chooses its runs as it goes")
+        raise UserError(
+            "hydra.launcher.dry_run=true: a search chooses its runs as it goes, it cannot show "
+            "them beforehand; leave dry_run out"
+        )
 
     def compose(overrides: Sequence[str]) -> RunConfig:
-        run = request.compose(overrides)
-        validate_shares(run, max(1, processes))
-        return run
+        config = request.compose(overrides)
+        validate_shares(config, max(1, processes))
+        return config
 
     mistakes = [*launcher_mistakes(settings), *objective_mistakes(settings.objectives)]
     identity = request.search.identity if request.search else None

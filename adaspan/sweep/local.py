@@ -34,7 +34,7 @@ def train_all(
     processes: int | None,
     fail_fast: bool,
 ) -> None:
-    """Train what is not done, and show what came of every run.
+    """Train the runs that are not done, and show the state of every run.
 
     One failure does not end the others. A signal is passed on: every run saves and leaves. What
     another process trains already is left alone.
@@ -52,8 +52,8 @@ def train_all(
         SystemExit: a signal stopped the sweep; 128 + the signal's number.
     """
     console = Console(highlight=False, soft_wrap=True)
-    # Runs that name their device have it.
-    gpus = _gpus() if all(job.run.train.device in ("auto", "cuda") for job in sweep.jobs) else []
+    # Runs that name their device keep it.
+    gpus = _gpus() if all(job.config.train.device in ("auto", "cuda") for job in sweep.jobs) else []
     slots = deque(range(processes or max(1, len(gpus))))
     waiting = deque(job for job in sweep.jobs if job.wants_training())
     console.print(
@@ -75,7 +75,7 @@ def train_all(
                     one.pass_on(stop.signal)
             while slots and goes_on():
                 job = waiting.popleft()
-                if job.folder.is_held():
+                if job.folder.is_locked():
                     console.print(_elsewhere(job), markup=False)
                     continue
                 slot = slots.popleft()
@@ -104,26 +104,26 @@ class _Running:
     job: Job
     process: subprocess.Popen[bytes]
     slot: int
-    told: int = 0  # the signal passed on last
+    passed_on: int = 0  # the last signal
 
     def pass_on(self, signal: int) -> None:
-        if self.told != signal:
+        if self.passed_on != signal:
             self.process.send_signal(signal)
-            self.told = signal
+            self.passed_on = signal
 
     def is_elsewhere(self) -> bool:
         """Whether it ended because another process was faster to begin."""
-        return self.process.returncode == UserError.exit_code and self.job.folder.is_held()
+        return self.process.returncode == UserError.exit_code and self.job.folder.is_locked()
 
 
 def _start(
     job: Job, fingerprint: str, program: Path, slot: int, environment: dict[str, str]
 ) -> _Running:
     folder = job.folder
-    if job.run.train.restart:
-        with folder.held():
+    if job.config.train.restart:
+        with folder.lock():
             clear(folder)
-    folder.freeze(to_yaml(job.run), fingerprint)
+    folder.freeze(to_yaml(job.config), fingerprint)
     with folder.output.open("ab") as output:
         process = subprocess.Popen(
             started(folder.path, program),
@@ -138,7 +138,7 @@ def _start(
 
 @contextmanager
 def _none_left_behind(running: list[_Running]) -> Iterator[None]:
-    """If we fail ourselves, the runs save and leave, too."""
+    """Have the runs save and leave if this process fails."""
     try:
         yield
     finally:
@@ -158,7 +158,7 @@ def _gpus() -> list[str]:
 
 
 def _share_of_cores(processes: int) -> dict[str, str]:
-    """Threads of each of several processes; more than there are cores would wait for one another.
+    """Threads of each of several processes; more threads than cores would wait for one another.
 
     A single one is left alone, so that it computes exactly what it would outside a sweep.
     """

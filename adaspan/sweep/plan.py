@@ -25,23 +25,23 @@ from adaspan.runs.identity import name_in_sweep, run_name
 class Job:
     """One run of a sweep."""
 
-    run: RunConfig
+    config: RunConfig
     varies: dict[str, str]  # the values in which it differs from others of the sweep
 
     @property
     def name(self) -> str:
-        return run_name(self.run)
+        return run_name(self.config)
 
     @property
     def folder(self) -> RunFolder:
-        return RunFolder(Path(self.run.output_dir) / self.name)
+        return RunFolder(Path(self.config.output_dir) / self.name)
 
     def __str__(self) -> str:
         return _words(self.varies) or self.name
 
     def wants_training(self) -> bool:
         """Whether it is not done, or is to be started over."""
-        return self.run.train.restart or self.folder.state != State.DONE
+        return self.config.train.restart or self.folder.state != State.DONE
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Sweep:
 
     @property
     def output_dir(self) -> Path:
-        return Path(self.jobs[0].run.output_dir)
+        return Path(self.jobs[0].config.output_dir)
 
     @property
     def folder(self) -> Path:
@@ -79,7 +79,7 @@ def plan(
         UserError: all mistakes of all jobs, a line each; or there are no jobs.
     """
     if not overrides:
-        raise UserError("-m: these values make no run")
+        raise UserError("-m: there is no run to train: a key has no values")
     values = [dict(override.split("=", 1) for override in job) for job in overrides]
     varying = [
         key
@@ -104,12 +104,12 @@ def plan(
 
 def _tracked_in(job: Job, sweep: str) -> Job:
     """The same run, which W&B shows under the sweep and what varies, unless the user named it."""
-    given = job.run.tracking
-    own_name = name_in_sweep(job.run, _words(job.varies)) if job.varies else None
+    given = job.config.tracking
+    own_name = name_in_sweep(job.config, _words(job.varies)) if job.varies else None
     tracking = dataclasses.replace(
         given, group=given.group or sweep[:NAME_LENGTH], name=given.name or own_name
     )
-    return Job(dataclasses.replace(job.run, tracking=tracking), job.varies)
+    return Job(dataclasses.replace(job.config, tracking=tracking), job.varies)
 
 
 def prepare_data(sweep: Sweep) -> dict[str, str]:
@@ -119,14 +119,14 @@ def prepare_data(sweep: Sweep) -> dict[str, str]:
         The fingerprint of the data of each run, by the run's name.
 
     Raises:
-        UserError: all texts that cannot be had or are too short, a line each.
+        UserError: all texts that are missing or too short, a line each.
     """
     mistakes: dict[str, list[str]] = {}
     fingerprints = {}
     for job in sweep.jobs:
-        data_dir, train = Path(job.run.data_dir), job.run.train
+        data_dir, train = Path(job.config.data_dir), job.config.train
         try:
-            corpus = prepare(job.run.data.build(data_dir), data_dir)
+            corpus = prepare(job.config.data.build(data_dir), data_dir)
             corpus.require_blocks(train.batch_size, train.block_size)
             fingerprints[job.name] = corpus.fingerprint
         except UserError as error:

@@ -1,4 +1,4 @@
-"""What a search gets to know of runs that have ended."""
+"""What a search learns of runs that have ended."""
 
 from __future__ import annotations
 

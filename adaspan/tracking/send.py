@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from adaspan.config.resolved import read_run, read_values
+from adaspan.config.resolved import read_config, read_values
 from adaspan.errors import RunError, UserError, reported_in_one_line
 from adaspan.runs.failures import State
 from adaspan.runs.figures import is_final
@@ -54,7 +54,7 @@ def send(run: RunFolder) -> None:
     with files.sending():
         if not files.has_news():
             return
-        with run.held():
+        with run.lock():
             parts = files.parts()  # none of them is still written
         new = [part for part in parts if part.is_offline and not part.is_sent]
         was_sent = len(new) < len(parts)
@@ -68,7 +68,7 @@ def send(run: RunFolder) -> None:
         later = [part for part in files.parts() if part not in parts]
         for part in later:  # of a training that has begun meanwhile
             part.mark_sent(False)
-        files.mark_sent(not later and not run.is_held())
+        files.mark_sent(not later and not run.is_locked())
 
 
 def _rows_at_wandb(path: Path) -> int | None:
@@ -187,7 +187,7 @@ class _Anew(_Strict):
     """Begins a run on W&B, online or not at all."""
 
     def __init__(self, run: RunFolder, restarts: int) -> None:
-        described = description(read_run(run.path), run, restarts)
+        described = description(read_config(run.path), run, restarts)
         super().__init__(mode="online", path=run.path, earlier=(), **described)
 
     def _start(self, mode: str, arguments: dict[str, Any]) -> None:
@@ -213,7 +213,7 @@ class _Rest(_Strict):
 
 def _run_id(path: Path) -> str:
     """What W&B's client was told last; else the run's own."""
-    own = description(read_run(path), RunFolder(path))["run_id"]
+    own = description(read_config(path), RunFolder(path))["run_id"]
     return TrackedFiles(path).last_run_id() or str(own)
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from adaspan.config.extensions import import_extensions, import_installed
-from adaspan.config.resolved import read_run, read_values
+from adaspan.config.resolved import read_config, read_values
 from adaspan.config.schema import RunConfig
 from adaspan.data.prepare import find_vocabulary
 from adaspan.data.vocabulary import Vocabulary
@@ -55,7 +55,7 @@ def load(
     run_folder = open_folder(folder)
     import_installed()
     import_extensions(read_values(run_folder.path).get("extensions", []))
-    config = read_run(run_folder.path)
+    config = read_config(run_folder.path)
     vocabulary = _vocabulary(run_folder, config)
     state = _state(Checkpoints(run_folder.checkpoints), weights)
     model = make_model(config.model, config.span, len(vocabulary), config.train.attention)

@@ -49,7 +49,7 @@ def _train(config: RunConfig) -> None:
         folder = RunFolder(Path(config.output_dir) / run_name(config))
 
         def begin() -> int:
-            held.enter_context(folder.held())
+            held.enter_context(folder.lock())
             if config.train.restart:
                 clear(folder)
             done = _is_done(folder, corpus)

@@ -117,7 +117,7 @@ def test_a_mistake_is_one_line_and_names_files_that_are_there(
     )
     end = installed("train", "sweeps=wandb/span_bayes")
     told, _, file = end.stderr.rstrip().rpartition(" ")
-    assert told == "adaspan: error: sweeps=wandb/span_bayes: is for W&B: wandb sweep"
+    assert told == "adaspan: error: sweeps=wandb/span_bayes: is a file for W&B; type: wandb sweep"
     assert Path(file).is_relative_to(python.parents[1])
     assert Path(file).exists()
     end = installed("train", "span=foo")

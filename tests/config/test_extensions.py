@@ -124,7 +124,7 @@ def test_an_option_of_ones_own_whose_kind_is_not_known_is_named_as_it_was_typed(
     end = launch_here("--config-dir", str(folder), "span=small")
     assert end.returncode == 2
     (line,) = end.stderr.splitlines()
-    assert line.startswith("adaspan: error: span=small: its file wants the kind span=own, which is")
+    assert line.startswith("adaspan: error: span=small: its file needs the kind span=own, which is")
 
 
 def test_a_figure_that_has_a_built_in_name_is_refused_before_anything_starts(

@@ -13,7 +13,7 @@ import pytest
 
 from adaspan.config.kinds.registry import KINDS, extension_of, register
 from adaspan.config.kinds.span import FixedSpanConfig, SpanConfig
-from adaspan.config.resolved import read_run, to_yaml
+from adaspan.config.resolved import read_config, to_yaml
 from adaspan.config.schema import RunConfig
 from adaspan.config.validate import validate
 from adaspan.errors import UserError
@@ -170,16 +170,16 @@ def test_a_run_whose_kind_is_not_known_here_is_read_with_all_its_values(tmp_path
     run.span = OwnSpanConfig(limit=77, width=5)
     (tmp_path / "config.yaml").write_text(to_yaml(run))
     del KINDS["span"]["own"]
-    read = read_run(tmp_path)
+    read = read_config(tmp_path)
     assert not isinstance(read.span, OwnSpanConfig)
     assert (read.span.kind, read.span.limit) == ("own", 77)
     assert run_id(read) == run_id(run)
     assert run_name(read) == run_name(run)
     register("span", "own")(NarrowSpanConfig)
-    with pytest.raises(UserError, match=r"span\.width: this run has such a key, Narrow"):
-        read_run(tmp_path)
+    with pytest.raises(UserError, match=r"span\.width: this run has the key, but Narrow"):
+        read_config(tmp_path)
     (tmp_path / "config.yaml").write_text(to_yaml(compose_run("span=fixed")))
-    assert isinstance(read_run(tmp_path).span, FixedSpanConfig)
+    assert isinstance(read_config(tmp_path).span, FixedSpanConfig)
 
 
 @pytest.mark.slow

@@ -59,6 +59,7 @@ MISTAKES = [
     ("tracking.tags=['']", "tracking.tags=: a tag has 1 to 64 characters"),
     ("model.dim", "model.dim: cannot be read; write key=value"),
     ("model.heads=[1", "model.heads=[1: cannot be read; write key=value"),
+    ("data.path=a=b", "data.path=a=b: cannot be read; quote the value: \"data.path='a=b'\""),
     ("span=fixed,adaptive", "span=fixed,adaptive: several values; add -m"),
     ("foo.bar=1", "foo.bar=1: no such key; one of model, span, data"),
     ("tracking.tags=x", "tracking.tags=x: must be a list: [a,b]"),
@@ -108,15 +109,15 @@ def test_all_mistakes_are_listed_at_once(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_kind_cannot_be_renamed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         compose_run("span.kind=fixed")
-    assert "span.kind=fixed: give span=fixed instead" in capsys.readouterr().err
+    assert "span.kind=fixed: write span=fixed instead" in capsys.readouterr().err
 
 
 def test_launch_refuses_before_anything_is_read_or_written(launch: Launch, tmp_path: Path) -> None:
     end = launch("model.heads=3", f"data_dir={tmp_path / 'data'}")
     assert end.returncode == 2
     assert end.stdout == ""
-    said = "model.heads=3: must divide model.dim=128; one of 1, 2, 4, 8, 16, 32, 64, 128"
-    assert end.stderr == f"adaspan: error: {said}\n"
+    message = "model.heads=3: must divide model.dim=128; one of 1, 2, 4, 8, 16, 32, 64, 128"
+    assert end.stderr == f"adaspan: error: {message}\n"
     assert not list(tmp_path.iterdir())
 
 

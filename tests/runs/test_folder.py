@@ -42,18 +42,18 @@ def test_a_new_run_has_no_rows_and_no_status(tmp_path: Path) -> None:
 
 def test_two_processes_cannot_hold_one_run(tmp_path: Path) -> None:
     with (
-        RunFolder(tmp_path).held(),
-        pytest.raises(UserError, match="being trained by another process"),
-        RunFolder(tmp_path).held(),
+        RunFolder(tmp_path).lock(),
+        pytest.raises(UserError, match="another process is training this run"),
+        RunFolder(tmp_path).lock(),
     ):
         pass
-    with RunFolder(tmp_path).held():
+    with RunFolder(tmp_path).lock():
         pass
 
 
 def test_clearing_leaves_nothing_of_the_run(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    with folder.held():
+    with folder.lock():
         folder.freeze("model: {}\n", "abc")
         folder.append({"step": 1})
         (tmp_path / "checkpoints").mkdir()
@@ -75,7 +75,7 @@ def test_starting_over_what_wandb_knows_is_counted(tmp_path: Path) -> None:
 
 def test_what_is_set_aside_can_be_put_back(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    with folder.held():
+    with folder.lock():
         folder.set_status(State.DONE, 9)
         (tmp_path / "wandb").mkdir()
         (tmp_path / "wandb" / "file").write_text("kept")

@@ -55,10 +55,12 @@ def test_a_run_has_one_path_however_its_folder_is_spelled(
     assert find_run(runs, str(elsewhere)) == elsewhere
 
 
-def test_what_fits_several_or_none_is_told_with_what_there_is(runs: Path) -> None:
-    with pytest.raises(UserError, match=r"seeds: stands for 2 in .*seeds-222222, seeds-333333"):
+def test_a_name_that_matches_several_or_none_is_refused_with_those_there_are(runs: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"seeds: matches 2 in .*seeds-222222, seeds-333333; type more"
+    ):
         find_sweep(runs, "seeds")
-    with pytest.raises(UserError, match="text: stands for 3 in"):
+    with pytest.raises(UserError, match="text: matches 3 in"):
         find_run(runs, "text")
     with pytest.raises(UserError, match=r"spam: not in .*text-seed2-cccccccccc; --runs names"):
         find_run(runs, "spam")

@@ -16,21 +16,21 @@ def test_wandb_shows_the_runs_together_under_what_varies() -> None:
     sweep = sweep_of(*jobs)
     assert sweep.name.startswith("limits-")
     for job, limit in zip(sweep.jobs, (256, 512), strict=True):
-        assert job.run.tracking.group == sweep.name
-        assert job.run.tracking.name == f"span.limit={limit} · {run_id(job.run)[:6]}"
+        assert job.config.tracking.group == sweep.name
+        assert job.config.tracking.name == f"span.limit={limit} · {run_id(job.config)[:6]}"
 
 
 def test_what_the_user_calls_them_stays() -> None:
     given = ["tracking.group=mine", "tracking.name=this"]
     sweep = sweep_of(["train.seed=1", *given], ["train.seed=2", *given])
-    assert {job.run.tracking.group for job in sweep.jobs} == {"mine"}
-    assert {job.run.tracking.name for job in sweep.jobs} == {"this"}
+    assert {job.config.tracking.group for job in sweep.jobs} == {"mine"}
+    assert {job.config.tracking.name for job in sweep.jobs} == {"this"}
 
 
 def test_a_name_is_no_longer_than_wandb_takes_and_keeps_its_identity() -> None:
     folders = [f"data_dir=/{letter * 150}" for letter in "ab"]
     sweep = sweep_of(*([folder] for folder in folders))
     (job,) = sweep.jobs  # where data are does not make another run
-    name = job.run.tracking.name or ""
+    name = job.config.tracking.name or ""
     assert len(name) == 128
-    assert name.endswith(f" · {run_id(job.run)[:6]}")
+    assert name.endswith(f" · {run_id(job.config)[:6]}")

@@ -18,7 +18,7 @@ import wandb
 from click.testing import CliRunner, Result
 
 from adaspan.cli import main
-from adaspan.config.resolved import read_run, to_yaml
+from adaspan.config.resolved import read_config, to_yaml
 from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import run_id
@@ -43,7 +43,7 @@ def train(
     run: RunFolder, until: int, state: str, mode: str = "offline", id: str = "abc123"
 ) -> None:
     """Go on with a run as a session in a process of its own does."""
-    with run.held():
+    with run.lock():
         earlier = run.rows()
         tracker = track(run.path, mode, earlier=earlier, run_id=id)
         for step in range(len(earlier) + 1, until + 1):
@@ -104,7 +104,7 @@ def test_what_is_new_is_sent_once(server: Server, run: RunFolder) -> None:
 
 def test_a_run_that_is_being_trained_is_left_alone(server: Server, run: RunFolder) -> None:
     train(run, 5, "resumable")
-    with run.held():
+    with run.lock():
         answer = sync(run)
     assert answer.exit_code == 0
     assert answer.output.splitlines() == [
@@ -229,7 +229,7 @@ def test_a_run_that_was_deleted_on_wandb_is_sent_as_another(
     server: Server, run: RunFolder, goes_on: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_INIT_TIMEOUT", "3")  # so long W&B's client tries again
-    own = run_id(read_run(run.path))
+    own = run_id(read_config(run.path))
     train(run, 5, "resumable", id=own)
     assert sync(run).output == "1 run sent\n"
     server.delete(own)
@@ -258,7 +258,7 @@ def test_what_was_sent_is_looked_for_again_on_request(
     assert sync(run).output == "0 runs sent, 1 had nothing new\n"
     assert sync(run, "--again").output == "1 run sent\n"
     ((id, again),) = server.runs.items()
-    assert id == run_id(read_run(run.path)), "its own"
+    assert id == run_id(read_config(run.path)), "its own"
     assert again.steps == list(range(1, 10))
     assert TrackedFiles(run.path).restarts() == 0
 
@@ -279,11 +279,11 @@ def test_a_run_that_could_not_be_tracked_at_all_is_sent_from_its_rows(
 def test_what_was_begun_anew_is_never_mixed_with_what_was_before(
     server: Server, run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own, config = run_id(read_run(run.path)), (run.path / "config.yaml").read_text()
+    own, config = run_id(read_config(run.path)), (run.path / "config.yaml").read_text()
     run = RunFolder(run.path.rename(run.path.with_name(f"sums-{own}")))
     train(run, 9, "done", id=own)
     assert sync(run).output == "1 run sent\n"
-    with run.held():
+    with run.lock():
         clear(run)
         run.freeze(config, "0123")
     with monkeypatch.context() as broken:

@@ -91,7 +91,7 @@ def test_a_run_that_failed_before_its_first_checkpoint_has_no_weights(folder: Pa
     ("content", "reason"),
     [
         (b"model: [1", "damaged"),
-        (b"", "is none of this version ('model')"),
+        (b"", "was not written by this version ('model')"),
         (b"- 1", "damaged (must hold keys and values)"),
         (b"\xff\x00", "damaged"),
     ],
@@ -106,7 +106,7 @@ def test_a_damaged_configuration_is_named(folder: Path, content: bytes, reason: 
 def test_a_configuration_with_keys_of_another_version_is_named(folder: Path) -> None:
     with (folder / "config.yaml").open("a") as file:
         file.write("spam: 1\n")
-    with pytest.raises(RunError, match=r"config\.yaml: is none of this version .*'spam'"):
+    with pytest.raises(RunError, match=r"config\.yaml: was not written by this version .*'spam'"):
         load(folder)
 
 

@@ -73,7 +73,7 @@ def test_the_same_run_cannot_be_trained_twice_at_once(
     second = launch_here(*tiny, "train.steps=2000")
     kill(process)
     assert second.returncode == 2
-    assert "being trained by another process" in second.stderr
+    assert "another process is training this run" in second.stderr
 
 
 def imported(*arguments: str) -> set[str]:

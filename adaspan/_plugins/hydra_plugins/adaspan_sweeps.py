@@ -23,7 +23,7 @@ class GridSweeper(Sweeper):
     """Has all runs of a grid launched at once.
 
     Args:
-        params: values to combine, as of `adaspan.config.sweeps.grid`.
+        params: values to combine, see `adaspan.config.sweeps.grid`.
         paired: points of values that belong together.
     """
 
@@ -69,7 +69,7 @@ class _SweepLauncher(Launcher):
         request = request_of(self._config, job_overrides, self._loader)
         results = self._launcher.launch(request)
         if request.search:
-            request.search.folder.mkdir(parents=True, exist_ok=True)
+            request.search.path.mkdir(parents=True, exist_ok=True)
         return _job_returns(results)
 
 
