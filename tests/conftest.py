@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -155,6 +156,15 @@ def text(tmp_path: Path) -> Path:
     lines = (f"{i % 37} plus {i % 11} is {i % 37 + i % 11}\n" for i in range(1000))
     path.write_text("".join(lines)[:4000])
     return path
+
+
+@pytest.fixture
+def runs_of_before(tmp_path: Path) -> Path:
+    """A folder with two runs of the version before the packages had their present names: one done,
+    one to go on with. Both read a text like `text`, at a place that is no more, and W&B has
+    neither.
+    """
+    return Path(shutil.copytree(ROOT / "tests" / "runs" / "before", tmp_path / "runs"))
 
 
 @pytest.fixture

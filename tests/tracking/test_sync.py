@@ -102,6 +102,15 @@ def test_what_is_new_is_sent_once(server: Server, run: RunFolder) -> None:
     assert server.requests.total() == requests
 
 
+def test_runs_of_the_version_before_are_sent(server: Server, runs_of_before: Path) -> None:
+    answer = CliRunner().invoke(main, ["sync", "--runs", str(runs_of_before)])
+    assert answer.output == "2 runs sent\n"
+    assert server.runs["a4b04d2d9d"].steps == [5, 10, 15, 20]
+    assert server.runs["a4b04d2d9d"].exit_code == 0
+    assert server.runs["41c314fa45"].steps == [100]
+    assert server.runs["41c314fa45"].preempting
+
+
 def test_a_run_that_is_being_trained_is_left_alone(server: Server, run: RunFolder) -> None:
     train(run, 5, "resumable")
     with run.lock():
