@@ -11,6 +11,7 @@ from pathlib import Path
 from adaspan.config.resolved import flat, read_values
 from adaspan.report.groups import SEED, Group, Run, first_begun
 from adaspan.report.labels import by_number
+from adaspan.runs import figures
 from adaspan.runs.folder import DATA_KEY, RunFolder
 from adaspan.runs.identity import NOT_IDENTITY
 from adaspan.status.state import describe, standings
@@ -34,23 +35,20 @@ class Comparison:
     def done(self) -> list[Group]:
         """Groups with a result, the best first."""
         found = [group for group in self.groups if group.done]
-        return sorted(found, key=lambda group: group.valid_bpc or 0.0)
+        return sorted(found, key=_score)
 
     def cheapest_within(self, margin: float) -> Group | None:
         """The group with the fewest FLOPs a token of those within `margin` bpc of the best."""
         if not self.done:
             return None
-        best = self.done[0].valid_bpc or 0.0
-        close = [group for group in self.done if (group.valid_bpc or 0.0) <= best + margin]
-        return min(close, key=lambda group: group.macs_per_token or 0.0)
+        best = _score(self.done[0])
+        return min((group for group in self.done if _score(group) <= best + margin), key=_cost)
 
     def pareto_front(self) -> list[Group]:
         """Groups that no other beats in bpc without costing more, the cheapest first."""
         front: list[Group] = []
-        for group in sorted(
-            self.done, key=lambda group: (group.macs_per_token or 0.0, group.valid_bpc or 0.0)
-        ):
-            if not front or (group.valid_bpc or 0.0) < (front[-1].valid_bpc or 0.0):
+        for group in sorted(self.done, key=lambda group: (_cost(group), _score(group))):
+            if not front or _score(group) < _score(front[-1]):
                 front.append(group)
         return front
 
@@ -61,6 +59,16 @@ class Comparison:
         rows = {key: [str(values.get(key, "")) for values in firsts] for key in keys}
         differing = {key: row for key, row in rows.items() if len(set(row)) > 1}
         return list(differing), [list(row) for row in zip(*differing.values(), strict=True)]
+
+
+def _score(group: Group) -> float:
+    """Less for a better group."""
+    return figures.VALID_BPC.rank(group.valid_bpc)
+
+
+def _cost(group: Group) -> float:
+    """Less for a cheaper group."""
+    return figures.PAPER_MACS.rank(group.macs_per_token)
 
 
 def compare(title: str, runs: Mapping[Path, Mapping[str, str]]) -> Comparison:

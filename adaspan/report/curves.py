@@ -10,7 +10,6 @@ import plotly.graph_objects as go
 from adaspan.report.comparison import Comparison
 from adaspan.report.groups import Curve, Group, Run
 from adaspan.report.style import (
-    BPC,
     COUNTS,
     Look,
     log_ticks,
@@ -21,6 +20,7 @@ from adaspan.report.style import (
     text,
     transparent,
 )
+from adaspan.runs import figures
 
 # A curve has at most so many points, and all of a plot together.
 _MOST_POINTS, _MOST_POINTS_IN_ALL = 500, 20_000
@@ -47,12 +47,12 @@ def curves(comparison: Comparison, against: str) -> go.Figure:
                 drawn.append((run.state.steps, own))
                 _add_unfinished(figure, group, run, look, own.thinned(most), against)
     if against == "tokens":
-        name_x(figure, "tokens read", tickformat=COUNTS, nticks=7)
+        name_x(figure, figures.TOKENS.axis, tickformat=COUNTS, nticks=7)
     else:
         flops = np.concatenate([np.empty(0), *(curve.flops for _, curve in drawn)])
-        title = "FLOPs of training, executed"
+        title = figures.TRAINING_FLOPS.axis
         name_x(figure, title, type="log", tickformat=COUNTS, **log_ticks(flops))
-    name_y(figure, f"{BPC}, quick look", range=_frame(drawn))
+    name_y(figure, figures.QUICK_BPC.axis, range=_frame(drawn))
     return figure
 
 

@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 from adaspan.report.comparison import Comparison
 from adaspan.report.groups import Group
 from adaspan.report.labels import by_number, readable
-from adaspan.report.style import BPC, GREY, looks, styled, text
+from adaspan.report.style import GREY, looks, styled, text
+from adaspan.runs import figures
 
 # An axis with more values than that is a scale; with fewer, each has its own place.
 _MOST_VALUES = 10
@@ -20,9 +21,9 @@ _WIDE = 30
 
 
 _FIGURES: Sequence[tuple[str, Callable[[Group], float | None], str]] = (
-    (BPC, lambda group: group.valid_bpc, "~g"),
-    ("average span", lambda group: group.span_mean, "~g"),
-    ("multiply-adds a token", lambda group: group.macs_per_token, "~s"),
+    (figures.VALID_BPC.axis, lambda group: group.valid_bpc, "~g"),
+    (figures.SPAN_MEAN.axis, lambda group: group.span_mean, "~g"),
+    (figures.PAPER_MACS.axis, lambda group: group.macs_per_token, "~s"),
 )
 
 

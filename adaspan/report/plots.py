@@ -15,11 +15,9 @@ from adaspan.report.labels import in_short
 from adaspan.report.parameters import parameters
 from adaspan.report.spans import spans
 from adaspan.report.style import (
-    BPC,
     COUNTS,
     FEW,
     GREY,
-    MACS,
     log_ticks,
     look_of_kind,
     looks,
@@ -28,6 +26,7 @@ from adaspan.report.style import (
     plain,
     text,
 )
+from adaspan.runs import figures
 
 
 def all_plots(comparison: Comparison) -> dict[str, go.Figure]:
@@ -44,15 +43,15 @@ def all_plots(comparison: Comparison) -> dict[str, go.Figure]:
 
 
 def span_limits(comparison: Comparison) -> go.Figure:
-    """Figure 3 of the paper: bpc, average span and cost against the limit, a line a kind of span.
+    """Figure 3 of the paper: bpc, mean span and cost against the limit, a line a kind of span.
 
     Groups that differ in more than the kind and the limit get lines of their own.
     """
     panels: Sequence[tuple[str, Callable[[Group], float | None], dict[str, object]]] = (
-        (BPC, lambda group: group.valid_bpc, {"hoverformat": ".3f"}),
-        ("average span, tokens", lambda group: group.span_mean, {"hoverformat": ".1f"}),
+        (figures.VALID_BPC.axis, lambda group: group.valid_bpc, {"hoverformat": ".3f"}),
+        (figures.SPAN_MEAN.axis, lambda group: group.span_mean, {"hoverformat": ".1f"}),
         (
-            "multiply-adds a token",
+            figures.PAPER_MACS.axis,
             lambda group: group.macs_per_token,
             {"tickformat": COUNTS, "hoverformat": ".3s", "rangemode": "tozero"},
         ),
@@ -130,8 +129,8 @@ def pareto(comparison: Comparison) -> go.Figure:
             "<br>%{x:.3s} multiply-adds a token<extra></extra>",
         )
     costs = np.array([group.macs_per_token or 1.0 for group in comparison.done])
-    name_x(figure, MACS, type="log", tickformat=COUNTS, **log_ticks(costs))
-    name_y(figure, BPC)
+    name_x(figure, figures.PAPER_MACS.axis, type="log", tickformat=COUNTS, **log_ticks(costs))
+    name_y(figure, figures.VALID_BPC.axis)
     return figure
 
 

@@ -21,10 +21,9 @@ from plotly.colors import label_rgb, sample_colorscale, unlabel_rgb
 from adaspan.report.comparison import Comparison
 from adaspan.report.groups import Group
 from adaspan.report.labels import by_number
+from adaspan.runs import figures
 from adaspan.units import si
 
-BPC = "bpc on valid"
-MACS = "multiply-adds a token, the paper’s count"
 GREY = "rgb(127,127,127)"
 COUNTS = "~s"  # 1.2M
 # From so many times the smallest value on, a logarithmic axis has numbers at powers of ten only.
@@ -156,7 +155,9 @@ def _by_values(groups: Sequence[Group]) -> list[int]:
 
 def _by_result(groups: Sequence[Group]) -> list[int]:
     """Indices of the groups, those without a result first, then from the worst to the best."""
-    return sorted(range(len(groups)), key=lambda index: -(groups[index].valid_bpc or np.inf))
+    return sorted(
+        range(len(groups)), key=lambda index: -figures.VALID_BPC.rank(groups[index].valid_bpc)
+    )
 
 
 def _shades(kind: str, count: int) -> list[str]:

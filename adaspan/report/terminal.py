@@ -6,7 +6,6 @@ A letter before each row of the table is its mark in the plots, so that no colou
 from __future__ import annotations
 
 import io
-import math
 import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from rich.text import Text
 from adaspan.report.comparison import Comparison
 from adaspan.report.curves import SHOWN_FROM
 from adaspan.report.groups import Group
-from adaspan.report.style import BPC, MACS, Look, looks
+from adaspan.report.style import Look, looks
 from adaspan.report.table import Column, finding, standing_of, table_of, text_of, unfinished
 from adaspan.runs import figures
 from adaspan.units import si
@@ -78,7 +77,7 @@ def to_text(comparison: Comparison, margin: float, width: int, *, coloured: bool
             zip(comparison.groups, looks(comparison), strict=True)
         )
     ]
-    best_first = sorted(marked, key=lambda item: item[0].valid_bpc or math.inf)
+    best_first = sorted(marked, key=lambda item: figures.VALID_BPC.rank(item[0].valid_bpc))
     console.print(Text(comparison.title, style="bold"))
     console.print(Text(finding(comparison, margin)))
     console.print()
@@ -90,8 +89,12 @@ def to_text(comparison: Comparison, margin: float, width: int, *, coloured: bool
         seed = f", seed {run.seed}" if len(group.runs) > 1 else ""
         console.print(Text(f"not done: {group.short_label}{seed}: {standing_of(run)}"))
     for title, points, label_of_x in (
-        (f"{BPC}, quick look, against tokens read", _curves(best_first), si),
-        (f"{BPC} against {MACS}", _costs(best_first), lambda place: si(10**place)),
+        (f"{figures.QUICK_BPC.axis}, against {figures.TOKENS.axis}", _curves(best_first), si),
+        (
+            f"{figures.VALID_BPC.axis} against {figures.PAPER_MACS.axis}",
+            _costs(best_first),
+            lambda place: si(10**place),
+        ),
     ):
         if points:
             console.print()

@@ -23,7 +23,6 @@ from adaspan.runs import figures
 from adaspan.tracking.account import report_titles, signed_in
 from adaspan.tracking.files import TrackedFiles
 from adaspan.tracking.internals import report_specification
-from adaspan.tracking.media import HEATMAP
 
 _COLUMNS = 24  # of a grid of panels
 _HEIGHT = 8  # of a panel, in the same unit
@@ -188,9 +187,9 @@ def _against_limit() -> list[wr.ScatterPlot]:
     return [
         wr.ScatterPlot(title=title, x=wr.Config("span.limit"), y=figure, log_x=True)
         for title, figure in (
-            ("bpc on valid", _BPC),
-            ("average span", _SPAN_MEAN),
-            ("multiply-adds a token", _MACS),
+            (figures.VALID_BPC.axis, _BPC),
+            (figures.SPAN_MEAN.axis, _SPAN_MEAN),
+            (figures.PAPER_MACS.axis, _MACS),
         )
     ]
 
@@ -198,7 +197,11 @@ def _against_limit() -> list[wr.ScatterPlot]:
 def _pareto() -> wr.ScatterPlot:
     """The line of least bpc so far is the Pareto front."""
     return wr.ScatterPlot(
-        title="bpc on valid, multiply-adds a token", x=_MACS, y=_BPC, log_x=True, running_ymin=True
+        title=f"{figures.VALID_BPC.axis} against {figures.PAPER_MACS.axis}",
+        x=_MACS,
+        y=_BPC,
+        log_x=True,
+        running_ymin=True,
     )
 
 
@@ -210,34 +213,36 @@ def _curves() -> list[wr.LinePlot]:
             x=x,
             y=[figures.QUICK_BPC.key],
             title_x=title_x,
-            title_y="bpc on valid, quick",
+            title_y=figures.QUICK_BPC.axis,
             groupby_aggfunc="mean",
             groupby_rangefunc="stddev",
             max_runs_to_show=100,
         )
         for title, x, title_x in (
-            ("by tokens", figures.TOKENS.key, "tokens"),
-            ("by FLOPs", figures.TRAINING_FLOPS.key, "FLOPs of training, executed"),
+            ("by tokens", figures.TOKENS.key, figures.TOKENS.axis),
+            ("by FLOPs", figures.TRAINING_FLOPS.key, figures.TRAINING_FLOPS.axis),
         )
     ]
 
 
 def _bars() -> list[wr.BarPlot]:
     return [
-        wr.BarPlot(title="mean span", metrics=[_SPAN_MEAN.name], orientation="h"),
-        wr.BarPlot(title="longest span", metrics=[_SPAN_MAX.name], orientation="h"),
+        wr.BarPlot(title=figures.SPAN_MEAN.axis, metrics=[_SPAN_MEAN.name], orientation="h"),
+        wr.BarPlot(title=figures.SPAN_MAX.axis, metrics=[_SPAN_MAX.name], orientation="h"),
     ]
 
 
 def _heatmaps() -> wr.MediaBrowser:
     """Layers by heads, run beside run, with W&B's slider over the steps."""
-    return wr.MediaBrowser(title="spans", media_keys=[HEATMAP], gallery_axis="run", num_columns=3)
+    return wr.MediaBrowser(
+        title="spans", media_keys=[figures.HEATMAP.key], gallery_axis="run", num_columns=3
+    )
 
 
 def _parameters(varied: Sequence[str]) -> wr.ParallelCoordinatesPlot:
     """A line a run through all that varies, to its bpc and its cost."""
     axes: list[tuple[Any, str]] = [(wr.Config(_path(key)), key) for key in varied]
-    axes += [(_BPC, "bpc on valid"), (_MACS, "multiply-adds a token")]
+    axes += [(_BPC, figures.VALID_BPC.axis), (_MACS, figures.PAPER_MACS.axis)]
     columns = [
         wr.ParallelCoordinatesPlotColumn(metric=metric, display_name=name) for metric, name in axes
     ]

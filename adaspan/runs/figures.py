@@ -10,6 +10,7 @@ loaded: readers show them under their key.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ class Figure:
         better: the direction in which it improves.
         written: the number as a person reads it.
         rows: those that hold it.
+        label: where there is room for more than the title, such as along an axis; empty: the title
+            and the unit.
     """
 
     key: str
@@ -51,11 +54,34 @@ class Figure:
     better: Literal["lower", "higher", "neither"] = "neither"
     written: Callable[[float], str] = si
     rows: tuple[Moment, ...] = ("log", "evaluation")
+    label: str = ""
 
     @property
     def summary_name(self) -> str:
         """As W&B's summary has it."""
         return summary_name(self.key)
+
+    @property
+    def status_name(self) -> str:
+        """As `status.json` has it, if it does."""
+        return self.key.rpartition("/")[2]
+
+    @property
+    def axis(self) -> str:
+        """What stands along an axis, or over a plot."""
+        return self.label or ", ".join(filter(None, (self.title, self.unit)))
+
+    def rank(self, value: float | None) -> float:
+        """Less for a better value, so that sorting puts the best first and those without last.
+
+        Raises:
+            ValueError: neither lower nor higher is better.
+        """
+        if self.better == "neither":
+            raise ValueError(f"{self.key}: has no better and worse")
+        if value is None:
+            return math.inf
+        return value if self.better == "lower" else -value
 
 
 _figures: dict[str, Figure] = {}
@@ -88,8 +114,9 @@ def _decimals(digits: int) -> Callable[[float], str]:
     return lambda value: f"{value:.{digits}f}"
 
 
-def _bpc(key: str, title: str, meaning: str, row: Moment) -> Figure:
-    return register(Figure(key, title, meaning, "bits a token", "lower", _decimals(3), (row,)))
+def _bpc(key: str, title: str, meaning: str, row: Moment, label: str = "") -> Figure:
+    written = _decimals(3)
+    return register(Figure(key, title, meaning, "bits a token", "lower", written, (row,), label))
 
 
 def _span(key: str, title: str, meaning: str) -> Figure:
@@ -99,7 +126,9 @@ def _span(key: str, title: str, meaning: str) -> Figure:
 _ALL: tuple[Moment, ...] = ("log", "evaluation", "end")
 
 STEP = register(Figure("step", "step", "updates so far", rows=_ALL))
-TOKENS = register(Figure("tokens", "tokens", "that the updates so far have learned from"))
+TOKENS = register(
+    Figure("tokens", "tokens", "that the updates so far have learned from", label="tokens read")
+)
 
 TRAIN_BPC = register(
     Figure(
@@ -114,9 +143,23 @@ TRAIN_BPC = register(
 LEARNING_RATE = register(
     Figure("train/learning_rate", "lr", "of the last update", written="{:.4g}".format)
 )
-QUICK_BPC = _bpc("valid/bpc", "quick", "bpc at a quick look at valid", "evaluation")
-VALID_BPC = _bpc("final/valid_bpc", "valid", "bpc of the best weights on all of valid", "end")
-TEST_BPC = _bpc("final/test_bpc", "test", "bpc of the best weights on all of test", "end")
+QUICK_BPC = _bpc(
+    "valid/bpc",
+    "quick",
+    "bpc at a quick look at valid",
+    "evaluation",
+    label="bpc on valid, quick look",
+)
+VALID_BPC = _bpc(
+    "final/valid_bpc",
+    "valid",
+    "bpc of the best weights on all of valid",
+    "end",
+    label="bpc on valid",
+)
+TEST_BPC = _bpc(
+    "final/test_bpc", "test", "bpc of the best weights on all of test", "end", label="bpc on test"
+)
 BEST_BPC = _bpc("best/valid_bpc", "best quick", "bpc at the best quick look at valid", "end")
 LAST_BPC = _bpc("last/valid_bpc", "last quick", "bpc at the last quick look at valid", "end")
 BEST_STEP = register(
@@ -133,6 +176,7 @@ PAPER_MACS = register(
         "multiply-adds a token, forward, as the paper counts",
         better="lower",
         rows=_ALL,
+        label="multiply-adds a token, the paper’s count",
     )
 )
 PAPER_MACS_WITH_POSITION = register(
@@ -153,7 +197,13 @@ EXECUTED_FLOPS = register(
     )
 )
 TRAINING_FLOPS = register(
-    Figure("flops/executed_training", "training FLOPs", "executed so far", better="lower")
+    Figure(
+        "flops/executed_training",
+        "training FLOPs",
+        "executed so far",
+        better="lower",
+        label="FLOPs of training, executed",
+    )
 )
 
 TOKENS_PER_SECOND = register(
@@ -179,8 +229,26 @@ MFU = register(
     )
 )
 
-_BUILT_IN = frozenset(_figures)
-_HEAD = re.compile(r"span/layer_(\d+)/head_(\d+)")
+# What rows of an evaluation hold beside single numbers: one figure a head, and on W&B a picture.
+HEAD_SPAN = Figure(
+    "span/layer_LL/head_H",
+    "span",
+    "span of one head",
+    "tokens",
+    "neither",
+    _decimals(1),
+    ("evaluation",),
+)
+HEATMAP = Figure(
+    "span/heatmap",
+    "spans",
+    "all heads' spans as a picture, on W&B only",
+    "tokens",
+    rows=("evaluation",),
+)
+
+_BUILT_IN = frozenset([*_figures, HEATMAP.key])
+_HEAD = re.compile(HEAD_SPAN.key.replace("LL", r"(\d+)").replace("H", r"(\d+)"))
 # Keys of rows that were written before each figure had one name, and what they are called now.
 _RENAMED = {
     "val/bpc": QUICK_BPC.key,
@@ -191,7 +259,7 @@ _RENAMED = {
 
 def head_span_key(layer: int, head: int) -> str:
     """Where a row of an evaluation has one head's span, in tokens."""
-    return f"span/layer_{layer:02d}/head_{head}"
+    return HEAD_SPAN.key.replace("LL", f"{layer:02d}").replace("H", str(head))
 
 
 def head_spans(row: Mapping[str, Any]) -> list[tuple[int, int, float]]:
@@ -206,7 +274,7 @@ def own_keys() -> list[str]:
     Raises:
         UserError: one of them is a figure of ours, or W&B could not tell the two apart.
     """
-    ours = {figure.summary_name for figure in declared()}
+    ours = {figure.summary_name for figure in (*declared(), HEATMAP)}
     for key in KINDS["figure"]:
         if summary_name(key) in ours or is_built_in(key):
             raise UserError(f'register("figure", "{key}"): is taken; docs/figures.md has all keys')
@@ -238,13 +306,13 @@ def documentation() -> str:
         "What the rows of a run's `metrics.jsonl` hold. Tables for programs and",
         "`hydra.launcher.objectives` use the same keys; W&B's summary has `_` in place of `/`.",
         "Rows come every `train.log_every` steps (log), with a quick look at valid every",
-        "`train.eval_every` (evaluation), and once at the end. Those of an evaluation also have",
-        f"each head's span in tokens, `{head_span_key(3, 5)}`.",
+        "`train.eval_every` (evaluation), and once at the end. A head's span is under the numbers",
+        f"of its layer and head, both from 0: `{head_span_key(3, 5)}`.",
         "",
         "| key | title | what it is | unit | better | rows |",
         "|---|---|---|---|---|---|",
     ]
-    for figure in declared():
+    for figure in (*declared(), HEAD_SPAN, HEATMAP):
         cells = (
             f"`{figure.key}`",
             figure.title,

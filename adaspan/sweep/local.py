@@ -16,6 +16,7 @@ from rich.console import Console
 
 from adaspan.config.resolved import to_yaml
 from adaspan.errors import RunError, UserError
+from adaspan.runs import figures
 from adaspan.runs.command import sets_threads, started, threads
 from adaspan.runs.failures import State
 from adaspan.signals import stop_request
@@ -172,7 +173,7 @@ def _share_of_cores(processes: int) -> dict[str, str]:
 def _end_of(one: _Running) -> str:
     status = one.job.folder.status()
     if one.process.returncode == 0:
-        return f"done    {one.job} · valid {status['valid_bpc']:.3f} bpc"
+        return f"done    {one.job} · valid {status[figures.VALID_BPC.status_name]:.3f} bpc"
     if one.is_elsewhere():
         return _elsewhere(one.job)
     if one.job.folder.state == State.RESUMABLE:

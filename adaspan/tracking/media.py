@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 # Where a row on W&B has the picture.
-HEATMAP = "span/heatmap"
 # Sizes in pixels: of a head, and of the margins with the names of layers and heads.
 _CELL = (44, 24)
 _MARGIN = (64, 24)

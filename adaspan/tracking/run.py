@@ -28,7 +28,7 @@ from adaspan.runs.folder import DATA_KEY, RunFolder
 from adaspan.runs.identity import run_id, tracked_name
 from adaspan.tracking import client
 from adaspan.tracking.files import TrackedFiles
-from adaspan.tracking.media import HEATMAP, heatmap
+from adaspan.tracking.media import heatmap
 
 # What the upload of a checkpoint may take.
 _UPLOAD_SECONDS = 600
@@ -154,7 +154,7 @@ class Tracker:
             values = {key: value for key, value in row.items() if key != "step"}
             with self._never_stopping():
                 if spans := figures.head_spans(row):
-                    values[HEATMAP] = client.image(heatmap(spans, self._span_limit))
+                    values[figures.HEATMAP.key] = client.image(heatmap(spans, self._span_limit))
                 self._run.log(values, step=row["step"])
 
     def summarize(self, row: Row) -> None:

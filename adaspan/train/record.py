@@ -107,8 +107,10 @@ class Record:
         self.folder.set_status(
             State.DONE,
             final[figures.STEP.key],
-            valid_bpc=final[figures.VALID_BPC.key],
-            test_bpc=final[figures.TEST_BPC.key],
+            **{
+                figure.status_name: final[figure.key]
+                for figure in (figures.VALID_BPC, figures.TEST_BPC)
+            },
         )
 
     def suspend(self, step: int) -> None:

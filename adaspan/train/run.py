@@ -86,7 +86,7 @@ def _is_done(folder: RunFolder, corpus: Corpus) -> bool:
         return False
     status = folder.status()
     print(
-        f"done already: {folder.path} · valid {status['valid_bpc']:.3f} bpc · "
-        f"test {status['test_bpc']:.3f} bpc · train.restart=true starts over"
+        f"done already: {folder.path} · valid {status[figures.VALID_BPC.status_name]:.3f} bpc · "
+        f"test {status[figures.TEST_BPC.status_name]:.3f} bpc · train.restart=true starts over"
     )
     return True

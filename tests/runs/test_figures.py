@@ -37,7 +37,10 @@ def test_heads_come_in_the_order_of_their_numbers() -> None:
     assert figures.head_spans({"step": 3, "span/mean": 2.0}) == []
 
 
-@pytest.mark.parametrize("key", ["final/valid_bpc", "final_valid_bpc", "span/layer_00/head_1"])
+@pytest.mark.parametrize(
+    "key",
+    ["final/valid_bpc", "final_valid_bpc", "span/layer_00/head_1", "span/heatmap", "span_heatmap"],
+)
 def test_a_figure_of_ones_own_cannot_take_the_name_of_ours(
     key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,6 +54,18 @@ def test_two_figures_cannot_share_a_name(key: str) -> None:
     with pytest.raises(ValueError, match="final/valid_bpc is declared already"):
         figures.register(Figure(key, "mine", "my own"))
     assert figures.figure_of("final/valid_bpc") is figures.VALID_BPC
+
+
+def test_ranks_put_the_best_first_and_those_without_a_value_last() -> None:
+    assert sorted([3.0, None, 1.0], key=figures.VALID_BPC.rank) == [1.0, 3.0, None]
+    assert sorted([3.0, None, 1.0], key=figures.TOKENS_PER_SECOND.rank) == [3.0, 1.0, None]
+    with pytest.raises(ValueError, match="span/mean: has no better and worse"):
+        figures.SPAN_MEAN.rank(3.0)
+
+
+def test_an_axis_has_the_unit() -> None:
+    assert figures.SPAN_MEAN.axis == "mean span, tokens"
+    assert figures.VALID_BPC.axis == "bpc on valid", "which is a unit itself"
 
 
 # What a run wrote before each figure had one name.
