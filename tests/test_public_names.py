@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 import adaspan
+from tests.conftest import ROOT
 
 LOADED = """
 import json, sys
@@ -44,6 +46,11 @@ def test_every_name_is_listed_and_is_what_it_says() -> None:
         assert getattr(adaspan, name).__name__ == name
         assert getattr(adaspan, name).__doc__
         assert name in adaspan.__doc__
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == adaspan.__version__
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:

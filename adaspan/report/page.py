@@ -6,7 +6,6 @@ import json
 import os
 from collections import Counter
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.colors import sample_colorscale
 from plotly.offline import get_plotlyjs
 
+from adaspan import __version__
 from adaspan.files import replacing
 from adaspan.report.comparison import Comparison
 from adaspan.report.groups import Group, Run, thinned
@@ -54,7 +54,7 @@ def write_page(comparison: Comparison, path: Path, margin: float) -> None:
         title=comparison.title,
         counts=Counter(run.state.state for run in comparison.runs),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        version=metadata.version("adaspan"),
+        version=__version__,
         finding=finding(comparison, margin),
         columns=table.columns,
         rows=_rows(comparison, table, path.parent),

@@ -35,10 +35,12 @@ class Source:
 
     Args:
         path: of its `source.json`.
+        code: folder of the code that trains it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, code: Path = CODE) -> None:
         self._path = path
+        self._code = code
 
     def starts(self) -> list[Entry]:
         """An entry a start, each with its diff."""
@@ -78,7 +80,7 @@ class Source:
         entry = {
             "time": time.time(),
             "step": step,
-            **code_version(CODE),
+            **code_version(self._code),
             _DATA: fingerprint,
             "extensions": extension_records(),
             "python": platform.python_version(),

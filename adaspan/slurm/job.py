@@ -32,6 +32,7 @@ from adaspan.runs.command import started, threads
 from adaspan.runs.failures import Failure, FailureClass, State, failure_of_exit
 from adaspan.runs.folder import RunFolder
 from adaspan.slurm import cluster
+from adaspan.slurm.control_group import ran_out_of_memory
 from adaspan.slurm.job_record import count_start, forgive_starts, job_of
 
 # A job that has started so often without a new checkpoint will not do better the next time.
@@ -43,7 +44,6 @@ TRY_AGAIN = os.EX_TEMPFAIL
 _OTHERS_SECONDS = 3.0
 # Between repetitions of a signal: a process that is still starting may miss the first.
 _REPEAT_SECONDS = 1.0
-CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 
 def train_on_node(
@@ -90,7 +90,7 @@ def _follow(
 ) -> int:
     """Train as a later task; the first decides what becomes of the run. Returns the exit code."""
     code = _train(folder, program, asked, repeat_seconds)
-    if code < 0 and not asked and _ran_out_of_memory():
+    if code < 0 and not asked and ran_out_of_memory():
         _set_failed(folder, _killed_for_memory(code))
     return code if code >= 0 else 1
 
@@ -216,7 +216,7 @@ def _explain(folder: RunFolder, code: int, before: Mapping[str, Any]) -> Failure
         code: of the training.
         before: the status before it started.
     """
-    if code < 0 and _ran_out_of_memory():
+    if code < 0 and ran_out_of_memory():
         return _killed_for_memory(code)
     if folder.status() != before and (written := folder.failure()):
         return written
@@ -234,20 +234,3 @@ def _explain(folder: RunFolder, code: int, before: Mapping[str, Any]) -> Failure
 def _killed_for_memory(code: int) -> Failure:
     name = signal.Signals(-code).name
     return Failure(FailureClass.OUT_OF_MEMORY, f"the node's memory was used up ({name})")
-
-
-def _ran_out_of_memory() -> bool:
-    """Whether the kernel killed a process of this job's control group for its memory."""
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        if not controllers:  # version 2
-            events = CONTROL_GROUPS / path.strip("/") / "memory.events"
-        elif "memory" in controllers.split(","):
-            events = CONTROL_GROUPS / "memory" / path.strip("/") / "memory.oom_control"
-        else:
-            continue
-        with suppress(OSError):
-            counts = dict(line.split() for line in events.read_text().splitlines())
-            if int(counts.get("oom_kill", 0)):
-                return True
-    return False

@@ -17,8 +17,8 @@ from adaspan.tracking.internals import make_settings
 
 # What a server that refuses or is dead may cost a run at its start, and at its end, when a job that
 # is told to leave has little more.
-START_SECONDS = 30.0
-FINISH_SECONDS = 30.0
+_START_SECONDS = 30.0
+_FINISH_SECONDS = 30.0
 _GIVE_UP_SECONDS = 1.0
 
 _SECRET = re.compile("key|token|secret|password", re.IGNORECASE)
@@ -71,6 +71,11 @@ def give_up() -> None:
     wandb.teardown()
 
 
+def finish_seconds() -> float:
+    """What the end of a run may take until all is sent."""
+    return float(os.environ.get("WANDB_FINISH_TIMEOUT", _FINISH_SECONDS))
+
+
 def image(picture: Image) -> Any:
     """A picture as a value that can be logged."""
     import wandb
@@ -86,8 +91,8 @@ def _settings(mode: Literal["online", "offline"]) -> Any:
             "console": "off",
             "disable_code": True,
             "disable_git": True,
-            "init_timeout": float(os.environ.get("WANDB_INIT_TIMEOUT", START_SECONDS)),
-            "finish_timeout": FINISH_SECONDS,
+            "init_timeout": float(os.environ.get("WANDB_INIT_TIMEOUT", _START_SECONDS)),
+            "finish_timeout": finish_seconds(),
             "finish_timeout_raises": True,
         },
         # What a run needs to be repeated is in its folder; nothing more leaves the machine.

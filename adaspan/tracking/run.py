@@ -216,8 +216,8 @@ class Tracker:
             self._run.finish(exit_code)
         except TimeoutError:
             raise TimeoutError(
-                f"not all was sent within {client.FINISH_SECONDS:.0f} s, `adaspan sync` sends the "
-                "rest"
+                f"not all was sent within {client.finish_seconds():.0f} s, `adaspan sync` sends "
+                "the rest"
             ) from None
         return online
 

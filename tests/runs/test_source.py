@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from adaspan.errors import RunError
-from adaspan.runs import source as source_module
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.source import Source
 from tests.processes import FindFolder, train_here
@@ -22,7 +21,7 @@ def git(root: Path, *arguments: str) -> None:
 
 
 @pytest.fixture
-def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def code(tmp_path: Path) -> Path:
     """A repository that stands for ours."""
     root = tmp_path / "code"
     root.mkdir()
@@ -30,12 +29,11 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "file.py").write_text("one\n")
     git(root, "add", "file.py")
     git(root, "commit", "-m", "one")
-    monkeypatch.setattr(source_module, "CODE", root)
     return root
 
 
 def test_each_start_is_an_entry(code: Path, tmp_path: Path) -> None:
-    source = Source(tmp_path / "source.json")
+    source = Source(tmp_path / "source.json", code)
     source.fix_data("abc")
     assert (source.data_fingerprint(), source.begun_with()) == ("abc", {"data_sha256": "abc"})
     (code / "file.py").write_text("two\n")
@@ -58,7 +56,7 @@ def test_each_start_is_an_entry(code: Path, tmp_path: Path) -> None:
 def test_a_start_over_from_nothing_is_what_the_run_was_begun_with(
     code: Path, tmp_path: Path
 ) -> None:
-    source = Source(tmp_path / "source.json")
+    source = Source(tmp_path / "source.json", code)
     for name in ("gone", "here"):  # killed before its first checkpoint, and started again
         source.add_start(0, "abc", {"device": name})
     source.add_start(7, "abc", {"device": "later"})
@@ -70,7 +68,7 @@ OLD = {"commit": "c0ffee", "diff": "+ a line", "data_sha256": "0123456789abcdef"
 
 def test_older_runs_have_one_entry_and_go_on(code: Path, tmp_path: Path) -> None:
     (tmp_path / "source.json").write_text(json.dumps(OLD))
-    source = Source(tmp_path / "source.json")
+    source = Source(tmp_path / "source.json", code)
     assert source.starts() == [OLD]
     assert source.short_fingerprint() == "0123456789ab"
     source.add_start(7, OLD["data_sha256"], {"device": "cpu"})

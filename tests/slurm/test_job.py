@@ -13,7 +13,6 @@ import pytest
 
 from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
-from adaspan.slurm import job
 from adaspan.slurm.job import MOST_FRUITLESS_STARTS, STARTED, train_on_node
 from adaspan.slurm.job_record import count_start
 
@@ -174,18 +173,6 @@ def test_a_run_that_is_asked_to_leave_again_and_again_does_not_fail(
     told = f"os.kill({os.getpid()}, signal.SIGTERM); import time; time.sleep(60)"
     for _ in range(MOST_FRUITLESS_STARTS + 2):
         assert train(told) == 75
-
-
-def test_a_kill_for_memory_is_named(
-    train: Train, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = Path("/proc/self/cgroup").read_text().splitlines()[-1].partition("::")[2]
-    events = tmp_path / "cgroup" / own.strip("/") / "memory.events"
-    events.parent.mkdir(parents=True)
-    events.write_text("low 0\noom 1\noom_kill 1\n")
-    monkeypatch.setattr(job, "CONTROL_GROUPS", tmp_path / "cgroup")
-    assert train("os.kill(os.getpid(), signal.SIGKILL)") == 1
-    assert run.status()["error"] == "out of memory"
 
 
 def test_a_process_computes_with_the_cores_it_was_given(

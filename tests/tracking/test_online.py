@@ -18,7 +18,6 @@ import wandb
 from PIL import Image
 
 from adaspan.runs.folder import RunFolder
-from adaspan.tracking import client
 from adaspan.train.run import train
 from tests.conftest import compose_run
 from tests.processes import FindFolder, kill, rows, start, step_so_far, wait_for_step, wait_until
@@ -259,7 +258,7 @@ def test_a_dead_server_holds_up_the_end_for_a_while_only_and_gets_the_rest_later
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(client, "FINISH_SECONDS", 1.0)
+    monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "1")
     monkeypatch.setattr(wandb.Api, "_HTTP_TIMEOUT", 1)
     tracker = track(tmp_path, "online")
     tracker.log(row(1))
