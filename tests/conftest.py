@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import random
@@ -17,9 +18,11 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hypothesis import settings
 
 from adaspan.config.hydra import register, to_run_config
+from adaspan.config.kinds.registry import KINDS
 from adaspan.config.mistakes import user_errors
 from adaspan.config.schema import RunConfig
 from adaspan.launch import main
@@ -147,6 +150,15 @@ def require(missing: list[str]) -> None:
     """Leave a test out that lacks something on this machine; where CI runs, nothing may."""
     if missing:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(system.why_not(missing))
+
+
+@pytest.fixture
+def kinds_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kinds, and the options that Hydra knows of them."""
+    for group, kinds in KINDS.items():
+        monkeypatch.setitem(KINDS, group, dict(kinds))
+    store = ConfigStore.instance()
+    monkeypatch.setattr(store, "repo", copy.deepcopy(store.repo))
 
 
 @pytest.fixture

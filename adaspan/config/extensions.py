@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import importlib
 import sys
-import traceback
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
+from adaspan.config.kinds.contract import cause_of
 from adaspan.config.kinds.registry import HOW_TO_ADD, KINDS
 from adaspan.errors import UserError
 from adaspan.places import CODE, FROZEN_EXTENSIONS
@@ -71,13 +71,13 @@ def _import(name: str, told: str, version: str | None = None) -> None:
         raise UserError(f"{told}: {error}") from error
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise UserError(f"{told}: {_cause(error)}") from error
+            raise UserError(f"{told}: {cause_of(error)}") from error
         raise UserError(
             f"{told}: there is no module {error.name}: it must be beside launch.py, in the current "
             "folder, or installed"
         ) from error
     except (Exception, SystemExit) as error:  # whatever a user's code may raise
-        raise UserError(f"{told}: {_cause(error)}") from error
+        raise UserError(f"{told}: {cause_of(error)}") from error
     own = [module for module in _registered().values() if f"{module}.".startswith(f"{name}.")]
     if not own and _registered() == before:
         file = getattr(sys.modules[name], "__file__", None) or "a part of Python"
@@ -93,15 +93,6 @@ def _registered() -> dict[tuple[str, str], str]:
     return {
         (group, name): kind.__module__ for group in KINDS for name, kind in KINDS[group].items()
     }
-
-
-def _cause(error: BaseException) -> str:
-    """`ValueError: no such thing (my_spans.py, line 3)`."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    message, file, line = str(error), last.filename, last.lineno
-    if isinstance(error, SyntaxError):
-        message, file, line = error.msg, error.filename or file, error.lineno
-    return f"{type(error).__name__}: {' '.join(message.split())} ({Path(file).name}, line {line})"
 
 
 def imported() -> Mapping[str, str | None]:

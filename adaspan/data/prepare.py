@@ -13,18 +13,19 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from adaspan.data.sources import Source
 from adaspan.data.vocabulary import Unit, Vocabulary
-from adaspan.errors import UserError
+from adaspan.errors import UserError, in_words
 from adaspan.files import sync_folder, write_json
 
 SPLITS = ("train", "valid", "test")
 _FORMAT = 1  # raise when the files below change their meaning
+_Given = TypeVar("_Given")
 Tokens = npt.NDArray[np.unsignedinteger]
 
 
@@ -56,18 +57,24 @@ class Corpus:
             )
 
 
-def prepare(source: Source, data_dir: Path) -> Corpus:
+def prepare(source: Source, data_dir: Path, kind: str | None = None) -> Corpus:
     """The source's tokens, made now or found.
 
     The text is cut 90/5/5; every symbol of every split has an id.
+
+    Args:
+        source: of the text.
+        data_dir: below it they are kept.
+        kind: of a user's own, whose keys another kind may have, too.
 
     Raises:
         UserError: the text cannot be had or read.
     """
     root = data_dir / "prepared"
-    unit = _unit(source.characters)
-    key = hashlib.sha256(f"{_FORMAT} {unit} {source.key()}".encode()).hexdigest()[:12]
-    folder = root / f"{source.name}-{key}"
+    unit = _unit(_given(source, "characters", source.characters, bool))
+    parts = [str(_FORMAT), unit, _given(source, "key", source.key(), str), *filter(None, [kind])]
+    key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
+    folder = root / f"{_named(source)}-{key}"
     if not folder.exists():
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix=".partial-") as parent:
@@ -82,8 +89,26 @@ def prepare(source: Source, data_dir: Path) -> Corpus:
     return _load(folder)
 
 
+def _named(source: Source) -> str:
+    name = _given(source, "name", source.name, str)
+    if not name or "/" in name:
+        raise UserError(f"data: {type(source).__name__}.name={name!r}: must be a name without /")
+    return name
+
+
+def _given(source: Source, part: str, value: Any, wanted: type[_Given]) -> _Given:
+    """What a source gave, which may be a user's own."""
+    if not isinstance(value, wanted):
+        raise UserError(
+            f"data: {type(source).__name__}.{part}: must be {wanted.__name__}, is {in_words(value)}"
+        )
+    return value
+
+
 def _write(source: Source, folder: Path) -> None:
-    content = source.read()
+    content = _given(source, "read", source.read(), bytes)
+    if not content:
+        raise UserError(f"data={source.name}: {type(source).__name__}.read: the text is empty")
     codes = _code_points(source, content) if source.characters else np.frombuffer(content, np.uint8)
     symbols = np.flatnonzero(np.bincount(codes))
     dtype = np.min_scalar_type(len(symbols) - 1)
@@ -113,8 +138,8 @@ def _code_points(source: Source, content: bytes) -> npt.NDArray[np.uint32]:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(
-            f"data.symbols=characters: {source.name} is no UTF-8 text at byte {error.start}; "
-            "use data.symbols=bytes"
+            f"data={source.name}: is no UTF-8 text at byte {error.start}; use data.symbols=bytes, "
+            "or characters=False in a source of your own"
         ) from None
     return np.frombuffer(text.encode("utf-32-le"), np.uint32)
 

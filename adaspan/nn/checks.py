@@ -12,6 +12,10 @@ import torch
 from torch import Tensor
 
 
+class ContractError(ValueError):
+    """A span or an attention of a user's own gives something else than it must."""
+
+
 class Shapes:
     """Checks shapes by their letters. A letter has the size of the first tensor that has it.
 

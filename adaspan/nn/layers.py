@@ -6,7 +6,8 @@ Under the names of the public code: `MultiHeadAttention` is SeqAttention and Mul
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,13 @@ from torch.nn import functional as F
 from adaspan.nn.attention import IMPLEMENTATIONS, attend, resolve
 from adaspan.nn.attention.groups import Group, group_heads
 from adaspan.nn.attention.reference import attention_weights
-from adaspan.nn.checks import Shapes, check_heads, check_probability, check_span
+from adaspan.nn.checks import (
+    ContractError,
+    Shapes,
+    check_heads,
+    check_probability,
+    check_span,
+)
 from adaspan.nn.span import Span
 
 
@@ -42,7 +49,8 @@ class MultiHeadAttention(nn.Module):
         resolve(implementation)
         current = span.current()
         if current is not None:
-            Shapes(H=heads).check("span", current, "H")
+            with _told_of(span, "current"):
+                Shapes(H=heads).check("span", current, "H")
         self.dim = dim
         self.heads = heads
         self.head_dim = dim // heads
@@ -64,7 +72,8 @@ class MultiHeadAttention(nn.Module):
         """
         cost_of = IMPLEMENTATIONS[resolve(self.implementation)].group_cost
         cost = cost_of(batch, block, self.query.weight.device) if cost_of else None
-        return group_heads(spans, self.heads, self.span.limit, self.span.ramp, cost)
+        with _told_of(self.span, "current"):
+            return group_heads(spans, self.heads, self.span.limit, self.span.ramp, cost)
 
     def forward(
         self,
@@ -85,9 +94,7 @@ class MultiHeadAttention(nn.Module):
             The attended hidden states (B, M, D) and the spans that were used.
         """
         batch, block, _ = hidden_BMD.shape
-        span = self.span(hidden_BMD)
-        if span is not None:
-            check_span(span, Shapes(B=batch, H=self.heads, M=block))
+        span = self.spans(hidden_BMD)
         query, key, value = (
             _Heads(project(hidden_BMD).view(batch, block, self.heads, self.head_dim))
             for project in (self.query, self.key, self.value)
@@ -132,8 +139,39 @@ class MultiHeadAttention(nn.Module):
         query_BHMK, key_BHMK = (
             project(hidden_BMD).view(shape).transpose(1, 2) for project in (self.query, self.key)
         )
-        span, ramp = self.span(hidden_BMD), self.span.ramp
+        span, ramp = self.spans(hidden_BMD), self.span.ramp
         return attention_weights(query_BHMK, key_BHMK, position_SK, len(position_SK), span, ramp)[0]
+
+    def spans(self, hidden_BMD: Tensor) -> Tensor | None:
+        """The spans of a block, checked."""
+        span: Tensor | None = self.span(hidden_BMD)
+        if span is not None:
+            batch, block, _ = hidden_BMD.shape
+            with _told_of(self.span, "forward"):
+                check_span(span, Shapes(B=batch, H=self.heads, M=block))
+                if self.span.ramp is None:
+                    raise ValueError("span: must be None, for there is no ramp")
+        return span
+
+    def penalty(self, span: Tensor | None) -> Tensor | float:
+        """What the training loss pays for the spans of a block."""
+        penalty = self.span.penalty(span)
+        if isinstance(penalty, Tensor):
+            is_number, given = penalty.numel() == 1, str(tuple(penalty.shape))
+        else:
+            is_number, given = isinstance(penalty, int | float), type(penalty).__name__
+        if is_number:
+            return penalty
+        raise ContractError(f"{type(self.span).__name__}.penalty: must give a number, gave {given}")
+
+
+@contextmanager
+def _told_of(span: Span, method: str) -> Iterator[None]:
+    """Raise what is wrong with what a span gives as the mistake of its method."""
+    try:
+        yield
+    except ValueError as error:
+        raise ContractError(f"{type(span).__name__}.{method}: {error}") from None
 
 
 class _Heads:

@@ -90,7 +90,7 @@ class AdaptiveSelfAttention(nn.Module):
         groups = self.attention.groups(None if spans is None else spans.tolist(), batch, block)
         window = groups[0].window
         output_BMD, span = self.attention(hidden_BMD, cache_BCD, self.position_SK[:window], groups)
-        penalty = self.attention.span.penalty(span)
+        penalty = self.attention.penalty(span)
         self._penalty = torch.zeros((), device=hidden_BMD.device) + penalty
         learns = any(parameter.requires_grad for parameter in self.attention.span.parameters())
         self._lost_gradients = self.training and learns and not torch.is_grad_enabled()

@@ -154,7 +154,7 @@ class Transformer(nn.Module):
             Shapes(B=len(tokens_BM), D=hidden_BMD.shape[-1]).check("cache", cache_BCD, "BCD")
             next_caches.append(next_cache(cache_BCD, hidden_BMD, cache_length(reach, self.limit)))
             hidden_BMD, span = layer(hidden_BMD, cache_BCD, position_SK, groups)
-            penalty = penalty + layer.attention.span.penalty(span)
+            penalty = penalty + layer.attention.penalty(span)
             if span is not None:
                 spans.append(span.detach().transpose(0, -2).flatten(1).mean(-1))
         logits_BMV = self.output(self.embedding_dropout(hidden_BMD))
@@ -206,6 +206,17 @@ class Transformer(nn.Module):
         finally:
             for module in were_training:
                 module.training = True
+
+    def spans_for(self, hidden: Sequence[Tensor]) -> list[Tensor | None]:
+        """The spans of each layer for hidden states (B, M, D) that it may get; see `Span.forward`.
+
+        Raises:
+            ValueError: a shape or a type does not fit.
+        """
+        return [
+            layer.attention.spans(hidden_BMD)
+            for layer, hidden_BMD in zip(self._typed_layers(), hidden, strict=True)
+        ]
 
     def current_spans(self) -> Tensor | None:
         """Spans of all heads now, (L, H), in tokens; None if they differ from token to token."""

@@ -68,6 +68,15 @@ class Source:
         if not self.data_fingerprint():
             write_json(self._path, [{_DATA: fingerprint}])
 
+    def changed_extensions(self) -> list[str]:
+        """Those whose code is not what it was when the run was last started."""
+        before = (self.starts() or [{}])[-1].get("extensions", {})
+        return [
+            name
+            for name, record in extension_records().items()
+            if name in before and before[name]["sha256"] != record["sha256"]
+        ]
+
     def add_start(self, step: int, fingerprint: str, computing: Mapping[str, Any]) -> None:
         """Note that the run starts, or goes on from a step.
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from adaspan.config.kinds.data import corpus_of
 from adaspan.config.schema import RunConfig
 from adaspan.config.validate import NAME_LENGTH
-from adaspan.data import prepare
 from adaspan.errors import UserError
 from adaspan.files import write_json
 from adaspan.runs.failures import State
@@ -126,7 +126,7 @@ def prepare_data(sweep: Sweep) -> dict[str, str]:
     for job in sweep.jobs:
         data_dir, train = Path(job.config.data_dir), job.config.train
         try:
-            corpus = prepare(job.config.data.build(data_dir), data_dir)
+            corpus = corpus_of(job.config.data, data_dir)
             corpus.require_blocks(train.batch_size, train.block_size)
             fingerprints[job.name] = corpus.fingerprint
         except UserError as error:

@@ -1,28 +1,110 @@
-"""From a configuration to the model that it describes."""
+"""From a configuration to the model and optimizer that it describes.
+
+What a kind gives is checked here, for it may be a user's own: each mistake is one line.
+"""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from adaspan.config.kinds.contract import method_of
+from adaspan.config.kinds.optimizer import OptimizerConfig
 from adaspan.config.kinds.registry import KINDS
 from adaspan.config.kinds.span import SpanConfig
 from adaspan.config.schema import ModelConfig
-from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.errors import KindError, in_words
+from adaspan.nn.attention import IMPLEMENTATIONS, Implementation
+from adaspan.nn.checks import ContractError
+from adaspan.nn.span import Span
 from adaspan.nn.transformer import Transformer
 
 
 def make_model(
     model: ModelConfig, span: SpanConfig, vocabulary_size: int, attention: str = "auto"
 ) -> Transformer:
-    """The model that a configuration describes, freshly initialised from torch's random state."""
+    """The model that a configuration describes, freshly initialised from torch's random state.
+
+    Raises:
+        KindError: a kind builds something else than it must.
+    """
     if attention in KINDS["attention"]:
-        IMPLEMENTATIONS[attention] = KINDS["attention"][attention]()
-    return Transformer(
-        vocabulary_size=vocabulary_size,
-        layers=model.layers,
-        dim=model.dim,
-        heads=model.heads,
-        ffn_dim=model.ffn_dim,
-        make_span=lambda layer: span.build(dim=model.dim, heads=model.heads, layer=layer),
-        dropout=model.dropout,
-        embedding_dropout=model.embedding_dropout,
-        attention=attention,
-    )
+        IMPLEMENTATIONS[attention] = _implementation(attention)
+    with kinds_in_words():
+        return Transformer(
+            vocabulary_size=vocabulary_size,
+            layers=model.layers,
+            dim=model.dim,
+            heads=model.heads,
+            ffn_dim=model.ffn_dim,
+            make_span=lambda layer: _span(model, span, layer),
+            dropout=model.dropout,
+            embedding_dropout=model.embedding_dropout,
+            attention=attention,
+        )
+
+
+def _implementation(attention: str) -> Implementation:
+    made = KINDS["attention"][attention]()
+    if not isinstance(made, Implementation):
+        raise KindError(
+            f"train.attention={attention}: its function must return an adaspan.Implementation, "
+            f"returned {in_words(made)}"
+        )
+    return made
+
+
+def _span(model: ModelConfig, config: SpanConfig, layer: int) -> Span:
+    span: object = config.build(dim=model.dim, heads=model.heads, layer=layer)
+    method = method_of(config, "build")
+    if not isinstance(span, Span):
+        raise KindError(f"{method}: must return an adaspan.Span, returned {in_words(span)}")
+    if span.limit != config.limit:
+        raise KindError(
+            f"{method}: must return a span of span.limit={config.limit}, returned one whose limit "
+            f"is {span.limit}"
+        )
+    return span
+
+
+def make_optimizer(config: OptimizerConfig, model: Transformer) -> torch.optim.Optimizer:
+    """The optimizer of all of a model's parameters.
+
+    Raises:
+        KindError: the kind builds something else than it must.
+    """
+    made: object = config.build(list(model.parameters()))
+    method = method_of(config, "build")
+    if not isinstance(made, torch.optim.Optimizer):
+        raise KindError(f"{method}: must return a torch.optim.Optimizer, returned {in_words(made)}")
+    given = {id(parameter) for group in made.param_groups for parameter in group["params"]}
+    left_out = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and id(parameter) not in given
+    ]
+    if left_out:
+        raise KindError(
+            f"{method}: must give the optimizer all parameters; {len(left_out)} would not learn, "
+            f"the first is {left_out[0]}"
+        )
+    try:
+        inspect.signature(made.step).bind()
+    except TypeError:
+        raise KindError(
+            f"{method}: {type(made).__name__}.step must need no closure: it is called by itself, "
+            "once an update"
+        ) from None
+    return made
+
+
+@contextmanager
+def kinds_in_words() -> Iterator[None]:
+    """Raise `KindError` where a span or an attention turns out not to be what it must be."""
+    try:
+        yield
+    except ContractError as error:
+        raise KindError(f"{error}; docs/extending.md says what it must give") from error

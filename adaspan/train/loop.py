@@ -14,6 +14,7 @@ from adaspan.errors import RunError, UserError
 from adaspan.runs.figures import Row
 from adaspan.runs.folder import RunFolder
 from adaspan.signals import StopRequest
+from adaspan.train.build import kinds_in_words
 from adaspan.train.checkpoint import Checkpoints
 from adaspan.train.device import device_name
 from adaspan.train.distributed import Processes, lost_peers_in_words
@@ -24,7 +25,13 @@ from adaspan.train.out_of_memory import (
 )
 from adaspan.train.profile import profiled
 from adaspan.train.record import Record
-from adaspan.train.rows import TrainingRows, evaluation_row, final_row, own_figures
+from adaspan.train.rows import (
+    TrainingRows,
+    check_own_figures,
+    evaluation_row,
+    final_row,
+    own_figures,
+)
 from adaspan.train.score import Scorer
 from adaspan.train.summary import closing_lines, evaluation_line, progress
 from adaspan.train.terminal import Terminal
@@ -50,7 +57,7 @@ def train_in_session(
     with Terminal(log, config.train.steps) as terminal:
         record = Record(config, folder, terminal, is_main=processes.is_main)
         try:
-            with memory_errors_in_words(device, LESS_FOR_THE_MODEL):
+            with memory_errors_in_words(device, LESS_FOR_THE_MODEL), kinds_in_words():
                 trainer = Trainer(config, corpus, device, processes)
         except Exception as error:
             record.fail(folder.status().get("step", 0), error)
@@ -86,7 +93,11 @@ class Session:
     def train(self) -> None:
         """Everything, with the record kept true whatever happens."""
         try:
-            with lost_peers_in_words(), memory_errors_in_words(self._device, LESS_FOR_TRAINING):
+            with (
+                lost_peers_in_words(),
+                memory_errors_in_words(self._device, LESS_FOR_TRAINING),
+                kinds_in_words(),
+            ):
                 self._resume()
                 with self._profiled() as updated:
                     self._loop(updated)
@@ -113,6 +124,7 @@ class Session:
         trainer = self._trainer
         if (state := self._checkpoints.load_newest()) is not None:
             trainer.load(state)
+        check_own_figures(trainer, self._corpus.valid)
         step = trainer.step
         if self._processes.all_reduce_max(step) != -self._processes.all_reduce_max(-step):
             raise RunError(f"{self._folder.path}: the processes see different checkpoints")

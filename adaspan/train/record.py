@@ -54,6 +54,7 @@ class Record:
         step = trainer.step
         if not step:
             self.folder.write_config(to_yaml(self._config))
+        changed = self.folder.source.changed_extensions()
         self.folder.source.add_start(step, corpus.fingerprint, computing)
         self.folder.cut_back(step)
         self.folder.set_status(State.RUNNING, step)
@@ -61,6 +62,8 @@ class Record:
             self.terminal.line(line)
         if step:
             self.terminal.line(f"going on from step {step}")
+            for name in changed:
+                self.terminal.line(f"{name} has changed since this run was last started")
         self._tracker = Tracker(
             mode=self._config.tracking.mode,
             path=self.folder.path,

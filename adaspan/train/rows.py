@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch import Tensor
 
+from adaspan.config.kinds.contract import cause_of
 from adaspan.config.kinds.registry import KINDS
 from adaspan.data import Tokens
+from adaspan.errors import KindError, in_words
 from adaspan.nn.flops import paper_macs_per_token
 from adaspan.nn.transformer import Transformer
 from adaspan.runs import figures
@@ -18,6 +24,8 @@ from adaspan.runs.figures import Row
 from adaspan.train.device import peak_flops, peak_memory_gb
 from adaspan.train.evaluate import bits
 from adaspan.train.trainer import Trainer
+
+_log = logging.getLogger(__name__)
 
 
 class TrainingRows:
@@ -85,21 +93,59 @@ class Evaluation:
     valid: Tokens
 
 
-@torch.inference_mode()
 def own_figures(trainer: Trainer, valid: Tokens) -> Row:
-    """The figures that extensions have registered; those without a finite value are left out.
-
-    The training goes on as if nobody had looked.
+    """The figures that extensions have registered; those without a finite value are left out, and
+    so are those that fail, with a warning: the run has cost more than they.
     """
+    row = {}
+    with _at_rest(trainer, valid) as evaluation:
+        for key in figures.own_keys():
+            try:
+                value = _own_figure(key, evaluation)
+            except KindError as error:
+                _log.warning("%s; left out", error)
+                continue
+            if math.isfinite(value):
+                row[key] = value
+    return row
+
+
+def check_own_figures(trainer: Trainer, valid: Tokens) -> None:
+    """Compute each once, before the run has cost anything.
+
+    Raises:
+        KindError: one of them fails.
+    """
+    with _at_rest(trainer, valid) as evaluation:
+        for key in figures.own_keys():
+            _own_figure(key, evaluation)
+
+
+@contextmanager
+def _at_rest(trainer: Trainer, valid: Tokens) -> Iterator[Evaluation]:
+    """The model to look at; the training goes on as if nobody had."""
     model = trainer.model
     was_training = model.training
     device = next(model.parameters()).device
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with torch.inference_mode(), torch.random.fork_rng([device] if device.type == "cuda" else []):
         model.eval()
-        evaluation = Evaluation(model, trainer.spans_LH, valid)
-        values = {key: float(KINDS["figure"][key](evaluation)) for key in figures.own_keys()}
-        model.train(was_training)
-    return {key: value for key, value in values.items() if math.isfinite(value)}
+        try:
+            yield Evaluation(model, trainer.spans_LH, valid)
+        finally:
+            model.train(was_training)
+
+
+def _own_figure(key: str, evaluation: Evaluation) -> float:
+    figure = KINDS["figure"][key]
+    try:
+        value = figure(evaluation)
+    except Exception as error:  # whatever a user's code may raise
+        raise KindError(f"figure {key}: {cause_of(error, figure)}") from error
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
+    if not isinstance(value, Real):
+        raise KindError(f"figure {key}: must give a number, gave {in_words(value)}")
+    return float(value)
 
 
 def best_row(trainer: Trainer) -> Row:

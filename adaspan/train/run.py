@@ -8,9 +8,10 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
+from adaspan.config.kinds.data import corpus_of
 from adaspan.config.schema import RunConfig
 from adaspan.config.validate import validate_shares
-from adaspan.data import Corpus, prepare
+from adaspan.data import Corpus
 from adaspan.errors import RunError, UserError
 from adaspan.runs import figures
 from adaspan.runs.failures import State
@@ -63,10 +64,8 @@ def _train(config: RunConfig) -> None:
 
 
 def _load_corpus(config: RunConfig, processes: Processes) -> Corpus:
-    source = config.data.build(Path(config.data_dir))
-
     def load() -> Corpus:
-        corpus = prepare(source, Path(config.data_dir))
+        corpus = corpus_of(config.data, Path(config.data_dir))
         corpus.require_blocks(config.train.batch_size, config.train.block_size)
         return corpus
 

@@ -17,11 +17,12 @@ from adaspan.errors import NonFiniteError, UserError
 from adaspan.nn import flops
 from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.transformer import Plan, Transformer
-from adaspan.train.build import make_model
+from adaspan.train.build import make_model, make_optimizer
 from adaspan.train.checkpoint import State
 from adaspan.train.device import autocast, choose_precision, to_device
 from adaspan.train.distributed import Processes
 from adaspan.train.optim import clip_gradients, learning_rate, set_learning_rate
+from adaspan.train.spans import check_spans
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Trainer:
         if config.train.compile:
             self.model.compile_parts()
         self._parameters = list(self.model.parameters())
-        self._optimizer = config.optimizer.build(self._parameters)
+        self._optimizer = make_optimizer(config.optimizer, self.model)
         self._streams = Streams(
             corpus.train,
             config.train.batch_size,
@@ -63,6 +64,7 @@ class Trainer:
             self._rows,
         )
         self._caches = self.model.empty_caches(self._rows.stop - self._rows.start)
+        self._check_spans()
         # Mean loss of each update since `take_losses`: the first ones over all processes, from a
         # checkpoint, then this process's own, on the device.
         self._shared = torch.empty(0)
@@ -139,15 +141,33 @@ class Trainer:
     def take_losses(self) -> Tensor:
         """Mean loss of each update since the last call, in nats a token, over all processes.
 
-        Also settles `spans_LH` where every process has seen others. All must call it.
+        Also settles `spans_LH` where every process has seen others, and checks the spans. All must
+        call it.
 
         Raises:
             NonFiniteError: one of them is not finite.
+            KindError: a span is out of its range.
         """
         losses = self._shared_losses()
         self._losses, self._shared = [], torch.empty(0)
         self._mean_spans_LH = self._processes.mean(self._mean_spans_LH)
+        self._check_spans()
         return losses
+
+    def _check_spans(self) -> None:
+        """Look at the spans for the last block; before there is one, for any hidden states."""
+        hidden = [cache[:, -self._config.train.block_size :] for cache in self._caches]
+        if not hidden[0].shape[1]:
+            generator = torch.Generator().manual_seed(0)
+            probe_BMD = torch.randn(2, 3, self._config.model.dim, generator=generator)
+            hidden = [probe_BMD.to(self._device)] * len(hidden)
+
+        def check() -> int:
+            with autocast(self._device, self.precision):
+                check_spans(self.model, hidden)
+            return 0
+
+        self._processes.main_process_first(check)
 
     def _shared_losses(self) -> Tensor:
         own = torch.stack(self._losses) if self._losses else torch.empty(0)
@@ -197,7 +217,8 @@ class Trainer:
         """Go on from what `state` gave; every process takes its part.
 
         Raises:
-            UserError: the run was begun in another precision, which a device chose for it.
+            UserError: the run was begun in another precision, which a device chose for it, or with
+                other parameters.
         """
         if state["precision"] != str(self.precision):
             device = self._config.train.device
@@ -207,8 +228,15 @@ class Trainer:
                 "over"
             )
         self.step = state["step"]
-        self.model.load_state_dict(state["model"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.model.load_state_dict(state["model"])
+            self._optimizer.load_state_dict(state["optimizer"])
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise UserError(
+                f"span={self._config.span.kind}: this run was begun with other parameters "
+                f"({reason}): an extension's code has changed; train.restart=true starts over"
+            ) from error
         self._streams.cursor = Cursor(**state["streams"])
         self._caches = [cache[self._rows].to(self._device) for cache in state["caches"]]
         if len(state["random"]) == self._processes.world_size:

@@ -19,6 +19,7 @@ from adaspan.config.resolved import to_yaml
 from adaspan.errors import UserError
 from adaspan.runs.extensions import extension_files, extension_records
 from adaspan.runs.folder import RunFolder
+from adaspan.runs.source import Source
 from adaspan.slurm.snapshot import take
 from tests.conftest import ROOT, Launch, compose_run
 
@@ -222,6 +223,17 @@ def test_the_record_and_the_frozen_code_hold_the_module_and_what_is_beside_it(
     assert frozen == {Path("beside.py"), Path("mine.py"), Path("own_parts/__init__.py")}
     Path("mine.py").write_text("# edited")
     assert extension_records()["mine"]["sha256"] != before
+
+
+def test_code_that_has_changed_since_the_last_start_is_named(folder: Path) -> None:
+    Path("mine.py").write_text(OWN.format(name="own"))
+    load_extensions(["extensions=[mine]"])
+    source = Source(folder / "source.json")
+    assert source.changed_extensions() == []
+    source.add_start(0, "abc", {})
+    assert source.changed_extensions() == []
+    Path("mine.py").write_text("# edited")
+    assert source.changed_extensions() == ["mine"]
 
 
 def test_a_run_whose_module_is_gone_is_not_loaded(folder: Path) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from adaspan.config.kinds.data import DataConfig, corpus_of
+from adaspan.config.kinds.registry import register
 from adaspan.data.prepare import Corpus, prepare
 from adaspan.data.sources import FileSource
 from adaspan.errors import UserError
@@ -53,7 +58,7 @@ def test_more_than_256_symbols_fit(tmp_path: Path) -> None:
 
 def test_bytes_that_are_no_text_are_refused_as_characters(tmp_path: Path) -> None:
     (tmp_path / "t").write_bytes(b"abc\xff\xfe" * 100)
-    with pytest.raises(UserError, match=r"no UTF-8 text at byte 3; use data\.symbols=bytes"):
+    with pytest.raises(UserError, match=r"no UTF-8 text at byte 3; use data\.symbols=bytes, or"):
         prepare(FileSource(tmp_path / "t", characters=True), tmp_path)
     assert not list((tmp_path / "prepared").iterdir())
 
@@ -114,3 +119,65 @@ def test_a_text_shorter_than_its_blocks_is_refused_with_its_sizes(
     corpus = prepare(FileSource(tmp_path / "t", characters=False), tmp_path)
     with pytest.raises(UserError, match=rf"train {len(corpus.train)}, valid {size // 20}, test"):
         corpus.require_blocks(batch_size=2, block_size=16)
+
+
+@dataclass
+class OwnSource:
+    """A text of a user's own kind."""
+
+    content: Any = b"one and one is two\n" * 100
+    name: Any = "own"
+    characters: Any = False
+    own_key: Any = "1"
+
+    def key(self) -> Any:
+        return self.own_key
+
+    def read(self) -> Any:
+        return self.content
+
+
+def test_two_kinds_whose_names_and_keys_agree_have_texts_of_their_own(tmp_path: Path) -> None:
+    first = prepare(OwnSource(), tmp_path, "mine.own")
+    other = prepare(OwnSource(b"another text\n" * 100), tmp_path, "theirs.own")
+    assert first.fingerprint != other.fingerprint
+    assert prepare(OwnSource(b""), tmp_path, "mine.own").fingerprint == first.fingerprint
+
+
+def test_the_folder_of_a_built_in_kinds_text_stays_the_same(tmp_path: Path) -> None:
+    prepare(OwnSource(), tmp_path)
+    key = hashlib.sha256(b"1 bytes 1").hexdigest()[:12]
+    assert [path.name for path in (tmp_path / "prepared").iterdir()] == [f"own-{key}"]
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (OwnSource(content="a text"), "data: OwnSource.read: must be bytes, is a str"),
+        (OwnSource(content=None), "data: OwnSource.read: must be bytes, is None"),
+        (OwnSource(content=b""), "data=own: OwnSource.read: the text is empty"),
+        (OwnSource(own_key=17), "data: OwnSource.key: must be str, is a int"),
+        (OwnSource(name=None), "data: OwnSource.name: must be str, is None"),
+        (OwnSource(name="a/b"), "data: OwnSource.name='a/b': must be a name without /"),
+        (OwnSource(characters="no"), "data: OwnSource.characters: must be bool, is a str"),
+    ],
+)
+def test_what_is_no_text_is_refused_by_method(source: OwnSource, told: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        prepare(source, tmp_path)
+    assert str(refused.value) == told
+
+
+def test_what_is_no_source_is_refused(tmp_path: Path, kinds_as_before: None) -> None:
+    @register("data", "own")
+    @dataclass
+    class OwnDataConfig(DataConfig):
+        def build(self, data_dir: Path) -> Any:
+            return b"a text"
+
+    with pytest.raises(UserError) as refused:
+        corpus_of(OwnDataConfig(), tmp_path)
+    assert str(refused.value) == (
+        "data=own: OwnDataConfig.build: must return a source with name, characters, key() and "
+        "read(), returned a bytes without name"
+    )

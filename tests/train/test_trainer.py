@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from adaspan.config.kinds.data import corpus_of as prepared
 from adaspan.config.schema import RunConfig
-from adaspan.data import Corpus, prepare
+from adaspan.data import Corpus
 from adaspan.errors import RunError
 from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.span import AdaptiveSpan
@@ -24,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 def corpus_of(run: RunConfig) -> Corpus:
-    return prepare(run.data.build(Path(run.data_dir)), Path(run.data_dir))
+    return prepared(run.data, Path(run.data_dir))
 
 
 def trainer_of(*overrides: str) -> Trainer:

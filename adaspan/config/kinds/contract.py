@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from adaspan.errors import UserError, in_words
@@ -26,6 +28,22 @@ class Kind(Protocol):
 def method_of(kind: Kind, name: str) -> str:
     """How a method is called in an error: `span=shared: SharedSpanConfig.build`."""
     return f"{kind.group}={kind.kind}: {type(kind).__name__}.{name}"
+
+
+def cause_of(error: BaseException, function: Callable[..., Any] | None = None) -> str:
+    """`ValueError: no such thing (my_spans.py, line 3)`.
+
+    Args:
+        error: that a user's code raised.
+        function: whose file the line is of, if the error comes from there.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    file = getattr(getattr(function, "__code__", None), "co_filename", None)
+    last = next((frame for frame in reversed(frames) if frame.filename == file), frames[-1])
+    message, file, line = str(error), last.filename, last.lineno
+    if isinstance(error, SyntaxError):
+        message, file, line = error.msg, error.filename or file, error.lineno
+    return f"{type(error).__name__}: {' '.join(message.split())} ({Path(file).name}, line {line})"
 
 
 def wrong_signature(own: Callable[..., Any], wanted: Callable[..., Any]) -> str | None:

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, ClassVar
 from omegaconf import MISSING
 
 from adaspan.config.checks import one_of, readable_file
-from adaspan.config.kinds.registry import register
+from adaspan.config.kinds.contract import method_of
+from adaspan.config.kinds.registry import extension_of, register
+from adaspan.errors import UserError, in_words
 
 if TYPE_CHECKING:
     from adaspan.config.schema import RunConfig
+    from adaspan.data import Corpus
     from adaspan.data.archives import Archive, ArchiveSource
     from adaspan.data.sources import Source
 
@@ -52,6 +55,25 @@ class DataConfig:
             data_dir: for downloads.
         """
         raise NotImplementedError
+
+
+def corpus_of(config: DataConfig, data_dir: Path) -> Corpus:
+    """The text of a configuration as tokens, which are made now or found.
+
+    Raises:
+        UserError: the text cannot be had or read, or `build` gives no source of one.
+    """
+    from adaspan.data import prepare
+
+    source = config.build(data_dir)
+    for part in ("name", "characters", "key", "read"):
+        if not hasattr(source, part):
+            raise UserError(
+                f"{method_of(config, 'build')}: must return a source with name, characters, key() "
+                f"and read(), returned {in_words(source)} without {part}"
+            )
+    module = extension_of("data", config.kind)
+    return prepare(source, data_dir, f"{module}.{config.kind}" if module else None)
 
 
 @register("data", "stdlib")

@@ -22,6 +22,7 @@ from adaspan.nn.attention.implementation import Implementation
 from adaspan.nn.attention.reference import attend_reference, reference_macs
 from adaspan.nn.attention.tiles import group_cost
 from adaspan.nn.checks import (
+    ContractError,
     Shapes,
     check_above_zero,
     check_counts,
@@ -112,7 +113,8 @@ def attend(
         shape = (*query_BHMK.shape[:3], window)
         kept_BHMS = torch.empty(shape, dtype=torch.bool, device=query_BHMK.device)
         kept_BHMS.bernoulli_(1 - dropout)
-    output_BHMK, log_sum_BHM = IMPLEMENTATIONS[resolve(implementation)].attend(
+    name = resolve(implementation)
+    result = IMPLEMENTATIONS[name].attend(
         query_BHMK=query_BHMK,
         key_BHCK=key_BHCK,
         value_BHCK=value_BHCK,
@@ -124,6 +126,7 @@ def attend(
         kept_BHMS=kept_BHMS,
         dropout=dropout,
     )
+    output_BHMK, log_sum_BHM = _checked(result, name, query_BHMK)
     if persistent is None:
         return output_BHMK
     return _joined(output_BHMK, log_sum_BHM, query_BHMK, *persistent, dropout)
@@ -159,6 +162,21 @@ def _check_tensors(
             raise ValueError("persistent: must be two tensors, keys and values")
         for name, tensor in zip(("key", "value"), persistent, strict=True):
             shapes.check(f"persistent {name}", tensor, "HPK")
+
+
+def _checked(result: object, name: str, query_BHMK: Tensor) -> tuple[Tensor, Tensor]:
+    """What an implementation gave, which may be a user's own."""
+    shape = tuple(query_BHMK.shape)
+    match result:
+        case (Tensor() as output_BHMK, Tensor() as log_sum_BHM):
+            if (output_BHMK.shape, log_sum_BHM.shape) == (shape, shape[:-1]):
+                return output_BHMK, log_sum_BHM
+            given = f"shapes {tuple(output_BHMK.shape)} and {tuple(log_sum_BHM.shape)}"
+        case _:
+            given = type(result).__name__
+    raise ContractError(
+        f"attention {name}: attend must give two tensors, {shape} and {shape[:-1]}, gave {given}"
+    )
 
 
 def _check_numbers(

@@ -1,0 +1,82 @@
+"""Spans that would be wrong in silence, as those of a user's own kind may be, are looked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from adaspan.errors import KindError
+from adaspan.nn.span import Span
+from adaspan.nn.transformer import Transformer
+
+# As a part of the limit: what rounding explains.
+_ROUNDING = 1e-4
+
+
+@torch.no_grad()
+def check_spans(model: Transformer, hidden: Sequence[Tensor]) -> None:
+    """Refuse spans that are out of their range or that attention does not see whole. Waits for the
+    device once.
+
+    Args:
+        model: with the spans as they are now.
+        hidden: hidden states (B, M, D) that each layer may get.
+
+    Raises:
+        KindError: names the class, the method, the value and the layer.
+    """
+    device = hidden[0].device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        extremes = {
+            layer: _extremes(every, model.spans[layer].current())
+            for layer, every in enumerate(model.spans_for(hidden))
+            if every is not None
+        }
+    if extremes:
+        numbers = torch.stack([*extremes.values()]).tolist()
+        for layer, of_layer in zip(extremes, numbers, strict=True):
+            _refuse(model.spans[layer], layer, *of_layer)
+
+
+def _extremes(every: Tensor, current_H: Tensor | None) -> Tensor:
+    """Least and greatest of `forward` and of `current`; then both of the head that is seen least
+    of. Of spans that are not known beforehand all is seen.
+    """
+    longest_H = every.transpose(0, -2).flatten(1).amax(-1)
+    seen_H = longest_H if current_H is None else current_H
+    head = (longest_H - seen_H).argmax()
+    ends = every.amin(), longest_H.amax(), seen_H.amin(), seen_H.amax()
+    return torch.stack([*ends, longest_H[head], seen_H[head]])
+
+
+def _refuse(
+    span: Span,
+    layer: int,
+    least: float,
+    greatest: float,
+    least_seen: float,
+    most_seen: float,
+    longest: float,
+    seen: float,
+) -> None:
+    of_class, rounding = type(span).__name__, _ROUNDING * span.limit
+    for method, value in (
+        ("forward", least),
+        ("forward", greatest),
+        ("current", least_seen),
+        ("current", most_seen),
+    ):
+        # One that is no number makes a loss that is none, which is told with its learning rate.
+        if not (math.isnan(value) or -rounding <= value <= span.limit + rounding):
+            raise KindError(
+                f"{of_class}.{method}: gives a span of {value:g} tokens in layer {layer}: must be "
+                f"0 to {span.limit}, to which clamp_ returns it after each update"
+            )
+    if longest > seen + rounding:
+        raise KindError(
+            f"{of_class}.current: gives {seen:g} tokens in layer {layer}, forward {longest:g}: "
+            "must be at least as much, attention does not see beyond it"
+        )

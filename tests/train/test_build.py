@@ -1,0 +1,263 @@
+"""What a kind of a user's own gets wrong is one line that names it, before it costs anything."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from adaspan.config.kinds.optimizer import OptimizerConfig
+from adaspan.config.kinds.registry import KINDS
+from adaspan.config.kinds.span import SpanConfig
+from adaspan.config.schema import RunConfig
+from adaspan.errors import KindError, UserError
+from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.nn.span import Span
+from adaspan.train.build import kinds_in_words
+from adaspan.train.distributed import Processes
+from adaspan.train.trainer import Trainer
+from tests.conftest import compose_run
+from tests.train.test_trainer import CPU, corpus_of
+
+LIMIT = 24
+
+
+class OwnSpan(Span):
+    """A learned span a head, whose methods tests replace."""
+
+    def __init__(self, heads: int, limit: int = LIMIT) -> None:
+        super().__init__(limit, ramp=4)
+        self.fraction = nn.Parameter(torch.full((heads,), 0.5))
+
+    def forward(self, hidden_BMD: Tensor) -> Tensor:
+        return self.limit * self.fraction[:, None]
+
+
+@dataclass
+class OwnSpanConfig(SpanConfig):
+    kind: str = field(default="own", init=False)
+    limit: int = LIMIT
+    made: Callable[..., Any] = OwnSpan
+
+    def build(self, *, dim: int, heads: int, layer: int) -> Any:
+        return self.made(heads)
+
+
+@dataclass
+class OwnOptimizerConfig(OptimizerConfig):
+    kind: str = field(default="own", init=False)
+    lr: float = 0.1
+    made: Callable[..., Any] = torch.optim.SGD
+
+    def build(self, parameters: Iterable[nn.Parameter]) -> Any:
+        return self.made(parameters)
+
+
+@pytest.fixture
+def run(tiny: tuple[str, ...]) -> RunConfig:
+    return compose_run(*tiny)
+
+
+def trainer_of(run: RunConfig) -> Trainer:
+    with kinds_in_words():
+        return Trainer(run, corpus_of(run), CPU, Processes())
+
+
+def train(run: RunConfig, updates: int) -> None:
+    with kinds_in_words():
+        trainer = Trainer(run, corpus_of(run), CPU, Processes())
+        for _ in range(updates):
+            trainer.update()
+        trainer.take_losses()
+
+
+def told(run: RunConfig, updates: int = 0) -> str:
+    """How training is refused, when it begins or after some updates."""
+    with pytest.raises(KindError) as refused:
+        train(run, updates)
+    (line,) = str(refused.value).splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("made", "line"),
+    [
+        (lambda heads: None, "must return an adaspan.Span, returned None"),
+        (lambda heads: OwnSpan, "must return an adaspan.Span, returned the class OwnSpan"),
+        (lambda heads: nn.Linear(2, 2), "must return an adaspan.Span, returned a Linear"),
+        (
+            lambda heads: OwnSpan(heads, 32),
+            "must return a span of span.limit=24, returned one whose limit is 32",
+        ),
+    ],
+)
+def test_what_is_no_span_of_its_limit_is_refused(
+    run: RunConfig, made: Callable[..., object], line: str
+) -> None:
+    run.span = OwnSpanConfig(made=made)
+    assert told(run) == f"span=own: OwnSpanConfig.build: {line}"
+
+
+@pytest.mark.parametrize(
+    ("method", "gives", "line"),
+    [
+        ("forward", lambda z: z, r"forward: span: must have shape \(H=2, 1\) or .*, has \(2,\)"),
+        ("forward", lambda z: z[:, None].half(), "forward: span: must be float32 or float64, is"),
+        ("forward", lambda z: 5.0, "forward: span: must be a tensor of shape .*, is a float"),
+        (
+            "forward",
+            lambda z: z[:, None] - 100,
+            "forward: gives a span of -88 tokens in layer 0: must be 0 to 24",
+        ),
+        ("forward", lambda z: z[:, None] * 100, "forward: gives a span of 1200 tokens in layer 0"),
+        ("current", lambda z: z[:, None], r"current: span: must have shape \(H=2\), has \(2, 1\)"),
+        ("current", lambda z: z - 100, "current: gives a span of -88 tokens in layer 0"),
+        ("current", lambda z: z + 100, "current: gives a span of 112 tokens in layer 0"),
+        (
+            "current",
+            lambda z: z / 2,
+            "current: gives 6 tokens in layer 0, forward 12: must be at least as much",
+        ),
+        ("penalty", lambda z: z[:, None], r"penalty: must give a number, gave \(2, 1\)"),
+        ("penalty", lambda z: "x", "penalty: must give a number, gave str"),
+    ],
+)
+def test_a_span_that_gives_what_it_must_not_is_refused_by_method_and_value(
+    run: RunConfig, method: str, gives: Callable[[Tensor], object], line: str
+) -> None:
+    def made(heads: int) -> Span:
+        span = OwnSpan(heads)
+        setattr(span, method, lambda *_: gives(LIMIT * span.fraction))
+        return span
+
+    run.span = OwnSpanConfig(made=made)
+    assert re.match(f"OwnSpan.{line}", told(run, updates=1))
+
+
+@pytest.mark.parametrize("drift", [-1.0, 1.0])
+def test_a_span_that_leaves_its_range_while_it_learns_is_refused_at_the_next_row(
+    run: RunConfig, drift: float
+) -> None:
+    class Drifting(OwnSpan):
+        @torch.no_grad()
+        def clamp_(self) -> None:
+            self.fraction.add_(drift)
+
+    run.span = OwnSpanConfig(made=Drifting)
+    assert re.match(
+        r"Drifting\.forward: gives a span of (-12|36)\S* tokens in layer 0: must be 0 to 24",
+        told(run, updates=1),
+    )
+
+
+def test_a_span_whose_current_is_found_too_low_in_a_step_is_refused(run: RunConfig) -> None:
+    class Drifting(OwnSpan):
+        def current(self) -> Tensor:
+            return self.limit * self.fraction.detach()
+
+        @torch.no_grad()
+        def clamp_(self) -> None:
+            self.fraction.sub_(1)
+
+    run.span = OwnSpanConfig(made=Drifting)
+    assert told(run, updates=2).startswith("Drifting.current: span=-1")
+
+
+def test_looking_at_spans_that_draw_numbers_changes_no_others(run: RunConfig) -> None:
+    class Noisy(OwnSpan):
+        def forward(self, hidden_BMD: Tensor) -> Tensor:
+            return super().forward(hidden_BMD) + torch.rand(())
+
+    run.span = OwnSpanConfig(made=Noisy)
+    trainer_of(run)
+    drawn = torch.rand(3)
+    torch.manual_seed(run.train.seed + 1)
+    assert torch.equal(torch.rand(3), drawn)
+
+
+def first_of(**given: Any) -> Any:
+    return IMPLEMENTATIONS["reference"].attend(**given)[0]
+
+
+def swapped(**given: Any) -> Any:
+    return IMPLEMENTATIONS["reference"].attend(**given)[::-1]
+
+
+def some(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    return torch.optim.SGD(list(parameters)[1:], 0.1)
+
+
+@pytest.mark.parametrize(
+    ("made", "line"),
+    [
+        (lambda parameters: None, "must return a torch.optim.Optimizer, returned None"),
+        (
+            lambda parameters: torch.optim.SGD,
+            "must return a torch.optim.Optimizer, returned the class SGD",
+        ),
+        (
+            some,
+            "must give the optimizer all parameters; 1 would not learn, the first is position_SK",
+        ),
+        (torch.optim.LBFGS, "LBFGS.step must need no closure: it is called by itself, once an"),
+    ],
+)
+def test_what_is_no_optimizer_of_all_parameters_is_refused(
+    run: RunConfig, made: Callable[..., object], line: str
+) -> None:
+    run.optimizer = OwnOptimizerConfig(made=made)
+    assert told(run).startswith(f"optimizer=own: OwnOptimizerConfig.build: {line}")
+
+
+reference = IMPLEMENTATIONS["reference"]
+
+
+@pytest.mark.parametrize(
+    ("made", "line"),
+    [
+        (
+            None,
+            "train.attention=own: its function must return an adaspan.Implementation, ",
+        ),
+        (
+            reference._replace(attend=first_of),
+            "attention own: attend must give two tensors, (2, 2, 8, 8) and (2, 2, 8), gave Tensor",
+        ),
+        (
+            reference._replace(attend=swapped),
+            "attention own: attend must give two tensors, (2, 2, 8, 8) and (2, 2, 8), gave shapes",
+        ),
+    ],
+)
+def test_what_is_no_attention_is_refused(
+    run: RunConfig, monkeypatch: pytest.MonkeyPatch, made: object, line: str
+) -> None:
+    monkeypatch.setitem(KINDS["attention"], "own", lambda: made)
+    monkeypatch.setitem(IMPLEMENTATIONS, "own", reference)
+    run.train = replace(run.train, attention="own")
+    assert told(run, updates=1).startswith(line)
+
+
+def test_a_run_of_other_parameters_is_not_gone_on_with(run: RunConfig) -> None:
+    run.span = OwnSpanConfig()
+    state = trainer_of(run).state()
+    assert state is not None
+    run.span = OwnSpanConfig(made=lambda heads: SharedSpan(heads))
+    with pytest.raises(UserError) as refused:
+        trainer_of(run).load(state)
+    assert str(refused.value).startswith("span=own: this run was begun with other parameters (")
+    assert str(refused.value).endswith("; train.restart=true starts over")
+
+
+class SharedSpan(OwnSpan):
+    def __init__(self, heads: int) -> None:
+        super().__init__(heads)
+        self.fraction = nn.Parameter(torch.full((1,), 0.5))
+
+    def forward(self, hidden_BMD: Tensor) -> Tensor:
+        return super().forward(hidden_BMD).expand(2, 1)
