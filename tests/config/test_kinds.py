@@ -120,9 +120,9 @@ class GroupedSpanConfig(OwnSpanConfig):
 
     limit: int = 8
 
-    def mistakes_in(self, run: RunConfig) -> Iterator[str]:
-        if run.model.heads % self.width:
-            yield f"span.width={self.width}: must divide model.heads={run.model.heads}"
+    def mistakes_in(self, config: RunConfig) -> Iterator[str]:
+        if config.model.heads % self.width:
+            yield f"span.width={self.width}: must divide model.heads={config.model.heads}"
 
 
 def test_values_of_two_groups_are_checked_together_once_each_is_right(

@@ -22,7 +22,7 @@ class Kind(Protocol):
 
     def mistakes(self) -> Iterator[str]: ...
 
-    def mistakes_in(self, run: RunConfig) -> Iterator[str]: ...
+    def mistakes_in(self, config: RunConfig) -> Iterator[str]: ...
 
 
 def method_of(kind: Kind, name: str) -> str:
@@ -77,9 +77,9 @@ def mistakes_of(kind: Kind) -> Iterator[str]:
     yield from _lines(kind, "mistakes", kind.mistakes())
 
 
-def mistakes_in(kind: Kind, run: RunConfig) -> Iterator[str]:
+def mistakes_in(kind: Kind, config: RunConfig) -> Iterator[str]:
     """What a kind says of its values beside those of other groups. Raises as `mistakes_of`."""
-    yield from _lines(kind, "mistakes_in", kind.mistakes_in(run))
+    yield from _lines(kind, "mistakes_in", kind.mistakes_in(config))
 
 
 def _lines(kind: Kind, method: str, given: object) -> Iterator[str]:

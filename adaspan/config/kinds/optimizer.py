@@ -39,16 +39,16 @@ class OptimizerConfig:
         yield from above_zero("optimizer.cooldown_factor", self.cooldown_factor)
         yield from at_least("optimizer.grad_clip", self.grad_clip, 0)
 
-    def mistakes_in(self, run: RunConfig) -> Iterator[str]:
+    def mistakes_in(self, config: RunConfig) -> Iterator[str]:
         """What is wrong with them beside the values of other groups, once each is right by itself.
 
         Args:
-            run: its configuration.
+            config: of the run.
         """
-        if self.cooldown_steps > run.train.steps:
+        if self.cooldown_steps > config.train.steps:
             yield (
                 f"optimizer.cooldown_steps={self.cooldown_steps}: "
-                f"must be at most train.steps={run.train.steps}"
+                f"must be at most train.steps={config.train.steps}"
             )
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:

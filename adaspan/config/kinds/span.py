@@ -29,11 +29,11 @@ class SpanConfig:
         """What is wrong with the values, each as `key=value: what is allowed`."""
         yield from at_least("span.limit", self.limit, 1)
 
-    def mistakes_in(self, run: RunConfig) -> Iterator[str]:
+    def mistakes_in(self, config: RunConfig) -> Iterator[str]:
         """What is wrong with them beside the values of other groups, once each is right by itself.
 
         Args:
-            run: its configuration.
+            config: of the run.
         """
         yield from ()
 
