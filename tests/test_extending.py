@@ -55,7 +55,7 @@ def test_every_kind_trains_goes_on_where_it_was_stopped_and_is_reported(
     for row in (undisturbed[-1], *evaluations):
         assert 0 <= row["span/at_limit"] <= 1
         assert row["attention/entropy"] > 0
-    source = json.loads((run_folder() / "source.json").read_text())
+    (source, *_) = json.loads((run_folder() / "source.json").read_text())
     assert source["extensions"]["my_spans"]["file"] == str(here / "my_spans.py")
 
     shutil.rmtree(here / "runs")
@@ -120,7 +120,7 @@ def test_a_package_is_found_by_its_entry_point_and_loads_what_it_trained(
     installed = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
     end = launch(*words, PYTHONPATH=installed)
     assert end.returncode == 0, end.stderr
-    source = json.loads((run_folder() / "source.json").read_text())
+    (source, *_) = json.loads((run_folder() / "source.json").read_text())
     assert source["extensions"]["my_spans"]["version"] == "1.0"
 
     gone = launch("--config-path", str(run_folder()), "--config-name", "config")
