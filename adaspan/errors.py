@@ -1,4 +1,4 @@
-"""The two ways a run ends badly on purpose, and their exit codes."""
+"""The errors that end a command or a run on purpose, and their exit codes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# What a person can mend by looking at a folder.
+# Errors of the system that the user can fix: permissions, a full disk.
 _REFUSED_BY_THE_SYSTEM = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: one line that names the thing, the value, the way out."""
+    """A mistake that the user can fix: one line that names the thing, the value, the way out."""
 
     exit_code = 2
 
 
 class ProcessError(UserError):
-    """A mistake that one of several processes sees, perhaps not the first."""
+    """A mistake that any one of several processes may see, perhaps not the main one."""
 
 
 class RunError(Exception):
@@ -40,13 +40,13 @@ class KindError(RunError):
 
 
 class LostPeerError(RunError):
-    """Processes that train together lost one another; another try may go well."""
+    """Processes that train together lost one another; another try may succeed."""
 
     exit_code = os.EX_TEMPFAIL
 
 
 class NoMemoryError(RunError):
-    """A device's memory does not suffice: any one of several processes may see it."""
+    """A device is out of memory: any one of several processes may see it."""
 
 
 class DiskError(RunError):
@@ -62,7 +62,7 @@ def in_words(value: object) -> str:
 
 @contextmanager
 def from_extra(extra: str, wanted: str) -> Iterator[None]:
-    """Import inside what only an extra of the package installs.
+    """Import, in this block, what only an extra of the package installs.
 
     Args:
         extra: its name in pyproject.toml.
@@ -82,7 +82,7 @@ def from_extra(extra: str, wanted: str) -> Iterator[None]:
 def reported_in_one_line() -> Iterator[None]:
     """Turn the errors above into lines on stderr and an exit code; real bugs show their trace.
 
-    Of several processes that train together, the first speaks for all.
+    Of several processes that train together, the main process reports errors for all.
     """
     try:
         yield
@@ -96,7 +96,7 @@ def reported_in_one_line() -> Iterator[None]:
         if error.errno not in _REFUSED_BY_THE_SYSTEM:
             raise
         print(
-            f"adaspan: error: {error.filename}: {error.strerror}; mend this, or choose another "
+            f"adaspan: error: {error.filename}: {error.strerror}; fix this, or choose another "
             "output_dir or data_dir, and type the same command again",
             file=sys.stderr,
         )

@@ -1,4 +1,4 @@
-"""Writing files so that a kill, a crash or a full disk leaves the old one or the new one, whole."""
+"""Write files so that a kill, a crash or a full disk leaves the old or the new one, whole."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         partial.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        if error.errno in _FULL:  # which does not say where
+        if error.errno in _FULL:  # an error without a file name
             error.filename = error.filename or str(path)
         raise
     finally:

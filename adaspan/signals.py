@@ -19,9 +19,9 @@ class StopRequest:
         self._pid = os.getpid()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._pid:  # a forked child inherits the handler, not the duty
+        if os.getpid() != self._pid:  # a forked child inherits the handler, but has nothing to save
             return
-        if self.signal and number == signal.SIGINT:  # a second Ctrl-C means at once
+        if self.signal and number == signal.SIGINT:  # a second Ctrl-C ends it at once
             raise KeyboardInterrupt
         self.signal = number
 

@@ -1,4 +1,4 @@
-"""`adaspan`: train runs; watch, stop, send again and compare them."""
+"""The command `adaspan`: train runs; watch, stop, resubmit and compare them."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
-    """Train runs; watch, stop, send again and compare them.
+    """Train runs; watch, stop, resubmit and compare them.
 
-    SWEEP is the name of a sweep or its beginning; RUN a part of a run folder's name.
+    SWEEP is the name of a sweep or its beginning; RUN is a run folder or a part of its name.
     """
 
 

@@ -1,4 +1,4 @@
-"""Take runs out of the queue."""
+"""Cancel the jobs of runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from adaspan.status.find import find_runs
 @click.argument("names", metavar="SWEEP|RUN...", nargs=-1, required=True)
 @runs_option
 def cancel(names: Sequence[str], output_dir: Path) -> None:
-    """Take runs out of the queue; those under way save and leave."""
+    """Cancel jobs; runs under way save first."""
     runs = [RunFolder(path) for path in find_runs(output_dir, names)]
     with submitting(output_dir):
         queue = cluster.queue()
@@ -29,7 +29,7 @@ def cancel(names: Sequence[str], output_dir: Path) -> None:
         wanted = _canaries(live) - _canaries(live_jobs(others, queue))
         canaries = live_jobs([RunFolder(path) for path in wanted], queue)
         cluster.cancel(job.id for job in (*live.values(), *canaries.values()))
-    click.echo(f"cancelled {len(live)} of {len(runs)} runs; adaspan resubmit sends them again")
+    click.echo(f"cancelled {len(live)} of {len(runs)} runs; adaspan resubmit submits them again")
     for run in runs:
         if run.path not in live and run.is_locked():
             click.echo(f"{run.path}: trained without SLURM; stop it where it was started")

@@ -15,7 +15,7 @@ runs_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     default="runs",
     show_default=True,
-    help="Folder of the runs.",
+    help="Folder that holds the runs.",
 )
 
 

@@ -1,4 +1,4 @@
-"""What a person asks about the cluster itself."""
+"""Check the cluster itself."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from adaspan.status.table import show
 
 @click.command()
 @runs_option
-@click.option("--partition", help="Whose nodes to look at; default: the site's.")
+@click.option("--partition", help="Partition to check; default: the site's.")
 def doctor(output_dir: Path, partition: str | None) -> None:
-    """Look at what this cluster offers."""
+    """Check what this cluster offers."""
     table = Table(title="This cluster")
     for column in ("what", "found", "which means"):
         table.add_column(column, overflow="fold")

@@ -1,4 +1,4 @@
-"""What makes a run what it is."""
+"""Show what makes a run what it is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from adaspan.status.state import read_states
 @click.argument("run")
 @runs_option
 def explain(run: str, output_dir: Path) -> None:
-    """Show the command that gives RUN, and how it differs from the default and its siblings."""
+    """Show the command that trains RUN, and its differences.
+
+    Differences from the default run, and from the other runs of its sweeps.
+    """
     path = find_run(output_dir, run)
     register()
     (state,) = read_states({path: {}})

@@ -17,9 +17,9 @@ from adaspan.status.state import logs_of, read_states
 @click.command()
 @click.argument("run")
 @runs_option
-@click.option("-f", "--follow", is_flag=True, help="Go on as it grows.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing what is added.")
 def logs(run: str, output_dir: Path, follow: bool) -> None:
-    """Show what RUN has printed."""
+    """Show what RUN printed."""
     folder = RunFolder(find_run(output_dir, run))
     paths = [str(path) for path in logs_of(folder)]
     if not paths:

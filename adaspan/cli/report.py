@@ -1,4 +1,4 @@
-"""Runs side by side."""
+"""Compare runs."""
 
 from __future__ import annotations
 
@@ -30,21 +30,23 @@ _WIDTH = 80
     type=click.Choice(["html", "text", "md", "csv", "json", "png"]),
     default="html",
     show_default=True,
-    help="A page; table and plots for a terminal; a table; pictures of the plots.",
+    help="html: a page; text: for a terminal; md, csv, json: a table; png: the figures.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="File to write, for png a folder; default: the sweep's folder, a table to the terminal.",
+    help="File to write, for png a folder. Default: the sweep's folder; tables go to the terminal.",
 )
-@click.option("--wandb", "on_wandb", is_flag=True, help="Save it on Weights & Biases instead.")
-@click.option("--dry-run", is_flag=True, help="Only write what --wandb would save to a file.")
+@click.option(
+    "--wandb", "on_wandb", is_flag=True, help="Save a report on Weights & Biases instead."
+)
+@click.option("--dry-run", is_flag=True, help="Only write to a file what --wandb would save.")
 @click.option(
     "--margin",
     type=click.FloatRange(min=0),
     default=0.02,
     show_default=True,
-    help="bpc by which the cheaper run that is named may be worse than the best.",
+    help="How much worse, in bpc, the cheapest run may be that the finding names beside the best.",
 )
 @click.option("--open", "open_it", is_flag=True, help="Open the page in the browser.")
 def report(
@@ -57,7 +59,10 @@ def report(
     margin: float,
     open_it: bool,
 ) -> None:
-    """Compare the runs of SWEEP, or all runs: as a page that needs no network, or as a table."""
+    """Compare the runs of SWEEP, or all runs.
+
+    The result is a page that needs no network, a table, or figures.
+    """
     from adaspan.report import export
     from adaspan.report.comparison import compare
     from adaspan.report.page import write_page
@@ -70,9 +75,9 @@ def report(
     if open_it and form != "html":
         raise UserError(f"--open --format {form}: only a page can be opened; leave one of them out")
     if dry_run and not on_wandb:
-        raise UserError("--dry-run: is for --wandb")
+        raise UserError("--dry-run: works only with --wandb; add --wandb")
     if on_wandb and (form != "html" or (out and not dry_run)):
-        raise UserError("--wandb: has a form and a place of its own; leave --format and --out out")
+        raise UserError("--wandb: saves a report on W&B; leave out --format and --out")
     title, runs = chosen_runs(output_dir, sweep)
     beside = output_dir / "sweeps" / title if sweep else output_dir
     if out:

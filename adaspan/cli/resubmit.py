@@ -1,4 +1,4 @@
-"""Submit runs again."""
+"""Submit the jobs of runs again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from adaspan.status.find import find_runs
 @click.argument("names", metavar="SWEEP|RUN...", nargs=-1, required=True)
 @runs_option
 def resubmit(names: Sequence[str], output_dir: Path) -> None:
-    """Submit what is not done and not under way again: each run's settings and code as before.
+    """Submit runs again that are not done.
+
+    Skips runs that are done or under way. Each run keeps the settings and the code of its last
+    submission.
 
     Jobs that SLURM holds back because a node failed as they started are released. Exit code: 1 if
     some runs were never submitted at all.
@@ -37,7 +40,7 @@ def resubmit(names: Sequence[str], output_dir: Path) -> None:
         ]
         unknown = [run for run in missing if not was_submitted(run)]
         for run in unknown:
-            click.echo(f"{run.path}: was never submitted to SLURM; {LAUNCH} does that")
+            click.echo(f"{run.path}: was never submitted to SLURM; submit it with {LAUNCH}")
         missing = [run for run in missing if run not in unknown]
         released = cluster.release_held_back(live.values())
         for run, id in submit_again(missing):

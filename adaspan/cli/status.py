@@ -1,4 +1,4 @@
-"""The table of runs."""
+"""Show the states of runs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ _WATCH_SECONDS = 5.0
 @click.command()
 @click.argument("sweep", required=False)
 @runs_option
-@click.option("--watch", is_flag=True, help="Again and again, until all has ended.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one object a run.")
+@click.option("--watch", is_flag=True, help="Repeat until all runs have ended.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON for programs: one object per run."
+)
 def status(sweep: str | None, output_dir: Path, watch: bool, as_json: bool) -> None:
-    """Show a table of the runs of SWEEP, or of all runs.
+    """Show the state of the runs of SWEEP, or of all.
 
-    Exit code: 0 all are done, 3 some are under way, 1 none is and some are not done.
+    Exit code: 0 all are done; 3 some are under way; 1 none is under way, and some are not done.
     """
     if watch and as_json:
         raise UserError("--watch --json: leave one of them out")
@@ -68,7 +70,7 @@ def _show_counts(states: Sequence[RunState]) -> None:
     counts: dict[str, int] = {}
     for state in states:
         counts[state.state] = counts.get(state.state, 0) + 1
-    told = [f"{count} {state}" for state, count in counts.items()]
+    parts = [f"{count} {state}" for state, count in counts.items()]
     if reasons := sorted({state.slurm for state in states if "(" in state.slurm}):
-        told.append(", ".join(reasons))  # why they wait
-    click.echo(" · ".join(told))
+        parts.append(", ".join(reasons))  # why they wait
+    click.echo(" · ".join(parts))

@@ -1,4 +1,4 @@
-"""Runs to W&B."""
+"""Send runs to W&B."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ _TRAINED = "still being trained"
 @click.command()
 @click.argument("names", metavar="[SWEEP|RUN]...", nargs=-1)
 @runs_option
-@click.option("--again", is_flag=True, help="Ask W&B about runs that were sent before, too.")
+@click.option("--again", is_flag=True, help="Ask W&B again about runs that were sent before.")
 def sync(names: Sequence[str], output_dir: Path, again: bool) -> None:
-    """Send what W&B lacks of runs, or of all runs, once they have ended.
+    """Send to W&B what it lacks of runs.
 
-    Exit code: 0 all was sent, 1 some could not be sent.
+    Without a name, of all runs. Runs that are still trained are skipped. Exit code: 0 all was
+    sent, 1 some could not be sent.
     """
     from adaspan.tracking.sync import send_all
 
@@ -38,10 +39,10 @@ def sync(names: Sequence[str], output_dir: Path, again: bool) -> None:
     ended, counts = [], {"sent": 0, "had nothing new": 0}
     console = Console(highlight=False, markup=False, soft_wrap=True)
 
-    def count(what: str, told: str = "") -> None:
+    def count(what: str, message: str = "") -> None:
         counts[what] = counts.get(what, 0) + 1
-        if told:
-            console.print(told)
+        if message:
+            console.print(message)
 
     folders = [RunFolder(path) for path in runs]
     for run, standing in zip(folders, standings(folders), strict=True):
@@ -75,8 +76,8 @@ def sync(names: Sequence[str], output_dir: Path, again: bool) -> None:
 
             send_all(ended, tell)
     sent = counts.pop("sent")
-    told = [f"{count} {what}" for what, count in counts.items() if count]
-    console.print(", ".join([f"{sent} {'run' if sent == 1 else 'runs'} sent", *told]))
+    parts = [f"{count} {what}" for what, count in counts.items() if count]
+    console.print(", ".join([f"{sent} {'run' if sent == 1 else 'runs'} sent", *parts]))
     if "not sent" in counts:
         raise SystemExit(1)
 

@@ -1,4 +1,4 @@
-"""Train: what `python launch.py` does in a checkout."""
+"""Train a run or a sweep."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import click
 )
 @click.argument("words", metavar="KEY=VALUE...", nargs=-1, type=click.UNPROCESSED)
 def train(words: Sequence[str]) -> None:
-    """Train a run, or with -m the runs of a sweep; --help shows groups and keys."""
+    """Train one run, or a sweep with -m; --help shows all keys."""
     from adaspan.launch import main
 
     sys.argv[1:] = words  # where Hydra reads them

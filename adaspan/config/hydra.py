@@ -50,18 +50,18 @@ _REGISTER_RESOLVER = (
 
 _PLAIN = re.compile(r"[\w./:~+-]+")  # what Hydra reads without quotes
 
-_HELP = """Trains one run of the adaptive-span transformer; W&B and checkpoints in its run folder.
+_HELP = """Train one run of the adaptive-span transformer, or a sweep of runs.
 
-  {launch} key=value ...        one run; the same command again goes on with it
+  {launch} key=value ...        one run; the same command again resumes it
   {launch} -m key=a,b key=c,d   one run for each combination
-  {launch} sweeps=NAME ...      the runs of a figure or a table
+  {launch} sweeps=NAME ...      the runs of a sweep in sweeps/, such as a figure
   {launch} --cfg job key=value  only show the configuration
 
 Groups, as group=option:
 
 {groups}
 
-Each option is a file, which says what it is:
+Each option is a file, which explains itself:
 
   {conf}/GROUP/OPTION.yaml
   {sweeps}/OPTION.yaml
@@ -73,7 +73,8 @@ Keys that matter, as key=value; all are in {schema}:
   span.limit  span.ramp  span.loss_coefficient
   data.path  (with data=text)
   optimizer.lr  optimizer.warmup_steps  optimizer.grad_clip
-  train.steps  train.batch_size  train.block_size  train.micro_batches
+  train.steps  train.batch_size  train.block_size
+  train.micro_batches  (gradient accumulation: parts of a batch)
   train.eval_every  train.checkpoint_every  train.seed  train.device
   train.precision  train.attention  train.restart
   tracking.mode  tracking.project  tracking.entity  output_dir

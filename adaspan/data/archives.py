@@ -97,7 +97,7 @@ class ArchiveSource:
             offline = isinstance(error, URLError) and not isinstance(error, HTTPError)
             reason = "no connection" if offline else str(error).partition("\n")[0][:120]
             raise UserError(
-                f"data={self.name}: cannot be had from {url} ({reason}); "
+                f"data={self.name}: cannot be downloaded from {url} ({reason}); "
                 f"put a copy at {path} or give data.archive=FILE "
                 f"(sha256 {self.archive.sha256})"
             ) from None

@@ -58,7 +58,7 @@ class Corpus:
 
 
 def prepare(source: Source, data_dir: Path, kind: str | None = None) -> Corpus:
-    """The source's tokens, made now or found.
+    """The tokens of a source, prepared now unless they are already.
 
     The text is cut 90/5/5; every symbol of every split has an id.
 
@@ -68,7 +68,7 @@ def prepare(source: Source, data_dir: Path, kind: str | None = None) -> Corpus:
         kind: of a user's own, whose keys another kind may have, too.
 
     Raises:
-        UserError: the text cannot be had or read.
+        UserError: the text cannot be downloaded or read.
     """
     root = data_dir / "prepared"
     unit = _unit(_given(source, "characters", source.characters, bool))

@@ -19,13 +19,13 @@ class Source(Protocol):
     characters: bool  # tokens are characters of UTF-8 text; otherwise bytes
 
     def key(self) -> str:
-        """Differs whenever the text may differ; found without reading it where possible."""
+        """Differs whenever the text may differ; computed without reading it where possible."""
 
     def read(self) -> bytes:
         """The whole text.
 
         Raises:
-            UserError: it cannot be had; says what to do.
+            UserError: it cannot be read or downloaded; says what to do.
         """
 
 

@@ -18,7 +18,7 @@ class Block(NamedTuple):
 
     inputs_BM: Tensor  # int64
     targets_BM: Tensor
-    starts_anew: bool  # the streams wrapped around: what came before is no history of this block
+    starts_anew: bool  # the streams wrapped around: what came before does not precede this block
 
 
 @dataclass

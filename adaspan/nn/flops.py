@@ -56,6 +56,7 @@ def paper_macs_per_token(shape: Shape, mean_span: float, *, position: bool = Fal
 
 def executed_flops(
     shape: Shape,
+    *,
     batch_size: int,
     block_size: int,
     cached: Sequence[int],

@@ -106,7 +106,7 @@ class Transformer(nn.Module):
             for layer, spans_H in zip(self._typed_layers(), spans_LH, strict=True)
         ]
 
-    def history(self) -> int:
+    def receptive_field(self) -> int:
         """Past tokens that a prediction depends on now, through all layers."""
         return sum(reach_of_layers(self.plan(1, 1)))  # the same for any batch and block
 

@@ -4,13 +4,14 @@ run.py           opens it: device, processes, data, folder
 loop.py          resume, loop, evaluate, finish
 trainer.py       one update after another, and all that a checkpoint holds
 build.py         the model that a configuration describes
-optim.py         optimizers, clipping, the learning rate
-evaluate.py      how well a model predicts a text; score.py: how well a run's weights do
+optim.py         the learning rate schedule and clipping; kinds/optimizer.py builds optimizers
+evaluate.py      how well a model predicts a text
+score.py         bpc of a run's weights on valid and test, by all its processes
 rows.py          the rows of metrics; record.py: what a run writes down and shows
-out_of_memory.py memory that does not suffice, as one line
+out_of_memory.py out of memory, as one line with a way out
 checkpoint.py    written whole or not at all
 load.py          the trained model, from its folder alone
-distributed.py   several processes, one run
+distributed.py   several processes train one run
 device.py        where a run computes, and in which precision
 profile.py       where the time of an update goes
 terminal.py      what a run shows; summary.py: in which words

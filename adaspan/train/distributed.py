@@ -19,7 +19,7 @@ from torch.distributed.rendezvous import rendezvous
 from adaspan.errors import LostPeerError
 
 _JOIN_SECONDS = 300.0
-# As long as torch waits unless told otherwise.
+# The default of torch.
 _WAIT_SECONDS = 1800.0
 # Answers of `main_process_first` lie between these.
 _LOWEST, _FAILED = -(2**62), 2**62
@@ -75,7 +75,7 @@ class Processes:
         return self.sum(values) / self.world_size
 
     def all_reduce_max(self, value: int) -> int:
-        """The largest of the processes' values: one process's word becomes everybody's."""
+        """The largest of the processes' values: a request to one process reaches them all."""
         if self.world_size == 1:
             return value
         agreed = torch.tensor(value)
@@ -83,9 +83,9 @@ class Processes:
         return int(agreed)
 
     def main_process_first(self, decide: Callable[[], int]) -> int:
-        """What `decide` answers on the main process, while the others wait.
+        """What `decide` returns on the main process, while the others wait.
 
-        If it raises there, the others leave without a word: the main process speaks for all.
+        If it raises there, the others exit silently: the main process reports the error.
         """
         if not self.is_main:
             if (answer := self.all_reduce_max(_LOWEST)) == _FAILED:
@@ -99,8 +99,8 @@ class Processes:
         return self.all_reduce_max(answer)
 
     def gather(self, part: Tensor) -> list[Tensor]:
-        """The same-shaped CPU tensors of all processes, in the order of their ranks; at the first
-        process only, elsewhere an empty list.
+        """The same-shaped CPU tensors of all processes, in the order of their ranks; on the
+        other processes than the main one an empty list.
         """
         if self.world_size == 1:
             return [part]
@@ -140,7 +140,7 @@ def joined(device: torch.device, join_seconds: float = _JOIN_SECONDS) -> Iterato
 
 @contextmanager
 def lost_peers_in_words() -> Iterator[None]:
-    """Raise `LostPeerError` for what torch says when another process is gone."""
+    """Turn the errors of torch that mean that another process is gone into `LostPeerError`."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""How well a model predicts a text, in nats: every token once, whatever the batch size.
+"""How well a model predicts a text, in nats: every token counts once, whatever the batch size.
 
 A text is read in pieces side by side. Each piece but the first begins early enough for its caches
 to hold all that the model would have seen in one long reading, and counts only its own tokens.
@@ -48,26 +48,34 @@ class Piece:
     end: int
 
 
-def whole_text(length: int, history: int, batch_size: int) -> list[Piece]:
+def whole_text(length: int, receptive_field: int, batch_size: int) -> list[Piece]:
     """Pieces that together count every token of a text once.
 
     Args:
         length: tokens of the text.
-        history: tokens that a prediction can depend on, `model.history()`.
-        batch_size: at most so many pieces; fewer where re-reading history would cost more than a
+        receptive_field: past tokens that a prediction depends on, `model.receptive_field()`.
+        batch_size: at most so many pieces; fewer where re-reading them would cost more than a
             quarter of the text.
     """
-    pieces = max(1, min(batch_size, length // (4 * history + 1)))
+    pieces = max(1, min(batch_size, length // (4 * receptive_field + 1)))
     bounds = [length * i // pieces for i in range(pieces + 1)]
-    return [Piece(max(0, first - history - 1), first, end) for first, end in pairwise(bounds)]
+    return [
+        Piece(max(0, first - receptive_field - 1), first, end) for first, end in pairwise(bounds)
+    ]
 
 
-def sample(length: int, fraction: float, history: int) -> list[Piece]:
-    """The same few places of a text every time, for a quick look; `history` tokens of context."""
+def sample(length: int, fraction: float, context: int) -> list[Piece]:
+    """The same few places of a text every time, for a quick evaluation.
+
+    Args:
+        length: tokens of the text.
+        fraction: part of it that is counted.
+        context: tokens that are read before each place.
+    """
     bounds = [length * i // _QUICK_PIECES for i in range(_QUICK_PIECES)]
     size = max(1, int(fraction * length / _QUICK_PIECES))
     return [
-        Piece(max(0, first - history - 1), first, min(first + size, length)) for first in bounds
+        Piece(max(0, first - context - 1), first, min(first + size, length)) for first in bounds
     ]
 
 

@@ -39,6 +39,7 @@ from adaspan.train.trainer import Trainer
 
 
 def train_in_session(
+    *,
     config: RunConfig,
     corpus: Corpus,
     device: torch.device,
@@ -46,10 +47,10 @@ def train_in_session(
     stop: StopRequest,
     folder: RunFolder,
 ) -> None:
-    """Train a run whose folder is held, from its start or newest checkpoint to its end.
+    """Train a run whose folder is locked, from its start or newest checkpoint to its end.
 
     Raises:
-        UserError: going on with it here is refused; the run itself is as good as before.
+        UserError: the run cannot go on here; nothing of it has changed.
         RunError: it failed; its status says why.
         SystemExit: a signal stopped it after its state was saved; 128 + the signal's number.
     """
@@ -62,7 +63,16 @@ def train_in_session(
         except Exception as error:
             record.fail(folder.status().get("step", 0), error)
             raise
-        Session(config, corpus, device, processes, stop, record, trainer).train()
+        session = Session(
+            config=config,
+            corpus=corpus,
+            device=device,
+            processes=processes,
+            stop=stop,
+            record=record,
+            trainer=trainer,
+        )
+        session.train()
 
 
 class Session:
@@ -70,6 +80,7 @@ class Session:
 
     def __init__(
         self,
+        *,
         config: RunConfig,
         corpus: Corpus,
         device: torch.device,
@@ -91,7 +102,7 @@ class Session:
         self._scorer = Scorer(config, trainer, device, processes)
 
     def train(self) -> None:
-        """Everything, with the record kept true whatever happens."""
+        """Train to the end, and write down how it ended, whatever happens."""
         try:
             with (
                 lost_peers_in_words(),
@@ -179,7 +190,7 @@ class Session:
         bpc = self._scorer.quick_bpc(self._corpus.valid)
         if self._trainer.note_if_best(bpc):
             self._save_best()
-            self._record.best(self._trainer)
+            self._record.note_best(self._trainer)
         return evaluation_row(self._trainer, bpc) | own_figures(self._trainer, self._corpus.valid)
 
     def _finish(self) -> None:

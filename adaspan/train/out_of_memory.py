@@ -1,4 +1,4 @@
-"""Memory that does not suffice, as one line with a way out."""
+"""Out of memory, as one line with a way out."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from adaspan.runs.failures import says_no_memory
 
 LESS_FOR_THE_MODEL = "lower span.limit or model.*"
 LESS_FOR_TRAINING = (
-    "raise train.micro_batches (the same result in less memory) or lower train.batch_size; "
-    "either is another run, from its start"
+    "raise train.micro_batches (gradient accumulation: the same result in less memory) or lower "
+    "train.batch_size; either is another run, from its start"
 )
 
 
 @contextmanager
 def memory_errors_in_words(device: torch.device, way_out: str) -> Iterator[None]:
-    """Raise `NoMemoryError` for the many ways in which memory is said to be full."""
+    """Turn every error that means out of memory into a `NoMemoryError`."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:

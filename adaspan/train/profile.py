@@ -15,8 +15,8 @@ from torch.profiler import ProfilerActivity, profile, schedule
 
 from adaspan.files import replacing
 
-# Updates that are not watched: in the first ones memory is asked for and kernels are chosen, and
-# the profiler itself needs one to start.
+# Updates that are not profiled: the first ones allocate memory and choose kernels, and the profiler
+# itself needs one to start.
 _SETTLING, _STARTING = 4, 1
 _WATCHED = 5
 _ROWS = 15  # of the table
@@ -31,7 +31,7 @@ def profiled(
 
     Args:
         device: where they are computed.
-        trace: file for all that happened, when; for https://ui.perfetto.dev or chrome://tracing.
+        trace: file for the timeline; for https://ui.perfetto.dev or chrome://tracing.
         show: gets a line of text at a time: a table of what took longest.
 
     Yields:
@@ -42,7 +42,7 @@ def profiled(
         _write_trace(profiler, trace)
         by = "self_cpu_time_total" if device.type == "cpu" else "self_device_time_total"
         table = profiler.key_averages().table(sort_by=by, row_limit=_ROWS, max_name_column_width=40)
-        show(f"profile {trace} has all that happened in a few updates; most of their time went to")
+        show(f"profile {trace} shows a few updates; where their time went")
         for line in table.strip().splitlines():
             show(line.rstrip())
 

@@ -22,8 +22,8 @@ from adaspan.train.trainer import Trainer
 
 
 class Record:
-    """One process's part in the record of a run: the main process writes it, the others nothing
-    but what they failed of.
+    """One process's part in the record of a run: the main process writes it, the others write only
+    why they failed.
 
     Args:
         config: of the run.
@@ -42,11 +42,11 @@ class Record:
         self._tracker: Tracker | None = None  # of the main process, once it has begun
 
     def begin(self, corpus: Corpus, trainer: Trainer, computing: Mapping[str, Any]) -> None:
-        """The run starts, or goes on from a checkpoint.
+        """Write down that the run starts, or goes on from a checkpoint.
 
         Args:
             corpus: what it reads.
-            trainer: as it is when it starts.
+            trainer: about to make its next update.
             computing: what `auto` became, by name.
         """
         if not self._is_main:
@@ -73,22 +73,22 @@ class Record:
         if self._tracker.url:
             self.terminal.line(f"W&B     {self._tracker.url}")
         if trainer.best_step:
-            self.best(trainer)
+            self.note_best(trainer)
 
     def add(self, row: Row) -> None:
-        """A row of metrics."""
+        """Add a row of metrics."""
         if self._tracker:
             self.folder.append(row)
             self._tracker.log(row)
             self.folder.set_status(State.RUNNING, row[figures.STEP.key])
 
-    def best(self, trainer: Trainer) -> None:
-        """The best evaluation so far."""
+    def note_best(self, trainer: Trainer) -> None:
+        """Have W&B show the best evaluation so far."""
         if self._tracker:
             self._tracker.summarize(best_row(trainer))
 
     def last_quick_bpc(self) -> float:
-        """Of the last evaluation that was recorded."""
+        """The bpc of the last quick evaluation that was recorded."""
         rows = self.folder.rows()
         bpc: float = next(
             row[figures.QUICK_BPC.key] for row in reversed(rows) if figures.QUICK_BPC.key in row
@@ -96,7 +96,7 @@ class Record:
         return bpc
 
     def finish(self, final: Row, weights: Path) -> None:
-        """The run is done.
+        """Write down that the run is done.
 
         Args:
             final: the row of the final evaluation.
@@ -117,14 +117,14 @@ class Record:
         )
 
     def suspend(self, step: int) -> None:
-        """The run is left, and can go on."""
+        """Write down that the run was stopped and can go on."""
         if self._is_main:
             self.folder.set_status(State.RESUMABLE, step)
         if self._tracker:
             self._tracker.leave(resumable=True)
 
     def fail(self, step: int, error: Exception) -> None:
-        """The run failed: written by the process that knows why, not by those that only lost it."""
+        """Write down why the run failed, unless this process only lost the one that knows."""
         failure = failure_of(error)
         lost_another = failure.kind == FailureClass.NODE
         with suppress(OSError):  # the disk may be what failed

@@ -1,4 +1,4 @@
-"""The rows of `metrics.jsonl`: the figures that training puts in, under declared keys."""
+"""The rows of `metrics.jsonl`: what training measures, under declared keys."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TrainingRows:
         """The row of the present step. All processes must call it."""
         trainer = self._trainer
         losses = trainer.take_losses()  # waits for the device
-        seconds = self.clock.read()
+        seconds = self.clock.take()
         tokens, flops = trainer.tokens - self._tokens, trainer.flops - self._flops
         self._tokens, self._flops = trainer.tokens, trainer.flops
         row = {
@@ -123,7 +123,7 @@ def check_own_figures(trainer: Trainer, valid: Tokens) -> None:
 
 @contextmanager
 def _at_rest(trainer: Trainer, valid: Tokens) -> Iterator[Evaluation]:
-    """The model to look at; the training goes on as if nobody had."""
+    """The model to look at; the training is not affected."""
     model = trainer.model
     was_training = model.training
     device = next(model.parameters()).device
@@ -202,8 +202,8 @@ class _Clock:
             self._seconds += time.perf_counter() - self._since
             self._since = None
 
-    def read(self) -> float:
-        """Pause; the seconds since it was last read."""
+    def take(self) -> float:
+        """Pause, and take the seconds since the last call."""
         self.pause()
         seconds, self._seconds = self._seconds, 0.0
         return seconds

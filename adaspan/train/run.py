@@ -37,20 +37,20 @@ def train(config: RunConfig) -> None:
     except OSError as error:
         raise RunError(
             f"{error.filename or config.output_dir}: {error.strerror or error}; what was saved is "
-            "kept, mend this and type the same command again"
+            "kept, fix this and type the same command again"
         ) from error
 
 
 def _train(config: RunConfig) -> None:
     device = choose_device(config.train.device, local_rank())
-    with joined(device) as processes, ExitStack() as held:
+    with joined(device) as processes, ExitStack() as locks:
         validate_shares(config, processes.world_size)
         figures.own_keys()  # refused now, not at the first evaluation
         corpus = _load_corpus(config, processes)
         folder = RunFolder(Path(config.output_dir) / run_name(config))
 
         def begin() -> int:
-            held.enter_context(folder.lock())
+            locks.enter_context(folder.lock())
             if config.train.restart:
                 clear(folder)
             done = _is_done(folder, corpus)
@@ -60,7 +60,14 @@ def _train(config: RunConfig) -> None:
 
         if not processes.main_process_first(begin):
             with stop_request() as stop:
-                train_in_session(config, corpus, device, processes, stop, folder)
+                train_in_session(
+                    config=config,
+                    corpus=corpus,
+                    device=device,
+                    processes=processes,
+                    stop=stop,
+                    folder=folder,
+                )
 
 
 def _load_corpus(config: RunConfig, processes: Processes) -> Corpus:
@@ -74,7 +81,7 @@ def _load_corpus(config: RunConfig, processes: Processes) -> Corpus:
 
 
 def _is_done(folder: RunFolder, corpus: Corpus) -> bool:
-    """Whether nothing is left to do, which is then said; refuses data that have changed since."""
+    """Whether the run is done, and say so; refuse data that have changed since it began."""
     before = folder.source.data_fingerprint()
     if before not in (None, corpus.fingerprint):
         raise UserError(

@@ -39,21 +39,22 @@ class Scorer:
         self._batch_size = max(at_once, _LEAST_BATCH)
 
     def quick_bpc(self, valid: Tokens) -> float:
-        """At the same few places of a text every time.
+        """Bits per token at the same few places of a text every time.
 
         Raises:
             NonFiniteError: it is not finite.
         """
-        history = min(self._config.span.limit, self._trainer.model.history())
-        pieces = sample(len(valid), self._config.train.eval_fraction, history)
+        context = min(self._config.span.limit, self._trainer.model.receptive_field())
+        pieces = sample(len(valid), self._config.train.eval_fraction, context)
         bpc = self._bpc(valid, pieces, lambda: None)
         if not math.isfinite(bpc):
             self._trainer.fail(f"valid bpc is {bpc}")
         return bpc
 
     def whole_bpc(self, tokens: Tokens, after_block: Callable[[], None]) -> float:
-        """Of all of a text; all processes call `after_block` equally often."""
-        pieces = whole_text(len(tokens), self._trainer.model.history(), self._batch_size)
+        """Bits per token of a whole text; all processes call `after_block` equally often."""
+        receptive_field = self._trainer.model.receptive_field()
+        pieces = whole_text(len(tokens), receptive_field, self._batch_size)
         return self._bpc(tokens, pieces, after_block)
 
     def _bpc(self, tokens: Tokens, pieces: list[Piece], after_block: Callable[[], None]) -> float:

@@ -1,4 +1,4 @@
-"""The words and figures a run greets with, reports at each evaluation, and ends on."""
+"""The lines that a run prints: at its start, at each evaluation, at its end."""
 
 from __future__ import annotations
 

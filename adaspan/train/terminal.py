@@ -1,5 +1,5 @@
 """What a run shows: a live bar and lines on a terminal, plain lines in a file, and the same lines
-in the run folder's log. Only the first process speaks.
+in the run folder's log. Only the main process prints.
 """
 
 from __future__ import annotations

@@ -177,7 +177,7 @@ class Trainer:
         return losses
 
     def state(self) -> State | None:
-        """What a checkpoint holds, on the first process; None on the others. All must call it.
+        """What a checkpoint holds, on the main process; None on the others. All must call it.
 
         Raises:
             NonFiniteError: a loss or a weight is not finite.
@@ -301,12 +301,12 @@ class Trainer:
         own_batch = len(range(train.batch_size)[self._rows])
         forward, backward = flops.executed_flops(
             self.shape,
-            own_batch // train.micro_batches,
-            train.block_size,
-            [cache.shape[1] for cache in self._caches],
-            plan,
-            IMPLEMENTATIONS[self.model.attention],
-            self._device,
+            batch_size=own_batch // train.micro_batches,
+            block_size=train.block_size,
+            cached=[cache.shape[1] for cache in self._caches],
+            plan=plan,
+            attention=IMPLEMENTATIONS[self.model.attention],
+            device=self._device,
         )
         times = train.micro_batches * self._processes.world_size
         self.flops_per_token = times * forward / (train.batch_size * train.block_size)

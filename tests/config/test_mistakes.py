@@ -179,7 +179,7 @@ def test_a_folder_that_may_not_be_written_is_told_in_one_line(
     assert end.returncode == 1
     (line,) = end.stderr.splitlines()
     assert line.startswith("adaspan: error: /sys/adaspan")
-    assert "mend this" in line
+    assert "fix this" in line
 
 
 def test_a_text_that_is_too_short_is_refused_with_its_sizes(

@@ -69,7 +69,7 @@ def test_a_download_with_another_checksum_is_refused(
     folder, address = served
     archive = make_archive(folder, address)
     (folder / "book.zip").write_bytes(b"something else")
-    with pytest.raises(UserError, match=r"data=book: cannot be had .*its sha256 is"):
+    with pytest.raises(UserError, match=r"data=book: cannot be downloaded .*its sha256 is"):
         ArchiveSource(archive, tmp_path / "downloads").read()
     assert not list((tmp_path / "downloads").iterdir())
 

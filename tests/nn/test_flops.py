@@ -84,7 +84,15 @@ def compare_with_torch(span: SpanConfig, block: int, implementation: str) -> Non
         cached = [cache.shape[1] for cache in caches]
         plan, device = model.plan(batch, block), model.position_SK.device
         attention = IMPLEMENTATIONS[implementation]
-        executed = executed_flops(counted, batch, block, cached, plan, attention, device)
+        executed = executed_flops(
+            counted,
+            batch_size=batch,
+            block_size=block,
+            cached=cached,
+            plan=plan,
+            attention=attention,
+            device=device,
+        )
         with FlopCounterMode(display=False) as counter:
             output = model(torch.randint(19, (batch, block)), caches)
             forward = counter.get_total_flops()
@@ -116,7 +124,17 @@ def executed(spans: list[float], limit: int = 8192, implementation: str = "bande
     attention = IMPLEMENTATIONS[implementation]
     cost_of = attention.group_cost
     groups = group_heads(spans, 8, limit, 32, cost_of(2, 512, CPU) if cost_of else None)
-    return sum(executed_flops(LAYER, 2, 512, [limit], [groups], attention, CPU))
+    return sum(
+        executed_flops(
+            LAYER,
+            batch_size=2,
+            block_size=512,
+            cached=[limit],
+            plan=[groups],
+            attention=attention,
+            device=CPU,
+        )
+    )
 
 
 def ideal(spans: list[float]) -> int:

@@ -193,9 +193,9 @@ def test_runs_of_several_projects_are_refused(output_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--wandb", "--format", "md"], "--wandb: has a form and a place of its own"),
-        (["--wandb", "--out", "file"], "--wandb: has a form and a place of its own"),
-        (["--dry-run"], "--dry-run: is for --wandb"),
+        (["--wandb", "--format", "md"], "--wandb: saves a report on W&B; leave out"),
+        (["--wandb", "--out", "file"], "--wandb: saves a report on W&B; leave out"),
+        (["--dry-run"], "--dry-run: works only with --wandb"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(options: list[str], told: str) -> None:

@@ -43,7 +43,7 @@ def test_score_does_not_depend_on_batch_or_block(
     span: SpanConfig, batch_size: int, block_size: int
 ) -> None:
     model = small_model(span)
-    pieces = whole_text(len(TOKENS), model.history(), batch_size)
+    pieces = whole_text(len(TOKENS), model.receptive_field(), batch_size)
     assert len(pieces) == batch_size
     read: list[None] = []
     score = evaluate(
@@ -61,27 +61,27 @@ def test_score_does_not_depend_on_batch_or_block(
 
 
 @pytest.mark.parametrize(
-    ("length", "history", "batch_size"), [(1000, 7, 4), (50, 40, 8), (1, 3, 2)]
+    ("length", "receptive_field", "batch_size"), [(1000, 7, 4), (50, 40, 8), (1, 3, 2)]
 )
 def test_pieces_of_the_whole_text_count_every_token_once(
-    length: int, history: int, batch_size: int
+    length: int, receptive_field: int, batch_size: int
 ) -> None:
-    pieces = whole_text(length, history, batch_size)
+    pieces = whole_text(length, receptive_field, batch_size)
     counted = [t for piece in pieces for t in range(piece.first, piece.end)]
     assert counted == list(range(length))
-    assert all(piece.start == max(0, piece.first - history - 1) for piece in pieces)
+    assert all(piece.start == max(0, piece.first - receptive_field - 1) for piece in pieces)
 
 
 def test_a_sample_is_spread_over_the_text_and_always_the_same() -> None:
-    pieces = sample(8000, fraction=0.1, history=50)
-    assert pieces == sample(8000, fraction=0.1, history=50)
+    pieces = sample(8000, fraction=0.1, context=50)
+    assert pieces == sample(8000, fraction=0.1, context=50)
     assert sum(piece.end - piece.first for piece in pieces) == 800
     assert [piece.first for piece in pieces] == [1000 * i for i in range(8)]
 
 
 def test_a_sample_of_everything_is_the_whole_text() -> None:
     model = small_model(FixedSpanConfig(limit=9))
-    pieces = sample(len(TOKENS), fraction=1.0, history=18)
+    pieces = sample(len(TOKENS), fraction=1.0, context=18)
     score = evaluate(model, TOKENS, pieces, batch_size=3, block_size=16, device=CPU)
     assert score.tokens == pytest.approx(len(TOKENS), abs=8)
 

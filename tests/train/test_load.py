@@ -47,7 +47,7 @@ def test_the_loaded_model_has_the_runs_score(folder: Path) -> None:
     assert config.model.dim == 16
     corpus = prepare(config.data.build(Path(config.data_dir)), Path(config.data_dir))
     assert vocabulary == corpus.vocabulary
-    pieces = whole_text(len(corpus.test), model.history(), 8)
+    pieces = whole_text(len(corpus.test), model.receptive_field(), 8)
     score = evaluate(
         model, corpus.test, pieces, batch_size=8, block_size=8, device=torch.device("cpu")
     )
