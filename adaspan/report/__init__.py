@@ -1,4 +1,4 @@
-"""Runs side by side: what a sweep found out, and what that costs.
+"""Runs side by side: what a sweep shows, and what it costs.
 
 groups.py       run folders, and those that differ in their seed only: means and spreads
 comparison.py   groups side by side: the only thing that the rest looks at

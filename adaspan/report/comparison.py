@@ -1,4 +1,4 @@
-"""What a report says, taken from run folders alone."""
+"""What a report shows, read from run folders alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Comparison:
     title: str
     runs: Sequence[Run]
     groups: Sequence[Group]
-    copies: Sequence[Run]  # of other folders' runs: left out, or they would count as seeds
+    copies: Sequence[Run]  # copies of other folders, left out: they would count as seeds
 
     @property
     def varied(self) -> list[str]:
@@ -34,8 +34,8 @@ class Comparison:
     @cached_property
     def done(self) -> list[Group]:
         """Groups with a result, the best first."""
-        found = [group for group in self.groups if group.done]
-        return sorted(found, key=_score)
+        done = [group for group in self.groups if group.done]
+        return sorted(done, key=_score)
 
     def cheapest_within(self, margin: float) -> Group | None:
         """The group with the fewest FLOPs a token of those within `margin` bpc of the best."""
@@ -45,7 +45,7 @@ class Comparison:
         return min((group for group in self.done if _score(group) <= best + margin), key=_cost)
 
     def pareto_front(self) -> list[Group]:
-        """Groups that no other beats in bpc without costing more, the cheapest first."""
+        """Groups for which no cheaper group has a bpc as good, the cheapest first."""
         front: list[Group] = []
         for group in sorted(self.done, key=lambda group: (_cost(group), _score(group))):
             if not front or _score(group) < _score(front[-1]):
@@ -86,12 +86,14 @@ def compare(title: str, runs: Mapping[Path, Mapping[str, str]]) -> Comparison:
     varying = [_given(run) for run in firsts]
     if len({tuple(sorted(varies.items())) for varies in varying}) < len(varying):
         varying = _differences(firsts)
-    found = [
+    compared_groups = [
         Group(varies, of_group) for varies, of_group in zip(varying, groups.values(), strict=True)
     ]
-    if not any(runs.values()):  # in the order of their folders, which says little
-        found.sort(key=lambda group: [by_number(value) for value in group.varies.values()])
-    return Comparison(title, read, found, copies)
+    if not any(runs.values()):  # else in the order of their folders, which means nothing
+        compared_groups.sort(
+            key=lambda group: [by_number(value) for value in group.varies.values()]
+        )
+    return Comparison(title, read, compared_groups, copies)
 
 
 def _read(runs: Mapping[Path, Mapping[str, str]]) -> list[Run]:
@@ -106,13 +108,13 @@ def _read(runs: Mapping[Path, Mapping[str, str]]) -> list[Run]:
 
 
 def _apart(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
-    """Runs, each once, and what is a run of another folder over again."""
+    """Each run once, and the copies of these in other folders."""
     first: dict[str, Run] = {}
     for run in sorted(runs, key=lambda run: not run.is_done):
         first.setdefault(f"{_identity(run)} {run.seed}" if run.values else run.name, run)
-    kept = {run.folder for run in first.values()}
-    own = [run for run in runs if run.folder in kept]
-    return own, [run for run in runs if run.folder not in kept]
+    kept = {run.path for run in first.values()}
+    own = [run for run in runs if run.path in kept]
+    return own, [run for run in runs if run.path not in kept]
 
 
 def _given(run: Run) -> dict[str, str]:
@@ -151,7 +153,7 @@ def _text(values: Mapping[str, object]) -> str:
 
 
 def _differences(runs: Sequence[Run]) -> list[dict[str, str]]:
-    """The values of each run in which not all agree that have such a key at all."""
+    """The values of each run under the keys in which the runs differ that have them."""
     compared = [_compared(run) for run in runs]
     keys = dict.fromkeys(key for values in compared for key in values)
     varied = [

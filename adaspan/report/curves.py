@@ -1,4 +1,4 @@
-"""How training went, as curves."""
+"""Curves of training: bpc against tokens or FLOPs."""
 
 from __future__ import annotations
 

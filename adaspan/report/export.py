@@ -25,7 +25,7 @@ _OF_A_RUN = (
 
 
 def to_csv(comparison: Comparison) -> str:
-    """A row a group, exact values."""
+    """A row for each group, exact values."""
     table = table_of(comparison)
     written = io.StringIO()
     writer = csv.DictWriter(written, table.keys, extrasaction="ignore", lineterminator="\n")
@@ -35,7 +35,7 @@ def to_csv(comparison: Comparison) -> str:
 
 
 def to_json(comparison: Comparison, margin: float) -> str:
-    """The finding, and an object a group with exact values and its runs."""
+    """The finding, and an object for each group with exact values and its runs."""
     table = table_of(comparison)
     groups = [
         {
@@ -43,7 +43,7 @@ def to_json(comparison: Comparison, margin: float) -> str:
             **{key: row.get(key) for key in table.keys},
             "runs": [
                 {
-                    "folder": str(run.folder),
+                    "folder": str(run.path),
                     "seed": run.seed,
                     "state": run.state.state,
                     "step": run.state.step,

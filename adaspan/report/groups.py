@@ -26,12 +26,12 @@ SEED = "train.seed"
 
 @dataclass(frozen=True)
 class Curve:
-    """How training went, an evaluation a point."""
+    """The course of training: a point for each evaluation."""
 
     steps: NDArray[np.int64]
     tokens: NDArray[np.float64]
     flops: NDArray[np.float64]  # of training so far, executed
-    bpc: NDArray[np.float64]  # quick look at valid
+    bpc: NDArray[np.float64]  # on part of valid
     spread: NDArray[np.float64]  # standard deviation over seeds, 0 for one
 
     def thinned(self, most: int) -> Curve:
@@ -50,7 +50,7 @@ class Curve:
 class Run:
     """One run folder."""
 
-    folder: Path
+    path: Path  # of its folder
     state: RunState
     values: Mapping[str, object]  # dotted keys of its configuration; none before it begins
     data: str  # the beginning of its text's fingerprint; empty before it begins
@@ -58,7 +58,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        return self.folder.name
+        return self.path.name
 
     @property
     def seed(self) -> str:
@@ -79,7 +79,7 @@ class Run:
 
     @property
     def quick_bpc(self) -> float | None:
-        """The last quick look at valid: not to be compared with a final figure."""
+        """The last quick evaluation: not to be compared with a final figure."""
         return self.evaluations[-1][figures.QUICK_BPC.key] if self.evaluations else None
 
     @cached_property
@@ -95,12 +95,12 @@ class Run:
 
     @property
     def seconds(self) -> float | None:
-        """Spent on updates."""
+        """Time spent on updates."""
         speed = self.tokens_per_second
         return None if speed is None else float(self.last[figures.TOKENS.key]) / speed
 
     def curve(self) -> Curve | None:
-        """How it went; None before the first evaluation."""
+        """The course of its training; None before the first evaluation."""
         return _mean_curve([self]) if self.evaluations else None
 
     def spans(self) -> tuple[list[int], NDArray[np.float64]]:
@@ -108,10 +108,10 @@ class Run:
         heads = [(layer, head) for layer, head, _ in figures.head_spans(self.last)]
         keys = [figures.head_span_key(layer, head) for layer, head in heads]
         layers = len({layer for layer, _ in heads})
-        found = [[row[key] for key in keys] for row in self.evaluations]
+        spans = [[row[key] for key in keys] for row in self.evaluations]
         steps = [row["step"] for row in self.evaluations]
         shape = len(steps), layers, len(heads) // max(1, layers)
-        return steps, np.array(found, dtype=float).reshape(shape)
+        return steps, np.array(spans, dtype=float).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Group:
 
     @property
     def label(self) -> str:
-        """What to type to get it."""
+        """The overrides that train it."""
         return " ".join(f"{key}={value}" for key, value in self.varies.items()) or self.runs[0].name
 
     @property
@@ -194,8 +194,8 @@ class Group:
 
     def deviation(self, figure: Figure) -> float | None:
         """Standard deviation likewise; None for fewer than two seeds."""
-        found = [run.last[figure.key] for run in self.done if figure.key in run.last]
-        return stdev(found) if len(found) > 1 else None
+        values = [run.last[figure.key] for run in self.done if figure.key in run.last]
+        return stdev(values) if len(values) > 1 else None
 
 
 def first_begun(runs: Sequence[Run]) -> Run:
@@ -205,8 +205,8 @@ def first_begun(runs: Sequence[Run]) -> Run:
 
 def mean_of(runs: Sequence[Run], figure: Callable[[Run], float | None]) -> float | None:
     """Over the runs that have the figure; None if none has."""
-    found = [value for run in runs if (value := figure(run)) is not None]
-    return fmean(found) if found else None
+    values = [value for run in runs if (value := figure(run)) is not None]
+    return fmean(values) if values else None
 
 
 def thinned(count: int, most: int) -> list[int]:

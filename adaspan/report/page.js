@@ -14,21 +14,21 @@ function draw(target, data, layout) {
   const css = getComputedStyle(document.body);
   const colour = name => css.getPropertyValue(name).trim();
   const clear = "rgba(0,0,0,0)";
-  const found = structuredClone(layout);
+  const adapted = structuredClone(layout);
   const width = target.clientWidth;
-  const axes = Object.keys(found).filter(key => /^[xy]axis/.test(key));
-  Object.assign(found, { width, paper_bgcolor: clear, plot_bgcolor: clear });
-  found.font = { ...found.font, family: css.fontFamily, color: colour("--text") };
-  found.modebar = { bgcolor: clear, color: colour("--axis"), activecolor: colour("--text") };
+  const axes = Object.keys(adapted).filter(key => /^[xy]axis/.test(key));
+  Object.assign(adapted, { width, paper_bgcolor: clear, plot_bgcolor: clear });
+  adapted.font = { ...adapted.font, family: css.fontFamily, color: colour("--text") };
+  adapted.modebar = { bgcolor: clear, color: colour("--axis"), activecolor: colour("--text") };
   for (const axis of axes)
-    Object.assign(found[axis], { gridcolor: colour("--line"), linecolor: colour("--axis"), tickcolor: colour("--axis") });
-  if (width < NARROW) for (const axis of axes) if (found[axis].nticks) found[axis].nticks = 4;
+    Object.assign(adapted[axis], { gridcolor: colour("--line"), linecolor: colour("--axis"), tickcolor: colour("--axis") });
+  if (width < NARROW) for (const axis of axes) if (adapted[axis].nticks) adapted[axis].nticks = 4;
   const panels = axes.length / 2;
-  if (panels > 1 && width < NARROW) stack(found, panels);
+  if (panels > 1 && width < NARROW) stack(adapted, panels);
   target.style.height = panels > 1 && width < NARROW ? `${18 * panels}rem` : "";
-  found.height = target.clientHeight;
+  adapted.height = target.clientHeight;
   const displayModeBar = width >= NARROW && axes.length > 0 ? "hover" : false;
-  return Plotly.react(target, data, found, { ...settings, displayModeBar });
+  return Plotly.react(target, data, adapted, { ...settings, displayModeBar });
 }
 function stack(layout, panels) {
   for (let panel = 0; panel < panels; panel++) {
@@ -66,7 +66,7 @@ function drawSpans() {
   const run = chosenRun(), at = Number(element("span-step").value);
   const layers = run.spans[at], all = layers.flat();
   const mean = all.reduce((sum, span) => sum + span, 0) / all.length;
-  element("span-told").textContent =
+  element("span-summary").textContent =
     `${run.steps[at].toLocaleString("en")}: mean ${mean.toFixed(1)}, longest ${Math.max(...all).toFixed(1)} tokens`;
   draw(element("spans"), [{
     type: "heatmap", z: layers.map(heads => heads.map(onScale)), customdata: layers, coloraxis: "coloraxis",

@@ -1,4 +1,4 @@
-"""A comparison as one HTML file that opens in any browser and asks no network for anything."""
+"""A comparison as one HTML file that opens in any browser and needs no network."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write_page(comparison: Comparison, path: Path, margin: float) -> None:
     Args:
         comparison: what it shows.
         path: of the file; links to run folders are relative to it.
-        margin: bpc by which the cheaper run that it names may be worse than the best.
+        margin: bpc by which the cheapest run in the finding may be worse than the best.
     """
     environment = Environment(
         loader=PackageLoader("adaspan.report", "."), autoescape=True, undefined=StrictUndefined
@@ -74,8 +74,8 @@ def write_page(comparison: Comparison, path: Path, margin: float) -> None:
         file.write(page.encode())
 
 
-def _rows(comparison: Comparison, table: Table, folder: Path) -> list[dict[str, Any]]:
-    """Of the table of groups."""
+def _rows(comparison: Comparison, table: Table, beside: Path) -> list[dict[str, Any]]:
+    """The rows of the table of groups; links are relative to `beside`."""
     rows = []
     for group, look, values in zip(comparison.groups, looks(comparison), table.rows, strict=True):
         cells = [
@@ -88,7 +88,7 @@ def _rows(comparison: Comparison, table: Table, folder: Path) -> list[dict[str, 
         ]
         links: dict[str, list[tuple[str, str]]] = {}
         for run in group.runs:
-            for name, target in _links(run, folder):
+            for name, target in _links(run, beside):
                 text = name if len(group.runs) == 1 else run.seed
                 links.setdefault("" if len(group.runs) == 1 else name, []).append((text, target))
         states = {run.state.state for run in group.runs}
@@ -104,13 +104,13 @@ def _rows(comparison: Comparison, table: Table, folder: Path) -> list[dict[str, 
     return rows
 
 
-def _links(run: Run, folder: Path) -> list[tuple[str, str]]:
-    """What there is to read of a run, and where."""
-    files = RunFolder(run.folder)
-    printed = files.output if files.output.exists() else files.log
+def _links(run: Run, beside: Path) -> list[tuple[str, str]]:
+    """The files of a run to read, as name and link relative to the page's folder."""
+    folder = RunFolder(run.path)
+    printed = folder.output if folder.output.exists() else folder.log
     return [
-        (text, quote(os.path.relpath(target, folder)))
-        for text, target in (("config", run.folder / "config.yaml"), ("log", printed))
+        (text, quote(os.path.relpath(target, beside)))
+        for text, target in (("config", run.path / "config.yaml"), ("log", printed))
         if target.exists()
     ]
 

@@ -30,7 +30,7 @@ from adaspan.runs import figures
 
 
 def all_plots(comparison: Comparison) -> dict[str, go.Figure]:
-    """Every plot for which there are figures, by name."""
+    """Every plot that has something to show, by name."""
     plots = {
         "span_limits": span_limits(comparison),
         "pareto": pareto(comparison),
@@ -95,7 +95,7 @@ def span_limits(comparison: Comparison) -> go.Figure:
 
 
 def pareto(comparison: Comparison) -> go.Figure:
-    """Bpc against the cost of a token, and the groups that no other beats in both."""
+    """Bpc against the cost of a token, and the Pareto front."""
     figure = plain(comparison)
     if not comparison.done:
         return figure
@@ -104,7 +104,7 @@ def pareto(comparison: Comparison) -> go.Figure:
     figure.add_scatter(
         x=[*(group.macs_per_token for group in front), dearest.macs_per_token],
         y=[*(group.valid_bpc for group in front), front[-1].valid_bpc],
-        name="no other is better and cheaper",
+        name="Pareto front",
         mode="lines",
         line={"color": GREY, "shape": "hv", "dash": "dot"},
         hoverinfo="skip",
@@ -136,12 +136,12 @@ def pareto(comparison: Comparison) -> go.Figure:
 
 def _lines(groups: Iterable[Group]) -> dict[str, dict[str, list[Group]]]:
     """Groups by kind of span and by all else than the limit."""
-    found: dict[str, dict[str, list[Group]]] = {}
+    by_kind: dict[str, dict[str, list[Group]]] = {}
     for group in groups:
         rest = {k: v for k, v in group.varies.items() if k not in ("span", "span.limit")}
         name = in_short({"span": group.span_kind} | rest)
-        found.setdefault(group.span_kind, {}).setdefault(name, []).append(group)
-    return found
+        by_kind.setdefault(group.span_kind, {}).setdefault(name, []).append(group)
+    return by_kind
 
 
 def _spreads(groups: Sequence[Group]) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The plots of a comparison as pictures, for papers and slides."""
+"""The plots of a comparison as PNG files, for papers and slides."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _SIZES = {"span_limits": _WIDE, "parameters": _WIDE, "spans": {}}  # spans know 
 SCALE = 2
 
 
-def write_pictures(plots: Mapping[str, go.Figure], folder: Path) -> list[Path]:
-    """Write a PNG a plot, with one start of a browser for all.
+def write_pictures(plots: Mapping[str, go.Figure], path: Path) -> list[Path]:
+    """Write a PNG for each plot, with one start of a browser for all.
 
     Args:
         plots: by name.
-        folder: for the files, which are named after the plots.
+        path: folder for the files, which are named after the plots.
 
     Raises:
         UserError: there is nothing to draw, or no browser to draw with.
     """
     if not plots:
         raise UserError("--format png: no run has anything to plot yet")
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = {name: folder / f"{name}.png" for name in plots}
+    path.mkdir(parents=True, exist_ok=True)
+    paths = {name: path / f"{name}.png" for name in plots}
     pictures = [
         {
             "fig": {**figure.to_dict(), "config": {"plotGlPixelRatio": 1}},  # lines one such wide
@@ -41,7 +41,7 @@ def write_pictures(plots: Mapping[str, go.Figure], folder: Path) -> list[Path]:
         }
         for name, figure in plots.items()
     ]
-    # It takes the browser's last word, which is no JSON, for an error.
+    # It reports the browser's last message, which is no JSON, as an error.
     logging.getLogger("choreographer").setLevel(logging.CRITICAL)
     try:
         # MathJax would come from the network.
@@ -49,6 +49,6 @@ def write_pictures(plots: Mapping[str, go.Figure], folder: Path) -> list[Path]:
     except (ChromeNotFoundError, BrowserFailedError):
         raise UserError(
             "--format png: no Chrome or Chromium here that can draw; install one (Debian, Ubuntu: "
-            "apt-get install chromium), or name it in the variable BROWSER_PATH"
+            "apt-get install chromium), or set the variable BROWSER_PATH to one"
         ) from None
     return list(paths.values())

@@ -70,7 +70,7 @@ def heatmap(spans_LH: NDArray[np.float64]) -> go.Heatmap:
 
 
 def colours(longest: float) -> dict[str, Any]:
-    """A scale for log(1 + span), so that short spans are told apart beside long ones."""
+    """A scale for log(1 + span), so that short spans differ visibly beside long ones."""
     decades = range(math.ceil(math.log10(1 + longest)) + 1)
     marks = [0, *(factor * 10**decade for decade in decades for factor in (1, 3))]
     ticks = [mark for mark in marks if mark <= longest]

@@ -1,7 +1,7 @@
 """How plots look, and how a group looks: the same in every plot and in the table.
 
 The kind of span has a family of colours and a marker of its own, so that fixed and learned spans
-are told apart without colours, too; the shades of a family go from the smallest values to the
+can be distinguished without colours, too; the shades of a family go from the smallest values to the
 largest, or, of many groups, from the worst to the best.
 """
 
@@ -67,13 +67,13 @@ def looks(comparison: Comparison) -> list[Look]:
     kinds: dict[str, list[int]] = {}
     for index in order:
         kinds.setdefault(groups[index].span_kind, []).append(index)
-    found: dict[int, Look] = {}
+    by_index: dict[int, Look] = {}
     for kind, indices in kinds.items():
         few = len(kinds) == 1 and len(indices) <= len(_APART)
         colours = _APART if few else _shades(kind, len(indices))
         for index, colour in zip(indices, colours, strict=False):
-            found[index] = Look(_rgb(colour), _MARKERS.get(kind, "circle"))
-    return [found[index] for index in range(len(groups))]
+            by_index[index] = Look(_rgb(colour), _MARKERS.get(kind, "circle"))
+    return [by_index[index] for index in range(len(groups))]
 
 
 def log_ticks(values: NDArray[np.float64]) -> dict[str, Any]:

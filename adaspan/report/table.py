@@ -1,4 +1,4 @@
-"""The table of a comparison: a row a group, the same in every format.
+"""The table of a comparison: a row for each group, the same in every format.
 
 Figures stand under the keys of `runs/figures.py`, those of an extension after ours.
 """
@@ -18,13 +18,13 @@ from adaspan.runs.figures import Figure
 from adaspan.units import duration, si
 
 Value = str | float | None
-# So many times fewer multiply-adds make a run cheaper.
+# A run counts as cheaper from this ratio of multiply-adds on.
 _WORTH_MENTIONING = 1.05
 
 
 @dataclass(frozen=True)
 class Column:
-    """Something about a group."""
+    """One property of groups."""
 
     title: str
     key: str  # in CSV and JSON
@@ -54,7 +54,7 @@ _COLUMNS = (
     Column("seeds", "seeds_done", "that are done, of all"),
     Column("state", "state", is_number=False),
 )
-# Whose last values stand for a run.
+# Figures whose last values represent a run.
 _MEANS = (
     figures.VALID_BPC,
     figures.TEST_BPC,
@@ -64,7 +64,7 @@ _MEANS = (
     figures.EXECUTED_FLOPS,
     figures.TRAINING_FLOPS,
 )
-# Their standard deviations over seeds stand beside them.
+# Shown with their standard deviations over seeds.
 _SPREAD = (figures.VALID_BPC, figures.TEST_BPC)
 
 
@@ -83,10 +83,10 @@ _ONLY_EXACT = (
 
 @dataclass(frozen=True)
 class Table:
-    """Exact values by column, a row a group."""
+    """Exact values by column, a row for each group."""
 
-    columns: Sequence[Column]  # for a person: those in which nothing stands are left out
-    keys: Sequence[str]  # for a program: always the same, after what varies
+    columns: Sequence[Column]  # for a person: without empty columns
+    keys: Sequence[str]  # for a program: what varies, then always the same
     rows: Sequence[Mapping[str, Value]]
 
     def texts(self) -> list[list[str]]:
@@ -95,7 +95,7 @@ class Table:
 
 
 def table_of(comparison: Comparison) -> Table:
-    """What varies first."""
+    """The table, what varies first."""
     own = [figures.figure_of(key) for key in _own_figures(comparison)]
     rows = [_values(group, own) for group in comparison.groups]
     titles = short_keys(comparison.varied)
@@ -103,11 +103,11 @@ def table_of(comparison: Comparison) -> Table:
         Column(titles[key], key, key, _are_numbers(row.get(key) for row in rows))
         for key in comparison.varied
     ] or [Column("run", "run", is_number=False)]
-    found = [*_COLUMNS, *map(_of_figure, own)]
-    shown = [column for column in found if any(row[column.key] is not None for row in rows)]
+    columns = [*_COLUMNS, *map(_of_figure, own)]
+    shown = [column for column in columns if any(row[column.key] is not None for row in rows)]
     if all(row["seeds"] == 1 for row in rows):
         shown = [column for column in shown if column.key != "seeds_done"]
-    keys = [column.key for column in (*varied, *found)]
+    keys = [column.key for column in (*varied, *columns)]
     return Table([*varied, *shown], [*keys, *_ONLY_EXACT], rows)
 
 
@@ -134,7 +134,7 @@ def text_of(column: Column, values: Mapping[str, Value]) -> str:
 
 
 def state_of(group: Group) -> str:
-    """One word if all runs agree, else how many are what."""
+    """The state of all runs if it is one, else how many runs have which."""
     counts = Counter(run.state.state for run in group.runs)
     if len(counts) == 1:
         return next(iter(counts))
@@ -147,7 +147,7 @@ def unfinished(comparison: Comparison) -> list[tuple[Group, Run]]:
 
 
 def standing_of(run: Run) -> str:
-    """How far a run got that is not done, and why no further."""
+    """How far a run got that is not done, and why it stopped."""
     state = run.state
     if state.state == State.DONE:
         return "done, but its final figures are missing from metrics.jsonl"
@@ -163,7 +163,7 @@ def finding(comparison: Comparison, margin: float) -> str:
 
     Args:
         comparison: the runs.
-        margin: bpc by which a cheaper run may be worse than the best.
+        margin: bpc by which the cheapest run may be worse than the best.
     """
     missing = len(unfinished(comparison))
     best, cheap = next(iter(comparison.done), None), comparison.cheapest_within(margin)
@@ -195,7 +195,7 @@ def finding(comparison: Comparison, margin: float) -> str:
 
 
 def _bpc(group: Group) -> str:
-    """With its spread, and how many seeds it stands on."""
+    """Its valid bpc with the spread, and the number of seeds."""
     spread = "" if group.spread is None else f" ± {group.spread:.3f}"
     done, seeds = len(group.done), len(group.runs)
     of = f" ({done} of {seeds} seeds)" if done < seeds else f" ({seeds} seeds)" if seeds > 1 else ""

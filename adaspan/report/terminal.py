@@ -59,7 +59,7 @@ def to_text(comparison: Comparison, margin: float, width: int, *, coloured: bool
 
     Args:
         comparison: what it shows.
-        margin: bpc by which the cheaper run that is named may be worse than the best.
+        margin: bpc by which the cheapest run in the finding may be worse than the best.
         width: in characters.
         coloured: with codes for colours.
     """
@@ -84,7 +84,7 @@ def to_text(comparison: Comparison, margin: float, width: int, *, coloured: bool
     left_out = _print_table(console, comparison, marked)
     if left_out:
         titles = ", ".join(column.title for column in left_out)
-        console.print(Text(f"left out for want of room: {titles}; --format csv has everything"))
+        console.print(Text(f"no room for: {titles}; --format csv has all columns"))
     for group, run in unfinished(comparison):
         seed = f", seed {run.seed}" if len(group.runs) > 1 else ""
         console.print(Text(f"not done: {group.short_label}{seed}: {standing_of(run)}"))
@@ -135,15 +135,15 @@ def _print_table(
 
 def _curves(marked: Sequence[tuple[Group, Look, str]]) -> list[_Points]:
     """How training went: the mean of each group, and its runs that are not done."""
-    found = []
+    drawn = []
     for group, look, mark in marked:
         not_done = [(_NOT_DONE if group.done else mark, run.curve()) for run in group.not_done]
         for own_mark, curve in [(mark, group.curve()), *not_done]:
             if curve is not None:
                 thin = curve.thinned(_MOST_POINTS)
                 late = thin.steps >= SHOWN_FROM * group.first.state.steps
-                found.append(_Points(own_mark, look.colour, thin.tokens[late], thin.bpc[late]))
-    return [points for points in found if points.x.size]
+                drawn.append(_Points(own_mark, look.colour, thin.tokens[late], thin.bpc[late]))
+    return [points for points in drawn if points.x.size]
 
 
 def _costs(marked: Sequence[tuple[Group, Look, str]]) -> list[_Points]:

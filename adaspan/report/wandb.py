@@ -48,8 +48,8 @@ def save_report(comparison: Comparison, margin: float, record: Path) -> str:
 
     Args:
         comparison: what it shows.
-        margin: bpc by which the cheaper run that it names may be worse than the best.
-        record: file that knows the report saved before.
+        margin: bpc by which the cheapest run in the finding may be worse than the best.
+        record: file with the id of the report that was saved before.
 
     Returns:
         Where it can be seen.
@@ -77,9 +77,9 @@ def save_report(comparison: Comparison, margin: float, record: Path) -> str:
 
 
 def lacking(comparison: Comparison) -> list[Path]:
-    """Folders of runs of which W&B has not everything."""
-    found = ((run.folder, TrackedFiles(run.folder)) for run in comparison.runs)
-    return [path for path, files in found if files.has_news() or not files.folder.exists()]
+    """Paths of the runs that W&B lacks, all or in part."""
+    tracked = ((run.path, TrackedFiles(run.path)) for run in comparison.runs)
+    return [path for path, files in tracked if files.has_news() or not files.folder.exists()]
 
 
 def _place(comparison: Comparison) -> tuple[str | None, str]:
@@ -145,14 +145,14 @@ def _varied(comparison: Comparison) -> list[str]:
     """The keys in which the configurations of groups differ that have them."""
     keys, values = comparison.differences()
     differing = {key: {of_group[i] for of_group in values} - {""} for i, key in enumerate(keys)}
-    return [key for key, found in differing.items() if len(found) > 1]
+    return [key for key, distinct in differing.items() if len(distinct) > 1]
 
 
 def _runset(
     title: str, runs: Sequence[Run], entity: str, project: str, groupby: Sequence[str]
 ) -> wr.Runset:
     """These runs and no others, the best first."""
-    ids = sorted(_id(run.folder) for run in runs)
+    ids = sorted(_id(run.path) for run in runs)
     return wr.Runset(
         entity=entity,
         project=project,

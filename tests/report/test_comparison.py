@@ -69,7 +69,7 @@ def test_a_copied_folder_is_no_seed_and_is_told(runs: Runs, tmp_path: Path) -> N
     original, *_ = trained(runs, kind="adaptive", limit="12")
     copy = Path(shutil.copytree(original, tmp_path / "copy"))
     found = compare("copied", {original: {}, copy: {}})
-    assert [run.folder for run in found.runs] == [original]
+    assert [run.path for run in found.runs] == [original]
     assert found.groups[0].spread is None
     assert "Left out as copies of other folders: copy." in finding(found, 0.02)
 
@@ -115,7 +115,7 @@ def test_runs_that_are_not_done_are_of_their_group_and_in_none_of_its_figures(
     own = stopped.curve()
     assert own is not None
     assert own.steps.tolist() == [6, 12]
-    assert own.bpc[-1] == stopped.quick_bpc == rows(stopped.folder)[-1]["valid/bpc"]
+    assert own.bpc[-1] == stopped.quick_bpc == rows(stopped.path)[-1]["valid/bpc"]
     (waiting,) = group_of(comparison, "span=adaptive span.limit=12").not_done
     assert (waiting.seed, waiting.state.state, waiting.curve()) == ("3", "waiting", None)
 

@@ -36,7 +36,7 @@ def test_csv_and_json_have_exact_figures_and_what_became_of_runs(comparison: Com
             assert row[key] == ("" if value is None else str(value))
             assert one[key] == value
         assert (row["seeds_done"], row["seeds"]) == (str(len(group.done)), str(len(group.runs)))
-        assert [run["folder"] for run in one["runs"]] == [str(run.folder) for run in group.runs]
+        assert [run["folder"] for run in one["runs"]] == [str(run.path) for run in group.runs]
         for told_of_run, run in zip(one["runs"], group.runs, strict=True):
             assert told_of_run["final/valid_bpc"] == run.last.get("final/valid_bpc")
             assert told_of_run["span/max"] == run.last.get("span/max")

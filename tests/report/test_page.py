@@ -158,7 +158,7 @@ def test_the_table_has_the_figures_of_the_run_folders(page: Page, comparison: Co
     cells = page.cells()
     assert len(cells) == len(comparison.groups)
     for name in ("fixed, limit 24", "adaptive, limit 12", "adaptive, limit 24"):
-        finals = [rows(run.folder)[-1] for run in group_named(comparison, name).done]
+        finals = [rows(run.path)[-1] for run in group_named(comparison, name).done]
         for key, digits in (
             ("final/valid_bpc", 3),
             ("final/test_bpc", 3),
@@ -177,7 +177,7 @@ def test_the_table_has_the_figures_of_the_run_folders(page: Page, comparison: Co
 def test_links_lead_to_configurations_and_logs(page: Page, comparison: Comparison) -> None:
     links = [link.get_attribute("href") or "" for link in page.find("td a")]
     targets = {Path(unquote(urlsplit(link).path)) for link in links}
-    assert targets >= {run.folder / "config.yaml" for run in comparison.runs if run.folder.exists()}
+    assert targets >= {run.path / "config.yaml" for run in comparison.runs if run.path.exists()}
     assert any(target.name == "log.txt" for target in targets)
     assert all(target.is_file() for target in targets)
 
@@ -186,16 +186,14 @@ def test_curves_have_the_figures_of_the_run_folders(page: Page, comparison: Comp
     for plot, key in (("bpc_by_tokens", "tokens"), ("bpc_by_flops", "flops/executed_training")):
         drawn = {trace["name"]: trace for trace in page.data(plot) if trace["fill"] != "toself"}
         for group in comparison.groups[:4]:
-            of_runs = [[r for r in rows(run.folder) if "valid/bpc" in r] for run in group.done]
+            of_runs = [[r for r in rows(run.path) if "valid/bpc" in r] for run in group.done]
             trace = drawn[group.short_label]
             for values, name in ((trace["x"], key), (trace["y"], "valid/bpc")):
                 means = [fmean(row[name] for row in at) for at in zip(*of_runs, strict=True)]
                 assert values == pytest.approx(means, rel=1e-12)
         (stopped,) = comparison.groups[3].not_done
         trace = drawn["adaptive, limit 24, seed 3: resumable"]
-        assert trace["y"] == [
-            row["valid/bpc"] for row in rows(stopped.folder) if "valid/bpc" in row
-        ]
+        assert trace["y"] == [row["valid/bpc"] for row in rows(stopped.path) if "valid/bpc" in row]
 
 
 def test_a_click_on_a_heading_sorts_both_ways_with_empty_cells_last(page: Page) -> None:
@@ -228,16 +226,16 @@ def test_run_and_slider_choose_the_spans_that_are_shown(page: Page, comparison: 
         for keys, step in ((Keys.END, 24), (Keys.HOME, 6), (Keys.ARROW_RIGHT, 12)):
             slider.send_keys(keys)
             (trace,) = page.data("spans")
-            expected = spans_at(runs[name].folder, step)
+            expected = spans_at(runs[name].path, step)
             assert trace["customdata"] == [
                 [pytest.approx(span, abs=0.005) for span in layer] for layer in expected
             ]
             assert [[float(told) for told in layer] for layer in trace["text"]] == [
                 [pytest.approx(span, abs=0.06) for span in layer] for layer in expected
             ]
-            assert page.find("#span-told")[0].text.startswith(f"{step}: mean ")
+            assert page.find("#span-summary")[0].text.startswith(f"{step}: mean ")
     history = {trace["name"]: trace["customdata"] for trace in page.data("history")}
-    last_head = [spans_at(runs[name].folder, step)[1][1] for step in (6, 12, 18, 24)]
+    last_head = [spans_at(runs[name].path, step)[1][1] for step in (6, 12, 18, 24)]
     assert history["layer 1"] == pytest.approx(last_head, abs=0.005)
 
 

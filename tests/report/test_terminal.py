@@ -18,7 +18,7 @@ def test_everything_fits_and_has_no_codes_for_colours(comparison: Comparison) ->
     best = comparison.done[0]
     assert f"{best.valid_bpc:.3f}" in told
     assert "not done: adaptive, limit 24, seed 3: resumable at step 12 of 24" in told
-    assert "left out for want of room: tokens/s" in told
+    assert "no room for: tokens/s" in told
 
 
 def marks(told: str, title: str) -> str:
