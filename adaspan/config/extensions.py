@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -18,8 +18,8 @@ from adaspan.errors import UserError
 from adaspan.places import CODE, FROZEN_EXTENSIONS
 
 _ENTRY_POINTS = "adaspan.extensions"
-# What was imported, in that order, and the version of what is installed.
-_imported: dict[str, str | None] = {}
+# The modules that were imported, in that order, and the version of each that is installed.
+IMPORTED: dict[str, str | None] = {}
 
 
 def import_installed() -> None:
@@ -85,7 +85,7 @@ def _import(name: str, told: str, version: str | None = None) -> None:
             f"{told}: registers nothing, found as {file}; if that is not yours, give your file "
             f"another name; {HOW_TO_ADD}"
         )
-    _imported.setdefault(name, version)
+    IMPORTED.setdefault(name, version)
 
 
 def _registered() -> dict[tuple[str, str], str]:
@@ -93,8 +93,3 @@ def _registered() -> dict[tuple[str, str], str]:
     return {
         (group, name): kind.__module__ for group in KINDS for name, kind in KINDS[group].items()
     }
-
-
-def imported() -> Mapping[str, str | None]:
-    """The modules that were imported, and the versions of those that are installed."""
-    return _imported

@@ -8,14 +8,14 @@ import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 
-from adaspan.config.extensions import imported
+from adaspan.config.extensions import IMPORTED
 from adaspan.places import CODE, PACKAGE
 
 
 def extension_records() -> dict[str, dict[str, str | None]]:
     """Where each comes from, the SHA-256 of its code, and its version if it is installed."""
     records = {}
-    for name, version in imported().items():
+    for name, version in IMPORTED.items():
         place = _place_of(name)
         digest = hashlib.sha256()
         for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
@@ -28,7 +28,7 @@ def extension_files() -> list[Path]:
     """What the extensions need beside installed packages: their own file or package, the modules
     beside it that can be imported, and the packages there that were.
     """
-    folders = {_place_of(name).parent for name in imported() if not _is_installed(_place_of(name))}
+    folders = {_place_of(name).parent for name in IMPORTED if not _is_installed(_place_of(name))}
     packages = {_place_of(name) for name in sys.modules if "." not in name}
     files = {file for folder in folders for file in folder.glob("*.py")}
     needed = {file for file in files if file.stem.isidentifier() and _is_found(file)}

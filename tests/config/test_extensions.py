@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 import adaspan
-from adaspan.config import extensions
 from adaspan.config.command_line import named_extensions
-from adaspan.config.extensions import import_extensions, import_installed, imported
+from adaspan.config.extensions import IMPORTED, import_extensions, import_installed
 from adaspan.config.kinds.registry import KINDS
 from adaspan.config.resolved import to_yaml
 from adaspan.errors import UserError
@@ -49,9 +48,11 @@ def folder(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setattr(extensions, "_imported", {})
+    for name in [*IMPORTED]:
+        monkeypatch.delitem(IMPORTED, name)
     before = set(sys.modules)
     yield tmp_path
+    IMPORTED.clear()
     for name in set(sys.modules) - before:
         if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
@@ -173,7 +174,7 @@ def test_modules_are_named_on_the_command_line_or_in_a_file_that_it_names(
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_text(content)
     load_extensions([word.replace("HERE", str(folder)) for word in words])
-    assert list(imported()) == ["mine"]
+    assert list(IMPORTED) == ["mine"]
     assert "own" in KINDS["span"]
 
 
