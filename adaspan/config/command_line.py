@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -26,8 +26,8 @@ def option_folders(words: Sequence[str]) -> list[Path]:
 
 
 def named_extensions(words: Sequence[str]) -> list[str]:
-    """The modules that a command line names, or that a file which it names does: the configuration
-    itself, and the file of every `GROUP=OPTION`. Files named in those files are not read.
+    """The modules that a command line names, or a file that it names: the configuration itself, and
+    every `GROUP=OPTION`, wherever that is found; not what these name in their turn.
     """
     given, _ = flags_parser().parse_known_args(words)
     folders = option_folders(words)
@@ -49,7 +49,7 @@ def _values(overrides: Sequence[str]) -> Iterator[tuple[str, Any]]:
     for word in overrides:
         try:
             override = parser.parse_override(word)
-        except OverrideParseException:  # Hydra is about to report it
+        except HydraException:  # it is about to say that the word cannot be read
             continue
         several = override.is_choice_sweep()
         for value in override.sweep_iterator() if several else [override.value()]:
@@ -59,7 +59,7 @@ def _values(overrides: Sequence[str]) -> Iterator[tuple[str, Any]]:
 def _named_in(file: Path) -> list[str]:
     try:
         content = OmegaConf.to_container(OmegaConf.load(file))
-    except (OSError, YAMLError, OmegaConfBaseException):  # the same
+    except (OSError, YAMLError, OmegaConfBaseException):  # likewise
         return []
     return _names(content.get("extensions", [])) if isinstance(content, dict) else []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,29 @@ def test_a_mistake_is_one_clear_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("adaspan: error: ")
     assert message in line
+
+
+@pytest.mark.parametrize("word", ["model.dim", "model.heads=[1", "data.path=a=b.txt"])
+def test_a_word_that_cannot_be_read_is_told_by_the_program_too(
+    word: str, launch_here: Launch
+) -> None:
+    """It looks for extensions among the words before Hydra reads them."""
+    end = launch_here(word)
+    assert end.returncode == 2
+    (line,) = end.stderr.splitlines()
+    assert line.startswith(f"adaspan: error: {word}: cannot be read; ")
+
+
+@pytest.mark.parametrize("name", ["a=b.txt", "it's.txt", "naïve (1).txt"])
+def test_a_value_that_needs_quotes_is_read_as_the_error_says(
+    name: str, launch_here: Launch, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text("to be or not to be")
+    end = launch_here("data=text", f"data.path={name}", "--cfg", "job")
+    if end.returncode:
+        (word,) = shlex.split(end.stderr.partition("quote the value: ")[2])
+        end = launch_here("data=text", word, "--cfg", "job")
+    assert f"path: {name}" in end.stdout
 
 
 def test_a_key_of_another_kind_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
