@@ -70,12 +70,13 @@ class AdaptiveSelfAttention(nn.Module):
         self._lost_gradients = False
 
     @eager
-    def forward(self, hidden_BMD: Tensor, cache_BCD: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, hidden_BMD: Tensor, cache: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Attend from the next block of B streams to what came before. Waits for the device once.
 
         Args:
             hidden_BMD: hidden states of the block.
-            cache_BCD: what the call for the block before returned; None at the start of a stream.
+            cache: what the call for the block before returned, (B, C, D); None at the start of a
+                stream.
 
         Returns:
             The attended hidden states (B, M, D), and the cache for the next block: past hidden
@@ -84,7 +85,7 @@ class AdaptiveSelfAttention(nn.Module):
         Raises:
             ValueError: a shape or a type does not fit, or a span was not clamped.
         """
-        cache_BCD = self._checked(hidden_BMD, cache_BCD)
+        cache_BCD = self._checked(hidden_BMD, cache)
         batch, block, _ = hidden_BMD.shape
         spans = self.current_spans()
         groups = self.attention.groups(None if spans is None else spans.tolist(), batch, block)

@@ -56,7 +56,7 @@ def attend(
     query_BHMK: Tensor,
     key_BHCK: Tensor,
     value_BHCK: Tensor,
-    position_SK: Tensor | None = None,
+    position: Tensor | None = None,
     *,
     window: int | None = None,
     span: Tensor | None = None,
@@ -82,8 +82,9 @@ def attend(
         query_BHMK: queries of the block, before scaling.
         key_BHCK: keys of the C - M cached tokens, then of the block itself.
         value_BHCK: values, likewise.
-        position_SK: p_x, one embedding a distance, shared by all heads. None: no such term, for a
-            model that has the positions in its queries and keys (rotary embeddings) or nowhere.
+        position: p_x, (S, K), one embedding a distance, shared by all heads. None: no such term,
+            for a model that has the positions in its queries and keys (rotary embeddings) or
+            nowhere.
         window: S, the hard limit of how far back a query sees. Left out, it is as many as there are
             positions, or all past keys.
         span: z in tokens, shape (H, 1) or (B, H, M), at least float32; None: no mask.
@@ -103,10 +104,10 @@ def attend(
     Raises:
         ValueError: a shape or a value does not fit; says what must be and what is.
     """
-    _check_tensors(query_BHMK, key_BHCK, value_BHCK, position_SK, window, span, persistent)
+    _check_tensors(query_BHMK, key_BHCK, value_BHCK, position, window, span, persistent)
     if window is None:
         past = max(1, key_BHCK.shape[2] - 1)
-        window = past if position_SK is None else len(position_SK)
+        window = past if position is None else len(position)
     _check_numbers(window, span, ramp, unmasked, dropout)
     kept_BHMS = None  # the oldest first
     if dropout:
@@ -118,7 +119,7 @@ def attend(
         query_BHMK=query_BHMK,
         key_BHCK=key_BHCK,
         value_BHCK=value_BHCK,
-        position_SK=position_SK,
+        position_SK=position,
         window=window,
         span=span,
         ramp=ramp,
