@@ -97,6 +97,11 @@ def launcher_mistakes(settings: LocalLauncherConfig | SlurmLauncherConfig) -> li
                 f"hydra.launcher.signal_delay_s={delay}: must be less than the time limit, {limit} "
                 f"s (hydra.launcher.timeout_min={settings.timeout_min})"
             )
+    elif not settings.wait:
+        mistakes.append(
+            "hydra.launcher.wait=false: this machine trains the runs itself and waits for them; "
+            "only hydra/launcher=slurm need not"
+        )
     return mistakes
 
 

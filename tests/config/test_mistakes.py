@@ -188,6 +188,13 @@ def test_what_a_cluster_could_only_refuse_later_is_refused_at_once(launch_here: 
     assert launch_here("-m", "hydra.launcher.processes=0").returncode == 2
 
 
+def test_this_machine_cannot_leave_its_runs_to_themselves(launch_here: Launch) -> None:
+    end = launch_here("-m", "hydra.launcher.wait=false", "span.limit=64,128")
+    assert end.returncode == 2
+    (line,) = end.stderr.splitlines()
+    assert line.startswith("adaspan: error: hydra.launcher.wait=false: ")
+
+
 def test_processes_that_train_a_run_together_cannot_all_have_the_same_gpu() -> None:
     run = compose_run("train.device=cuda:1")
     validate_shares(run, processes=1)
