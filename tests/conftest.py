@@ -19,6 +19,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from hypothesis import settings
 
 from adaspan.config.hydra import register, to_run_config
@@ -155,6 +156,8 @@ def require(missing: list[str]) -> None:
 @pytest.fixture
 def kinds_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kinds, and the options that Hydra knows of them."""
+    register()
+    Plugins.instance()  # which store theirs once, and never again
     for group, kinds in KINDS.items():
         monkeypatch.setitem(KINDS, group, dict(kinds))
     store = ConfigStore.instance()
