@@ -55,7 +55,7 @@ def test_every_kind_trains_goes_on_where_it_was_stopped_and_is_reported(
     for row in (undisturbed[-1], *evaluations):
         assert 0 <= row["span/at_limit"] <= 1
         assert row["attention/entropy"] > 0
-    (source, *_) = json.loads((run_folder() / "source.json").read_text())
+    (source,) = json.loads((run_folder() / "source.json").read_text())
     assert source["extensions"]["my_spans"]["file"] == str(here / "my_spans.py")
 
     shutil.rmtree(here / "runs")

@@ -3,7 +3,8 @@
 run.py           opens it: device, processes, data, folder
 loop.py          resume, loop, evaluate, finish
 trainer.py       one update after another, and all that a checkpoint holds
-build.py         the model that a configuration describes
+build.py         the model and the optimizer that a configuration describes
+spans.py         spans in their range
 optim.py         the learning rate schedule and clipping; kinds/optimizer.py builds optimizers
 evaluate.py      how well a model predicts a text
 score.py         bpc of a run's weights on valid and test, by all its processes
