@@ -133,15 +133,15 @@ def _take_weights(model: Transformer, public: Any) -> None:
 def _as_public(model: Transformer) -> dict[str, Any]:
     """Our gradients under the public code's names and shapes."""
     ours = {name: parameter.grad for name, parameter in model.named_parameters()}
-    found: dict[str, Any] = {other: ours[one] for one, other in _SAME}
+    renamed: dict[str, Any] = {other: ours[one] for one, other in _SAME}
     assert model.position_SK.grad is not None
-    found["key_pe"] = model.position_SK.grad.flip(0).T.unsqueeze(0)
+    renamed["key_pe"] = model.position_SK.grad.flip(0).T.unsqueeze(0)
     for i, span in enumerate(model.spans):
         assert isinstance(span, AdaptiveSpan)
         assert span.fraction.grad is not None
         name = f"layers.{i}.attn.attn.adaptive_span._mask.current_val"
-        found[name] = span.fraction.grad.view(-1, 1, 1)
-    return found
+        renamed[name] = span.fraction.grad.view(-1, 1, 1)
+    return renamed
 
 
 if __name__ == "__main__":

@@ -94,11 +94,11 @@ def rows(config: RunConfig, count: int) -> Iterator[Row]:
     yield {**last, "final/valid_bpc": bpc, "final/test_bpc": bpc + 0.05, "best/valid_bpc": bpc}
 
 
-def make(folder: Path, runs: int, rows_a_run: int) -> list[Path]:
+def make(path: Path, runs: int, rows_a_run: int) -> list[Path]:
     """The run folders."""
     made = []
     for index, run in enumerate(configurations(runs)):
-        one = RunFolder(folder / f"run-{index:03d}")
+        one = RunFolder(path / f"run-{index:03d}")
         one.freeze(to_yaml(run), "0123")
         for row in rows(run, rows_a_run):
             one.append(row)
@@ -132,8 +132,8 @@ def main() -> None:
     table.add_column("step")
     table.add_column("min s", justify="right")
     table.add_column("median s", justify="right")
-    for step, found in times.items():
-        table.add_row(step, f"{min(found):.2f}", f"{statistics.median(found):.2f}")
+    for step, seconds in times.items():
+        table.add_row(step, f"{min(seconds):.2f}", f"{statistics.median(seconds):.2f}")
     table.caption = f"the page has {size / 2**20:.1f} MiB"
     Console(width=120).print(table)
     print(
@@ -146,10 +146,10 @@ def main() -> None:
                 "results": [
                     {
                         "step": step,
-                        "seconds_min": min(found),
-                        "seconds_median": statistics.median(found),
+                        "seconds_min": min(seconds),
+                        "seconds_median": statistics.median(seconds),
                     }
-                    for step, found in times.items()
+                    for step, seconds in times.items()
                 ],
             }
         )

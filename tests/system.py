@@ -78,7 +78,10 @@ def main(only_if_root: bool) -> None:
         print(f"system  installing on this machine: {', '.join(missing)}", flush=True)
         install()
     elif only_if_root:
-        print(f"system  {why_not(missing)}; tests that need it are left out")
+        print(
+            f"system  {why_not(missing)}; tests that need it are skipped (sudo make system "
+            "installs it)"
+        )
     else:
         way_out = "install it" if os.geteuid() == 0 else "sudo make system installs it"
         raise SystemExit(f"system  {why_not(missing)}; {way_out}")

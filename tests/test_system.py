@@ -54,7 +54,7 @@ def test_only_root_installs_and_everybody_else_is_told_what(
     with pytest.raises(SystemExit, match="chromium-driver; sudo make system installs it"):
         system.main(only_if_root=False)
     system.main(only_if_root=True)
-    assert "chromium-driver; tests that need it are left out" in capsys.readouterr().out
+    assert "chromium-driver; tests that need it are skipped" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -51,7 +51,7 @@ def sync(names: Sequence[str], output_dir: Path, again: bool) -> None:
             continue
         files = TrackedFiles(run.path)
         if again:
-            files.doubt()
+            files.mark_unsent()
         if not files.has_news():
             count("not tracked" if _mode(run.path) == "disabled" else "had nothing new")
         else:

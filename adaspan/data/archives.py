@@ -1,4 +1,4 @@
-"""Published texts: where each is had from, and what proves that it is the right one."""
+"""Published texts: the address of each, and the digests that prove that it is the right one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.progress import wrap_file
 from adaspan.errors import UserError
 from adaspan.files import replacing
 
-_SILENCE_SECONDS = 30.0  # of a server, before it is given up
+_SILENCE_SECONDS = 30.0  # of a server, before the download fails
 _CHUNK_BYTES = 1 << 20
 
 
@@ -74,14 +74,16 @@ class ArchiveSource:
         for algorithm in ("sha256", "md5"):
             wanted = getattr(self.archive, f"content_{algorithm}")
             if wanted and hashlib.new(algorithm, content).hexdigest() != wanted:
-                raise UserError(f"{path}: its text has not the {algorithm} {wanted}; delete it")
+                raise UserError(
+                    f"{path}: the {algorithm} of its text is not {wanted}; delete it and try again"
+                )
         return content
 
     def _checked(self, path: Path) -> Path:
-        found = _sha256(path)
-        if found != self.archive.sha256:
+        sha256 = _sha256(path)
+        if sha256 != self.archive.sha256:
             raise UserError(
-                f"data.archive={path}: sha256 is {found}, must be {self.archive.sha256}"
+                f"data.archive={path}: sha256 is {sha256}, must be {self.archive.sha256}"
             )
         return path
 
@@ -98,7 +100,7 @@ class ArchiveSource:
             reason = "no connection" if offline else str(error).partition("\n")[0][:120]
             raise UserError(
                 f"data={self.name}: cannot be downloaded from {url} ({reason}); "
-                f"put a copy at {path} or give data.archive=FILE "
+                f"put a copy at {path} or use data.archive=FILE "
                 f"(sha256 {self.archive.sha256})"
             ) from None
         return path

@@ -74,19 +74,19 @@ def prepare(source: Source, data_dir: Path, kind: str | None = None) -> Corpus:
     unit = _unit(_given(source, "characters", source.characters, bool))
     parts = [str(_FORMAT), unit, _given(source, "key", source.key(), str), *filter(None, [kind])]
     key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
-    folder = root / f"{_named(source)}-{key}"
-    if not folder.exists():
+    path = root / f"{_named(source)}-{key}"
+    if not path.exists():
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=root, prefix=".partial-") as parent:
             made = Path(parent) / "corpus"
             _write(source, made)
             try:
-                made.rename(folder)
+                made.rename(path)
                 sync_folder(root)
             except OSError:  # another job was first
-                if not folder.exists():
+                if not path.exists():
                     raise
-    return _load(folder)
+    return _load(path)
 
 
 def _named(source: Source) -> str:
@@ -105,7 +105,7 @@ def _given(source: Source, part: str, value: Any, wanted: type[_Given]) -> _Give
     return value
 
 
-def _write(source: Source, folder: Path) -> None:
+def _write(source: Source, path: Path) -> None:
     content = _given(source, "read", source.read(), bytes)
     if not content:
         raise UserError(f"data={source.name}: {type(source).__name__}.read: the text is empty")
@@ -117,11 +117,11 @@ def _write(source: Source, folder: Path) -> None:
     tokens = token_of_symbol[codes]
     held_out = len(tokens) // 20
     train, valid, test = np.split(tokens, [len(tokens) - 2 * held_out, len(tokens) - held_out])
-    folder.mkdir()
+    path.mkdir()
     for split, part in zip(SPLITS, (train, valid, test), strict=True):
-        part.tofile(folder / f"{split}.bin")
+        part.tofile(path / f"{split}.bin")
     write_json(
-        folder / "meta.json",
+        path / "meta.json",
         {
             "name": source.name,
             "fingerprint": hashlib.sha256(content).hexdigest(),
@@ -144,12 +144,12 @@ def _code_points(source: Source, content: bytes) -> npt.NDArray[np.uint32]:
     return np.frombuffer(text.encode("utf-32-le"), np.uint32)
 
 
-def _load(folder: Path) -> Corpus:
+def _load(path: Path) -> Corpus:
     try:
-        meta = json.loads((folder / "meta.json").read_text())
+        meta = json.loads((path / "meta.json").read_text())
         arrays = {}
         for split in SPLITS:
-            arrays[split] = _map(folder / f"{split}.bin", meta["dtype"], meta["tokens"][split])
+            arrays[split] = _map(path / f"{split}.bin", meta["dtype"], meta["tokens"][split])
         return Corpus(
             name=meta["name"],
             fingerprint=meta["fingerprint"],
@@ -157,9 +157,7 @@ def _load(folder: Path) -> Corpus:
             **arrays,
         )
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(
-            f"{folder}: damaged ({error}); delete this folder and start again"
-        ) from None
+        raise UserError(f"{path}: damaged ({error}); delete this folder and start again") from None
 
 
 def find_vocabulary(data_dir: Path, fingerprint: str, characters: bool) -> Vocabulary | None:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # what a sweep may cost is told without waiting for torch
+if TYPE_CHECKING:  # a sweep's cost is shown without waiting for torch
     import torch
 
     from adaspan.nn.attention.groups import Group

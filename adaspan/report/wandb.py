@@ -79,7 +79,7 @@ def save_report(comparison: Comparison, margin: float, record: Path) -> str:
 def lacking(comparison: Comparison) -> list[Path]:
     """Paths of the runs that W&B lacks, all or in part."""
     tracked = ((run.path, TrackedFiles(run.path)) for run in comparison.runs)
-    return [path for path, files in tracked if files.has_news() or not files.folder.exists()]
+    return [path for path, files in tracked if files.has_news() or not files.path.exists()]
 
 
 def _place(comparison: Comparison) -> tuple[str | None, str]:

@@ -16,7 +16,7 @@ from PIL.Image import Image
 from adaspan.tracking.internals import make_settings
 
 # What a server that refuses or is dead may cost a run at its start, and at its end, when a job that
-# is told to leave has little more.
+# is asked to leave has little more.
 _START_SECONDS = 30.0
 _FINISH_SECONDS = 30.0
 _GIVE_UP_SECONDS = 1.0
@@ -62,7 +62,7 @@ def start(mode: Literal["online", "offline"], arguments: dict[str, Any]) -> Any:
 
 
 def give_up() -> None:
-    """End what was started in vain, or the run's id would count as in use."""
+    """End a start that failed, or the run's id would count as in use."""
     import wandb
 
     # Its server may still be answering what was just given up; to break the connection then can

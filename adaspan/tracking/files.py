@@ -5,7 +5,7 @@ wandb/[offline-]run-<time>-<id>/run-<id>.wandb    a part: what the client wrote,
     ….wandb.synced                                it is sent; `wandb sync` leaves that, too
     ….wandb.last_step                             which row is its last
 wandb/unsent                                      W&B does not have everything of the run yet
-wandb/.sending                                    a lock of whoever sends
+wandb/.sending                                    the lock of the process that sends
 .restarts                                         how often it was begun anew since W&B knows it
 """
 
@@ -31,12 +31,12 @@ class Part:
     file: Path
 
     @property
-    def folder(self) -> Path:
+    def path(self) -> Path:
         return self.file.parent
 
     @property
     def is_offline(self) -> bool:
-        return self.folder.name.startswith(_OFFLINE)
+        return self.path.name.startswith(_OFFLINE)
 
     @property
     def is_begun(self) -> bool:
@@ -84,23 +84,23 @@ class TrackedFiles:
     """
 
     def __init__(self, path: Path) -> None:
-        self.folder = path / "wandb"
-        self._unsent = self.folder / "unsent"
+        self.path = path / "wandb"
+        self._unsent = self.path / "unsent"
         self._restarts = path / ".restarts"
 
     def parts(self) -> list[Part]:
         """In the order of their start."""
-        parts = [Part(file) for file in self.folder.glob("*run-*/run-*.wandb")]
-        return sorted(parts, key=lambda part: part.folder.name.removeprefix(_OFFLINE))
+        parts = [Part(file) for file in self.path.glob("*run-*/run-*.wandb")]
+        return sorted(parts, key=lambda part: part.path.name.removeprefix(_OFFLINE))
 
     def last_run_id(self) -> str | None:
-        """What the client was told last, or an agent of a W&B sweep told it; None before."""
-        names = (path.name.removeprefix(_OFFLINE) for path in self.folder.glob("*run-*"))
+        """The id that the client used last, perhaps one that W&B itself chose; None before."""
+        names = (path.name.removeprefix(_OFFLINE) for path in self.path.glob("*run-*"))
         last = max(names, default=None)
         return last.rpartition("-")[2] if last else None
 
     def has_news(self) -> bool:
-        """Whether W&B lacks something of a run that was tracked, as far as is known here."""
+        """Whether W&B lacks something of a run that was tracked, as far as the files here show."""
         return self._unsent.exists() or any(
             part.is_offline and not part.is_sent for part in self.parts()
         )
@@ -110,37 +110,37 @@ class TrackedFiles:
         if sent:
             self._unsent.unlink(missing_ok=True)
         else:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._unsent.touch()
 
-    def doubt(self) -> None:
-        """Have W&B asked what it lacks, though all was sent: a run may have been deleted there."""
-        if self.folder.exists():
+    def mark_unsent(self) -> None:
+        """Mark the run as unsent, so that the next sync asks W&B again: it may be deleted there."""
+        if self.path.exists():
             self.mark_sent(False)
 
     def sending(self) -> FileLock:
-        """Holds everybody else off who wants to send the run."""
-        return FileLock(self.folder / ".sending")
+        """A lock that keeps other processes from sending the run."""
+        return FileLock(self.path / ".sending")
 
     def restarts(self) -> int:
         """How often the run was begun anew after W&B had heard of it."""
         return int(self._restarts.read_text()) if self._restarts.exists() else 0
 
     def set_restarts(self, count: int) -> None:
-        """Be another run on W&B, which never takes the id of a deleted one again."""
+        """Make it another run on W&B, which never takes the id of a deleted run again."""
         self._restarts.write_text(f"{count}\n")
 
 
-def clear(run: RunFolder) -> None:
+def clear(folder: RunFolder) -> None:
     """Delete all that a run has produced so far. W&B keeps what it has: see `restarts`."""
-    set_aside(run)
-    run.forget_aside()
+    set_aside(folder)
+    folder.forget_aside()
 
 
-def set_aside(run: RunFolder) -> None:
-    """As `clear`, but until `RunFolder.forget_aside` it can still be put back."""
-    tracked = TrackedFiles(run.path)
-    restarts = tracked.restarts() + tracked.folder.exists()
-    run.set_aside()
+def set_aside(folder: RunFolder) -> None:
+    """Move all that away; until `RunFolder.forget_aside` it can be put back."""
+    tracked = TrackedFiles(folder.path)
+    restarts = tracked.restarts() + tracked.path.exists()
+    folder.set_aside()
     if restarts:
         tracked.set_restarts(restarts)

@@ -39,13 +39,13 @@ _log = logging.getLogger(__name__)
 def description(
     config: RunConfig, folder: RunFolder, restarts: int | None = None
 ) -> dict[str, Any]:
-    """What W&B is told of a run before its first row, as arguments of `Tracker`.
+    """What W&B gets of a run before its first row, as arguments of `Tracker`.
 
     Its id is the run's identity; W&B forgets nothing, so a run begun anew is another one there.
 
     Args:
-        config: its configuration.
-        folder: its folder.
+        config: of the run.
+        folder: of the run.
         restarts: how often it was begun anew; None: as the folder knows.
     """
     restarts = TrackedFiles(folder.path).restarts() if restarts is None else restarts
@@ -58,7 +58,7 @@ def description(
         "entity": config.tracking.entity,
         "group": config.tracking.group,
         "name": tracked_name(config),
-        "config": values,
+        "values": values,
         "source": folder.source.begun_with(),
         "span_limit": config.span.limit,
         "tags": [config.data.name, config.span.kind, *config.tracking.tags],
@@ -77,7 +77,7 @@ class Tracker:
         name: what a person recognises; the folder's name if there is none.
         path: of the run folder; W&B writes below `path/wandb`.
         run_id: the same for a resumed run, and for no other.
-        config: nested plain values; what looks like a secret is not sent.
+        values: of the configuration, nested; what looks like a secret is not sent.
         source: commit and uncommitted changes, as `source.json` has them.
         span_limit: the longest span, in tokens.
         earlier: rows of the run so far, one a step; none for a run that starts (over).
@@ -94,7 +94,7 @@ class Tracker:
         name: str | None,
         path: Path,
         run_id: str,
-        config: dict[str, Any],
+        values: dict[str, Any],
         source: dict[str, Any],
         span_limit: int,
         earlier: Sequence[Row],
@@ -115,7 +115,7 @@ class Tracker:
             "id": run_id,
             "name": name or path.name,
             "config": {
-                **client.redacted(config),
+                **client.redacted(values),
                 "source": {"commit": source.get("commit")},
             },
             "job_type": "train",
@@ -158,13 +158,13 @@ class Tracker:
                 self._run.log(values, step=row["step"])
 
     def summarize(self, row: Row) -> None:
-        """Set values of the run's summary."""
+        """Set values in the run's summary."""
         if self._run is not None:
             with self._never_stopping():
                 self._run.summary.update(_summary(row))
 
     def finish(self, rows: Sequence[Row], weights: Path | None) -> None:
-        """The run is done.
+        """End the run on W&B as done.
 
         Args:
             rows: all of the run. The figures of the last go into the summary, and so does a table
@@ -181,7 +181,7 @@ class Tracker:
                     self._note_all_sent()
 
     def leave(self, *, resumable: bool) -> None:
-        """End W&B's part of a run that is not done: W&B shows it as preempted or as failed."""
+        """End the run on W&B before it is done: W&B shows it as preempted or as failed."""
         if self._run is not None:
             with self._never_stopping():
                 if resumable:
@@ -235,7 +235,7 @@ class Tracker:
 
     @contextmanager
     def _never_stopping(self) -> Iterator[None]:
-        """At W&B's first failure say so, once, and go on without it."""
+        """At the first failure of W&B warn once, and go on without it."""
         try:
             yield
         except Exception as error:  # W&B raises what its broken pipes raise: no narrower class

@@ -1,7 +1,7 @@
 """Sends one run to W&B: `python -m adaspan.tracking.send FOLDER`.
 
-In a process of its own, so that it ends what it has begun whatever becomes of the command that
-started it; meanwhile it holds the run, so that nobody sends it twice.
+In a process of its own, so that it ends what it has begun even if the command that started it
+ends; meanwhile it locks the run, so that no other process sends it, too.
 
 `wandb sync` sends what the client has written, with the times at which it was logged. But it starts
 with a file's first row whatever W&B has already, and of a row that comes twice W&B has two; and it
@@ -43,44 +43,44 @@ _ENVIRONMENT = {
 }
 
 
-def send(run: RunFolder) -> None:
+def send(folder: RunFolder) -> None:
     """Send what W&B lacks of a run, or wait until another process has.
 
     Raises:
         UserError: the run is being trained.
         RunError: W&B did not take it.
     """
-    files = TrackedFiles(run.path)
+    files = TrackedFiles(folder.path)
     with files.sending():
         if not files.has_news():
             return
-        with run.lock():
+        with folder.lock():
             parts = files.parts()  # none of them is still written
         new = [part for part in parts if part.is_offline and not part.is_sent]
         was_sent = len(new) < len(parts)
-        rows = _rows_at_wandb(run.path)
+        rows = _rows_at_wandb(folder.path)
         is_gone = rows is None and was_sent
         are_offline = all(part.is_offline for part in parts)
         are_next = was_sent and are_offline and not any(part.is_begun for part in new)
         by_files = new and not is_gone and (not rows or are_next)
-        if not by_files or _send_files(new) or _lack_rows(new, run):
-            parts += _send_rest(run, anew=rows is None and not by_files)
+        if not by_files or _send_files(new) or _lack_rows(new, folder):
+            parts += _send_rest(folder, anew=rows is None and not by_files)
         later = [part for part in files.parts() if part not in parts]
         for part in later:  # of a training that has begun meanwhile
             part.mark_sent(False)
-        files.mark_sent(not later and not run.is_locked())
+        files.mark_sent(not later and not folder.is_locked())
 
 
 def _rows_at_wandb(path: Path) -> int | None:
-    """How many rows W&B has of a run, whoever has sent them; None if it knows no such run."""
+    """How many rows W&B has of a run, whoever sent them; None if it knows no such run."""
     import wandb
 
     tracking = read_values(path)["tracking"]
     try:
         with signed_in() as default_entity:
             project = f"{tracking['entity'] or default_entity}/{tracking['project']}"
-            found = wandb.Api().runs(project, {"name": _run_id(path)})
-            rows = [run.history_line_count or 0 for run in found]
+            runs = wandb.Api().runs(project, {"name": _run_id(path)})
+            rows = [run.history_line_count or 0 for run in runs]
             return rows[0] if rows else None
     except ValueError as error:
         if "Could not find project" not in str(error):
@@ -94,7 +94,7 @@ def _send_files(parts: Sequence[Part]) -> str:
     """Let `wandb sync` send files, of which W&B has nothing yet, in the order of their start.
 
     Returns:
-        What went wrong; empty if nothing did.
+        The error; empty if there was none.
     """
     with tempfile.TemporaryDirectory() as scratch:  # for its log
         answer = subprocess.run(
@@ -110,51 +110,51 @@ def _send_files(parts: Sequence[Part]) -> str:
         return ""
     for part in parts:
         part.mark_sent(False)
-    return str(errors[0]) if errors else (output.splitlines() or ["no word"])[-1]
+    return str(errors[0]) if errors else (output.splitlines() or ["no message"])[-1]
 
 
-def _lack_rows(parts: Sequence[Part], run: RunFolder) -> bool:
+def _lack_rows(parts: Sequence[Part], folder: RunFolder) -> bool:
     """Whether a kill kept rows from the files that W&B's client wrote, or the run's end."""
-    if run.state == State.RUNNING:
+    if folder.state == State.RUNNING:
         return True
-    rows = [row["step"] for row in run.rows() if not is_final(row)]
+    rows = [row["step"] for row in folder.rows() if not is_final(row)]
     try:
         return bool(rows) and max(part.last_step() for part in parts) < rows[-1]
     except UnreadableError:  # then the server is asked
         return True
 
 
-def _send_rest(run: RunFolder, *, anew: bool) -> list[Part]:
+def _send_rest(folder: RunFolder, *, anew: bool) -> list[Part]:
     """Send the rows after the last that W&B has, and how the run ended.
 
     Args:
-        run: its folder.
+        folder: of the run.
         anew: W&B does not know the run, perhaps no more; if not, it does.
 
     Returns:
         The part of the run that this adds to its folder.
     """
-    values, rows, state = read_values(run.path), run.rows(), run.state
+    values, rows, state = read_values(folder.path), folder.rows(), folder.state
     try:
-        rest = _begun_anew(run) if anew else _Rest(run.path, values)
+        rest = _begun_anew(folder) if anew else _Rest(folder.path, values)
         for row in rows:
             if not is_final(row):
                 rest.log(row)
         if state == State.DONE:
             wanted = values["tracking"].get("upload_checkpoint")
-            rest.finish(rows, run.checkpoints / "best.pt" if wanted else None)
+            rest.finish(rows, folder.checkpoints / "best.pt" if wanted else None)
         else:
             rest.leave(resumable=state == State.RESUMABLE)
     except Exception as error:  # W&B's errors have no base class in common
         raise RunError(str(error).partition("\n")[0]) from error
-    return [part for part in TrackedFiles(run.path).parts() if part.folder == rest.folder]
+    return [part for part in TrackedFiles(folder.path).parts() if part.path == rest.path]
 
 
 class _Strict(Tracker):
     """Raises what goes wrong."""
 
     @property
-    def folder(self) -> Path:
+    def path(self) -> Path:
         """Of what it writes itself."""
         return Path(self._run.dir).parent
 
@@ -163,22 +163,22 @@ class _Strict(Tracker):
         yield
 
 
-def _begun_anew(run: RunFolder) -> _Anew:
+def _begun_anew(folder: RunFolder) -> _Anew:
     """The run under its own id, or the next one if W&B refuses that, which it does for ever after a
     run was deleted.
     """
-    files = TrackedFiles(run.path)
+    files = TrackedFiles(folder.path)
     before, restarts = files.parts(), files.restarts()
     try:
-        return _Anew(run, restarts)
+        return _Anew(folder, restarts)
     except Exception as error:  # W&B's errors have no base class in common
         if "deleted" not in str(error):
             raise
         client.give_up()
         for part in files.parts():
             if part not in before:
-                shutil.rmtree(part.folder)
-        anew = _Anew(run, restarts + 1)
+                shutil.rmtree(part.path)
+        anew = _Anew(folder, restarts + 1)
         files.set_restarts(restarts + 1)
         return anew
 
@@ -186,9 +186,9 @@ def _begun_anew(run: RunFolder) -> _Anew:
 class _Anew(_Strict):
     """Begins a run on W&B, online or not at all."""
 
-    def __init__(self, run: RunFolder, restarts: int) -> None:
-        described = description(read_config(run.path), run, restarts)
-        super().__init__(mode="online", path=run.path, earlier=(), **described)
+    def __init__(self, folder: RunFolder, restarts: int) -> None:
+        described = description(read_config(folder.path), folder, restarts)
+        super().__init__(mode="online", path=folder.path, earlier=(), **described)
 
     def _start(self, mode: str, arguments: dict[str, Any]) -> None:
         self._run = client.start("online", arguments)
@@ -212,7 +212,7 @@ class _Rest(_Strict):
 
 
 def _run_id(path: Path) -> str:
-    """What W&B's client was told last; else the run's own."""
+    """The id that W&B's client used last; else the run's own."""
     own = description(read_config(path), RunFolder(path))["run_id"]
     return TrackedFiles(path).last_run_id() or str(own)
 

@@ -27,9 +27,9 @@ State = dict[str, Any]  # tensors, numbers, strings, and lists and dictionaries 
 class Checkpoints:
     """The checkpoints of one run."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.best = folder / "best.pt"
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.best = path / "best.pt"
 
     def save(self, step: int, state: State) -> None:
         """Write the state after `step` updates, then drop all but the newest two.
@@ -37,7 +37,7 @@ class Checkpoints:
         Raises:
             DiskError: it cannot be written (full disk); earlier checkpoints are untouched.
         """
-        self._write(self._folder / f"step_{step:08d}.pt", state)
+        self._write(self._path / f"step_{step:08d}.pt", state)
         for path in self._newest_first()[_KEEP:]:
             path.unlink()
 
@@ -59,9 +59,9 @@ class Checkpoints:
             except RunError as error:
                 _log.warning("%s; put aside, trying the one before it", error)
                 path.replace(path.with_suffix(_DAMAGED))
-        if list(self._folder.glob(f"*{_DAMAGED}")):
+        if list(self._path.glob(f"*{_DAMAGED}")):
             raise RunError(
-                f"{self._folder}: no checkpoint can be read; train.restart=true starts over"
+                f"{self._path}: no checkpoint can be read; train.restart=true starts over"
             )
         return None
 
@@ -77,14 +77,14 @@ class Checkpoints:
         """
         for path in self._newest_first():
             return _read(path)
-        raise RunError(f"{self._folder}: has no checkpoint yet")
+        raise RunError(f"{self._path}: has no checkpoint yet")
 
     def _newest_first(self) -> list[Path]:
-        return sorted(self._folder.glob("step_*.pt"), reverse=True)
+        return sorted(self._path.glob("step_*.pt"), reverse=True)
 
     def _write(self, path: Path, state: State) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self._folder.glob(f"*{TEMPORARY_SUFFIX}"):  # of a killed process
+        self._path.mkdir(parents=True, exist_ok=True)
+        for leftover in self._path.glob(f"*{TEMPORARY_SUFFIX}"):  # of a killed process
             leftover.unlink()
         try:
             with replacing(path) as file:

@@ -8,19 +8,23 @@ from torch import nn
 from adaspan.config.kinds.optimizer import OptimizerConfig
 
 
-def clip_gradients(config: OptimizerConfig, parameters: list[nn.Parameter]) -> None:
+def clip_gradients(settings: OptimizerConfig, parameters: list[nn.Parameter]) -> None:
     """Clip by the global norm, unless the optimizer clips its own steps, as Adagrad's does."""
-    if config.grad_clip > 0 and not config.clips_steps:
-        nn.utils.clip_grad_norm_(parameters, config.grad_clip)
+    if settings.grad_clip > 0 and not settings.clips_steps:
+        nn.utils.clip_grad_norm_(parameters, settings.grad_clip)
 
 
-def learning_rate(config: OptimizerConfig, update: int, updates: int) -> float:
+def learning_rate(settings: OptimizerConfig, update: int, updates: int) -> float:
     """Learning rate of update 1 ... `updates`: linear warm-up, constant, then the cool-down.
 
     The first update of a warm-up of T steps runs at lr / T, the T-th at lr.
     """
-    rate = config.lr * min(1.0, update / config.warmup_steps) if config.warmup_steps else config.lr
-    return rate * config.cooldown_factor if update > updates - config.cooldown_steps else rate
+    rate = (
+        settings.lr * min(1.0, update / settings.warmup_steps)
+        if settings.warmup_steps
+        else settings.lr
+    )
+    return rate * settings.cooldown_factor if update > updates - settings.cooldown_steps else rate
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -110,5 +110,5 @@ def test_a_local_archive_is_accepted_and_checked(tmp_path: Path) -> None:
 
 def test_the_text_inside_is_checked_too(tmp_path: Path) -> None:
     archive = make_archive(tmp_path, "http://127.0.0.1:9/", content=b"another text")
-    with pytest.raises(UserError, match="its text has not the sha256"):
+    with pytest.raises(UserError, match="the sha256 of its text is not"):
         ArchiveSource(archive, tmp_path, tmp_path / "book.zip").read()

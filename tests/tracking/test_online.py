@@ -64,7 +64,7 @@ def test_a_run_arrives_with_all_that_is_known_of_it(server: Server, tmp_path: Pa
         group="limits-a1b2c3",
         name="span.limit=32 · abc123",
         tags=["sums", "adaptive", "mine", "adaptive", "x" * 99],
-        config={"model": {"dim": 4}, "data": {"path": "/data/sums.txt"}},
+        values={"model": {"dim": 4}, "data": {"path": "/data/sums.txt"}},
         source={"commit": "c0ffee", "diff": "-old\n+new"},
     )
     evaluated = {**row(2), "span/layer_00/head_0": 2.0, "span/layer_00/head_1": 30.0}
@@ -113,7 +113,7 @@ def test_secrets_stay_here(
     netrc.chmod(0o644)
     config = {"data": {"path": "/data", "api_key": "hunter2", "Password": {"of": "hunter3"}}}
     with caplog.at_level(logging.WARNING, "adaspan"):
-        tracker = track(tmp_path, "online", config=config)
+        tracker = track(tmp_path, "online", values=config)
     finish(tracker)
     assert server.runs["abc123"].config["data"]["path"] == "/data"
     assert server.runs["abc123"].config["data"].keys() == config["data"].keys()

@@ -47,11 +47,11 @@ class SweepFiles(ConfigSource):
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> _Names:
         paths = (DEFAULTS / config_path).iterdir() if config_path else [SWEEPS]
-        found: _Names = []
+        names: _Names = []
         for path in paths:
             inside = path.relative_to(DEFAULTS).as_posix()
-            self._list_add_result(found, inside, path.name, results_filter)
-        return sorted(found)
+            self._list_add_result(names, inside, path.name, results_filter)
+        return sorted(names)
 
 
 def _is_ours(config_path: str) -> bool:
