@@ -17,9 +17,9 @@ from adaspan.status.state import read_states
 @click.argument("run")
 @runs_option
 def explain(run: str, output_dir: Path) -> None:
-    """Show the command that trains RUN, and its differences.
+    """Show the command that trains RUN, and how RUN differs.
 
-    Differences from the default run, and from the other runs of its sweeps.
+    It is compared with the default run and with the other runs of its sweeps.
     """
     path = find_run(output_dir, run)
     register()

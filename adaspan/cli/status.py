@@ -29,7 +29,7 @@ _WATCH_SECONDS = 5.0
     "--json", "as_json", is_flag=True, help="Print JSON for programs: one object per run."
 )
 def status(sweep: str | None, output_dir: Path, watch: bool, as_json: bool) -> None:
-    """Show the state of the runs of SWEEP, or of all.
+    """Show the states of the runs of SWEEP, or of all.
 
     Exit code: 0 all are done; 3 some are under way; 1 none is under way, and some are not done.
     """

@@ -28,7 +28,7 @@ _TRAINED = "still being trained"
 def sync(names: Sequence[str], output_dir: Path, again: bool) -> None:
     """Send to W&B what it lacks of runs.
 
-    Without a name, of all runs. Runs that are still trained are skipped. Exit code: 0 all was
+    Without a name, of all runs. Skips runs that are still being trained. Exit code: 0 all was
     sent, 1 some could not be sent.
     """
     from adaspan.tracking.sync import send_all

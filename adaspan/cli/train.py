@@ -14,7 +14,7 @@ import click
 )
 @click.argument("words", metavar="KEY=VALUE...", nargs=-1, type=click.UNPROCESSED)
 def train(words: Sequence[str]) -> None:
-    """Train one run, or a sweep with -m; --help shows all keys."""
+    """Train one run, or a sweep with -m; --help shows the keys."""
     from adaspan.launch import main
 
     sys.argv[1:] = words  # where Hydra reads them
