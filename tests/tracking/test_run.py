@@ -45,7 +45,7 @@ def track(
         "group": None,
         "name": None,
         "run_id": "abc123",
-        "config": {"model": {"dim": 4}},
+        "values": {"model": {"dim": 4}},
         "source": {"commit": "c0ffee", "diff": ""},
         "span_limit": 32,
     }
