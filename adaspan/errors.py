@@ -34,7 +34,7 @@ class NonFiniteError(RunError):
 
 
 class KindError(RunError):
-    """A kind of the user's own does not do what it must: its code is to be mended."""
+    """A kind of the user's own does not do what it must: its code must be fixed."""
 
     exit_code = UserError.exit_code
 

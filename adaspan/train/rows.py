@@ -160,7 +160,7 @@ def final_row(trainer: Trainer, valid_bpc: float, test_bpc: float, last_bpc: flo
         trainer: which has the best weights.
         valid_bpc: of these, on all of valid.
         test_bpc: likewise.
-        last_bpc: of the last weights, at a quick look.
+        last_bpc: of the last weights, at a quick evaluation.
     """
     return {
         figures.STEP.key: trainer.step,

@@ -61,7 +61,7 @@ def corpus_of(config: DataConfig, data_dir: Path) -> Corpus:
     """The text of a configuration as tokens, which are made now or found.
 
     Raises:
-        UserError: the text cannot be had or read, or `build` gives no source of one.
+        UserError: the text cannot be downloaded or read, or `build` gives no source of one.
     """
     from adaspan.data import prepare
 

@@ -240,7 +240,7 @@ class _Scores:
     """Scores and their exponentials, a tile at a time.
 
     Args:
-        query_NMK, key_NCK, position_WK: as of `_Banded`; queries scaled, positions oldest first.
+        query_NMK, key_NCK, position_WK: see `_Banded`; queries scaled, positions oldest first.
         mask: None if every key of the window is seen in full.
         missing: first keys, which do not exist.
         tiles: all that will be asked for.
