@@ -88,7 +88,7 @@ class LiteralSpanConfig(OwnSpanConfig):
         ("span", "own", not_a_dataclass(), "Plain must be a dataclass: @dataclass stands below @"),
         ("span", "own", lambda: 3, "must be a dataclass derived from adaspan.SpanConfig"),
         ("span", "own", NoSpanConfig, "NoSpanConfig must have a method build"),
-        ("span", "own", PathSpanConfig, "Path]; a key is an int, float, bool"),
+        ("span", "own", PathSpanConfig, f"files: list[{Path.__module__}.Path]; a key is an int, f"),
         ("span", "own", LiteralSpanConfig, "symbols: Unexpected type annotation: Literal"),
         ("attention", "own", 3, "3 must be a function"),
         ("span", "own", OldSpanConfig, "build must take (self, *, dim, heads, layer), takes (self"),
