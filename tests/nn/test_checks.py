@@ -23,7 +23,7 @@ def attend_with(**other: Any) -> Tensor:
         "query_BHMK": torch.zeros(2, 3, 4, 8),
         "key_BHCK": torch.zeros(2, 3, 6, 8),
         "value_BHCK": torch.zeros(2, 3, 6, 8),
-        "position_SK": torch.zeros(5, 8),
+        "position": torch.zeros(5, 8),
         "span": torch.zeros(3, 1),
         "ramp": 2.0,
     }
@@ -51,7 +51,7 @@ def test_the_call_that_the_wrong_ones_differ_from_works() -> None:
             "key: must hold C tokens, the last M of them the queries' own, has C=3, M=4",
         ),
         (
-            {"position_SK": torch.zeros(5, 9)},
+            {"position": torch.zeros(5, 9)},
             "position: must have shape (S, K=8), has (5, 9)",
         ),
         ({"window": 7}, "position: must have shape (S=7, K=8), has (5, 8)"),
@@ -90,7 +90,7 @@ def test_the_call_that_the_wrong_ones_differ_from_works() -> None:
         ({"persistent": torch.zeros(3, 2, 8)}, "persistent: must be two tensors, keys and values"),
         ({"persistent": (torch.zeros(3, 2, 8),)}, "persistent: must be two tensors, keys and"),
         (
-            {"position_SK": None, "window": 0},
+            {"position": None, "window": 0},
             "window=0: must be a whole number, at least 1",
         ),
         (
