@@ -25,6 +25,7 @@ def benchmark(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module(name)
 
 
+@pytest.mark.slow
 def test_time_memory_and_flops_are_those_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     factor = torch.ones(128, 128)

@@ -168,6 +168,7 @@ def test_a_cluster_does_not_silently_pass_over_a_single_run(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_what_a_cluster_could_only_refuse_later_is_refused_at_once(launch_here: Launch) -> None:
     on_a_cluster = ("-m", "hydra/launcher=slurm", "hydra.launcher.dry_run=true")
     settings = ("hydra.launcher.nodes=0", "hydra.launcher.array_parallelism=-1")

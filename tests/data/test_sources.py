@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from adaspan.config.kinds.data import Enwik8DataConfig, StdlibDataConfig, Text8DataConfig
 from adaspan.data.archives import ENWIK8, TEXT8, ArchiveSource
 from adaspan.data.sources import StdlibSource
@@ -19,6 +21,7 @@ def test_published_archives_are_named_by_the_configuration(tmp_path: Path) -> No
     assert text8.local == Path("~/text8.zip").expanduser()
 
 
+@pytest.mark.slow
 def test_the_standard_library_is_real_text_without_its_tests(tmp_path: Path) -> None:
     source = StdlibDataConfig().build(tmp_path)
     assert isinstance(source, StdlibSource)

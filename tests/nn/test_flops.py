@@ -46,6 +46,7 @@ def test_position_products_are_a_figure_of_their_own() -> None:
     assert paper_macs_per_token(PAPER_12, 314, position=True) / 1e6 == pytest.approx(43.5, abs=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("block", [16, 70])
 @pytest.mark.parametrize(

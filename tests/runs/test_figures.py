@@ -85,6 +85,7 @@ def as_before(folder: Path) -> None:
     assert '"val/bpc"' in metrics.read_text()
 
 
+@pytest.mark.slow
 def test_rows_of_before_are_read_and_gone_on_with(tiny: tuple[str, ...], tmp_path: Path) -> None:
     train_here(*tiny)
     (undisturbed,) = (tmp_path / "runs").iterdir()

@@ -20,6 +20,7 @@ def frozen(folder: Path, *overrides: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -36,6 +37,7 @@ def test_the_command_gives_the_very_run(overrides: list[str], tmp_path: Path) ->
     assert run_name(compose_run(*words[2:])) == run_name(compose_run(*overrides))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plain.txt", "it's 1=2, (odd) [name].txt"])
 def test_the_command_names_a_text_of_ones_own(name: str, text: Path, tmp_path: Path) -> None:
     renamed = text.rename(text.with_name(name))

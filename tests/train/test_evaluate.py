@@ -29,6 +29,7 @@ def one_long_reading(model: Transformer) -> float:
     return math.log(7) - log_probs.gather(-1, tokens[:, 1:, None]).sum().item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "span",
     [

@@ -141,6 +141,7 @@ def test_a_signal_during_an_evaluation_loses_nothing(
     assert rows(run_folder()) == rows(undisturbed)
 
 
+@pytest.mark.slow
 def test_a_resume_in_another_precision_is_refused_and_leaves_the_run_as_it_was(
     tiny: tuple[str, ...], launch_here: Launch, run_folder: FindFolder
 ) -> None:
@@ -207,6 +208,7 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(
     assert_same(final_state(folder), final_state(undisturbed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["missing", "damaged"])
 def test_a_run_whose_best_weights_are_gone_ends_on_its_last_and_says_so(
     tiny: tuple[str, ...],
@@ -345,6 +347,7 @@ GOLDEN_CURVES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attention", IMPLEMENTATIONS)
 @pytest.mark.parametrize("span", GOLDEN_CURVES)
 def test_golden_loss_curve(

@@ -65,6 +65,7 @@ def model_on_meta(span: SpanConfig, attention: str) -> Transformer:
         return make_model(SHAPE, span, 50, attention)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("span", SPANS, ids=lambda s: s.kind)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: o.kind)
 @pytest.mark.parametrize("attention", IMPLEMENTATIONS)

@@ -27,6 +27,7 @@ def test_what_asked_for_a_fresh_start_is_not_repeated(
     assert "restart: false" in (run_folder() / "config.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_a_finished_run_says_so_and_restart_starts_over(
     tiny: tuple[str, ...], run_folder: FindFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -42,6 +43,7 @@ def test_a_finished_run_says_so_and_restart_starts_over(
     assert rows(run_folder()) == before
 
 
+@pytest.mark.slow
 def test_the_run_folder_repeats_the_run(
     tiny: tuple[str, ...], launch_here: Launch, tmp_path: Path, run_folder: FindFolder
 ) -> None:
@@ -56,6 +58,7 @@ def test_the_run_folder_repeats_the_run(
     assert rows(repeated) == rows(folder)
 
 
+@pytest.mark.slow
 def test_data_that_changed_since_are_refused(tiny: tuple[str, ...], text: Path) -> None:
     train_here(*tiny)
     text.write_text("quite another text, " * 200)

@@ -27,6 +27,7 @@ def test_a_file_gets_plain_lines(
     assert (run_folder() / "log.txt").read_text() == end.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("chosen", "used"), [("auto", "banded"), ("banded", "banded"), ("reference", "reference")]
 )

@@ -58,6 +58,7 @@ def test_an_update_reads_the_spans_once_for_all_layers_and_micro_batches(
     assert reads == ([] if span == "dynamic" else ["tolist"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("span", ["adaptive", "fixed", "dynamic"])
 def test_micro_batches_add_up_to_the_undivided_batch(tiny: tuple[str, ...], span: str) -> None:
     plain = [o for o in tiny if not o.startswith(("span.ramp", "span.initial", "model.dropout"))]

@@ -179,6 +179,7 @@ def test_huge_scores_do_not_overflow(attend: Attend) -> None:
     assert output.isfinite().all()
 
 
+@pytest.mark.slow
 def test_dropout_keeps_the_mean(attend: Attend) -> None:
     q, k, v, position = inputs(batch=1, heads=1)
     torch.manual_seed(0)

@@ -132,6 +132,7 @@ many = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCh
 
 @many
 @given(case=cases)
+@pytest.mark.slow
 @pytest.mark.parametrize("implementation", FAST)
 def test_float64_agrees_with_the_oracle(implementation: str, case: Case) -> None:
     exact = run(case, torch.float64, "reference")
@@ -140,6 +141,7 @@ def test_float64_agrees_with_the_oracle(implementation: str, case: Case) -> None
 
 @many
 @given(case=cases)
+@pytest.mark.slow
 @pytest.mark.parametrize("implementation", FAST)
 def test_float32_rounds_at_most_twice_as_much_as_the_oracle(
     implementation: str, case: Case
@@ -153,6 +155,7 @@ def test_float32_rounds_at_most_twice_as_much_as_the_oracle(
         assert one <= 2 * other + chance
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("implementation", FAST)
 def test_float32_rounds_each_tensor_at_most_twice_as_much_over_many_cases(
     implementation: str,
