@@ -1,7 +1,7 @@
 """What the tests need of a machine beside Python: a SLURM and a browser, as Debian has them.
 
-python tests/system.py show       # what is missing, and what that costs
-sudo python tests/system.py       # install it
+python tests/system.py --if-root    # as root install what is missing, else say what that means
+sudo python tests/system.py         # install it
 """
 
 from __future__ import annotations

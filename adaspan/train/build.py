@@ -21,6 +21,7 @@ from adaspan.nn.attention import IMPLEMENTATIONS, Implementation
 from adaspan.nn.checks import ContractError
 from adaspan.nn.span import Span
 from adaspan.nn.transformer import Transformer
+from adaspan.places import EXTENDING, shown
 
 
 def make_model(
@@ -107,4 +108,4 @@ def kinds_in_words() -> Iterator[None]:
     try:
         yield
     except ContractError as error:
-        raise KindError(f"{error}; docs/extending.md says what it must give") from error
+        raise KindError(f"{error}; {shown(EXTENDING)} says what it must give") from error

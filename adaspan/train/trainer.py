@@ -80,9 +80,8 @@ class Trainer:
         self.step = 0
         self.flops = 0  # executed so far, by all processes
         self.flops_per_token = 0.0  # executed by the forward pass of the last update
-        self._mean_spans_LH = torch.zeros(
-            config.model.layers, config.model.heads
-        )  # in the last update
+        # In the last update.
+        self._mean_spans_LH = torch.zeros(config.model.layers, config.model.heads)
         self.best_bpc = math.inf
         self.best_step = 0
 

@@ -13,6 +13,7 @@ import pytest
 
 from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
+from adaspan.slurm import job
 from adaspan.slurm.job import MOST_FRUITLESS_STARTS, STARTED, train_on_node
 from adaspan.slurm.job_record import count_start
 
@@ -173,6 +174,15 @@ def test_a_run_that_is_asked_to_leave_again_and_again_does_not_fail(
     told = f"os.kill({os.getpid()}, signal.SIGTERM); import time; time.sleep(60)"
     for _ in range(MOST_FRUITLESS_STARTS + 2):
         assert train(told) == 75
+
+
+def test_a_kill_for_memory_is_named(
+    train: Train, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the kernel says of it, test_control_group.py shows."""
+    monkeypatch.setattr(job, "ran_out_of_memory", lambda: True)
+    assert train("os.kill(os.getpid(), signal.SIGKILL)") == 1, "not tried again"
+    assert run.status()["error"] == "out of memory"
 
 
 def test_a_process_computes_with_the_cores_it_was_given(
