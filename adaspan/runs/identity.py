@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import re
-from typing import Any
 
+from adaspan.config.keys import values_of
 from adaspan.config.schema import RunConfig
 from adaspan.config.validate import NAME_LENGTH
 
@@ -31,7 +30,7 @@ NOT_IDENTITY = (
 
 def run_id(config: RunConfig) -> str:
     """Ten hexadecimal digits of the SHA-256 of everything that determines the result."""
-    values: dict[str, Any] = dataclasses.asdict(config)
+    values = values_of(config)
     for key in NOT_IDENTITY:
         *parents, last = key.split(".")
         node = values

@@ -1,7 +1,10 @@
 """One run, one identity: the same for what gives the same result, and for nothing else."""
 
+from dataclasses import dataclass
+
 import pytest
 
+from adaspan.config.keys import added_key, values_of
 from adaspan.config.schema import RunConfig
 from adaspan.runs.identity import name_in_sweep, run_id, run_name, tracked_name
 from tests.conftest import compose_run
@@ -76,3 +79,20 @@ def test_a_repetition_does_not_go_by_the_name_that_a_sweep_gave_the_run_before_i
     assert tracked_name(compose_run("train.seed=1", f"tracking.name='{name}'")) == name
     assert tracked_name(compose_run("train.seed=2", f"tracking.name='{name}'")) is None
     assert tracked_name(compose_run("train.seed=2", "tracking.name=mine")) == "mine"
+
+
+@dataclass
+class _Earlier:
+    heads: int = 2
+
+
+@dataclass
+class _Later(_Earlier):
+    share: str = added_key("head")
+    windows: list[int] = added_key([])
+
+
+def test_a_key_that_was_added_changes_only_the_runs_that_use_it() -> None:
+    assert values_of(_Later()) == values_of(_Earlier()) == {"heads": 2}
+    assert values_of(_Later(share="layer")) == {"heads": 2, "share": "layer"}
+    assert values_of(_Later(windows=[3])) == {"heads": 2, "windows": [3]}

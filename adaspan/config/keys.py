@@ -1,0 +1,39 @@
+"""Keys that came after the first runs were made."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+_ADDED = "added"
+
+
+def added_key(default: Any) -> Any:
+    """A field of a configuration for a key that older runs do not have.
+
+    At its default, which must change nothing, a run is the one that it was before the key existed,
+    and keeps its identity. Every new key is declared like this:
+
+        persistent: int = added_key(0)
+    """
+    metadata = {_ADDED: True}
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def values_of(config: Any) -> dict[str, Any]:
+    """All keys and values of a configuration, nested, less those added at their defaults."""
+    values = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.metadata.get(_ADDED) and value == _default(field):
+            continue
+        values[field.name] = values_of(value) if dataclasses.is_dataclass(value) else value
+    return values
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
