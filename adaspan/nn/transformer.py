@@ -10,13 +10,13 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from adaspan.nn.attention import resolve
 from adaspan.nn.attention.groups import Group
 from adaspan.nn.checks import Shapes, check_counts, check_index, check_probability, check_tokens
 from adaspan.nn.eager import eager
 from adaspan.nn.layers import MultiHeadAttention, TransformerLayer, next_cache
+from adaspan.nn.output import Softmax
 from adaspan.nn.span import Span, cache_length
 
 # For each layer: which heads share which window.
@@ -26,10 +26,11 @@ Plan = Sequence[Sequence[Group]]
 class Output(NamedTuple):
     """What a forward pass over one block gives."""
 
-    log_probs_BMV: Tensor  # of the next token, float32 or wider
+    log_probs_BMV: Tensor | None  # of the next token, float32 or wider; None if given targets
     caches: list[Tensor]  # one (B, C, D) a layer, for the next block
     penalty: Tensor  # the span loss, summed over layers
     mean_spans: list[Tensor]  # one (H,) a layer, in tokens: means over the block; none if fixed
+    nats_BM: Tensor | None  # the cost of each target; None if given none
 
 
 class Transformer(nn.Module):
@@ -79,7 +80,7 @@ class Transformer(nn.Module):
         if any(span.limit != self.limit for span in self.spans):
             raise ValueError(f"limit: must be the same in all layers, {self.limit} in the first")
         self.position_SK = nn.Parameter(torch.randn(self.limit, dim // heads))
-        self.output = nn.Linear(dim, vocabulary_size)
+        self.output = Softmax(dim, vocabulary_size)
 
     @property
     def attention(self) -> str:
@@ -122,6 +123,7 @@ class Transformer(nn.Module):
         tokens_BM: Tensor,
         caches: Sequence[Tensor] | None = None,
         plan: Plan | None = None,
+        targets_BM: Tensor | None = None,
     ) -> Output:
         """Read the next block of B streams.
 
@@ -131,12 +133,17 @@ class Transformer(nn.Module):
                 holds its past inputs, detached; it may be shorter than a span, but never holds
                 made-up history.
             plan: `plan`, if known already.
+            targets_BM: ids of the tokens to come, int64 or int32, where only their cost is wanted.
 
         Raises:
             ValueError: a shape or a type does not fit.
         """
-        Shapes().check("tokens", tokens_BM, "BM")
+        shapes = Shapes()
+        shapes.check("tokens", tokens_BM, "BM")
         check_tokens("tokens", tokens_BM)
+        if targets_BM is not None:
+            shapes.check("targets", targets_BM, "BM")
+            check_tokens("targets", targets_BM)
         caches = self.empty_caches(len(tokens_BM)) if caches is None else caches
         plan = self.plan(*tokens_BM.shape) if plan is None else plan
         for name, parts in (("caches", caches), ("plan", plan)):
@@ -157,13 +164,10 @@ class Transformer(nn.Module):
             penalty = penalty + layer.attention.penalty(span)
             if span is not None:
                 spans.append(span.detach().transpose(0, -2).flatten(1).mean(-1))
-        logits_BMV = self.output(self.embedding_dropout(hidden_BMD))
-        return Output(
-            F.log_softmax(logits_BMV, dim=-1),
-            next_caches,
-            penalty,
-            spans,
-        )
+        hidden_BMD = self.embedding_dropout(hidden_BMD)
+        log_probs_BMV = self.output(hidden_BMD) if targets_BM is None else None
+        nats_BM = None if targets_BM is None else self.output.nats(hidden_BMD, targets_BM)
+        return Output(log_probs_BMV, next_caches, penalty, spans, nats_BM)
 
     @torch.no_grad()
     def attention_of(self, tokens: Sequence[int] | Tensor, layer: int, head: int) -> Tensor:

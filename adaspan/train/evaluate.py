@@ -13,7 +13,6 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from adaspan.data import Tokens
 from adaspan.nn.transformer import Transformer
@@ -145,10 +144,9 @@ def _cost(
         block = torch.from_numpy(tokens[where.clip(max=len(tokens) - 1)].astype(np.int64))
         counted = torch.from_numpy((where[:, 1:] >= first) & (where[:, 1:] < end))
         block, counted = to_device(block, device), to_device(counted, device)
-        output = model(block[:, :-1], caches, plan)
+        output = model(block[:, :-1], caches, plan, block[:, 1:])
         caches = output.caches
-        log_probs = output.log_probs_BMV.gather(-1, block[:, 1:, None]).squeeze(-1)
-        total -= _sum(log_probs, counted)
+        total += output.nats_BM.double().masked_fill(~counted, 0).sum()
         after_block()
     return float(total)
 
@@ -156,7 +154,3 @@ def _cost(
 def _offsets(pieces: Sequence[Piece], block_size: int) -> range:
     """Where the blocks begin, counted from the start of each piece."""
     return range(0, max(piece.end - piece.start for piece in pieces) - 1, block_size)
-
-
-def _sum(log_probs: Tensor, counted: Tensor) -> Tensor:
-    return log_probs.double().masked_fill(~counted, 0).sum()

@@ -8,7 +8,6 @@ from typing import NoReturn
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus
@@ -116,8 +115,9 @@ class Trainer:
         for i in range(pieces):
             part = slice(i * size, (i + 1) * size)
             with autocast(self._device, self.precision):
-                output = self.model(inputs_BM[part], [cache[part] for cache in self._caches], plan)
-                loss = F.nll_loss(output.log_probs_BMV.flatten(0, 1), targets_BM[part].flatten())
+                cached = [cache[part] for cache in self._caches]
+                output = self.model(inputs_BM[part], cached, plan, targets_BM[part])
+                loss = output.nats_BM.mean()
             ((loss + output.penalty) / pieces).backward()
             losses.append(loss.detach())
             spans += [torch.stack(output.mean_spans)] if output.mean_spans else []

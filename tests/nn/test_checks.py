@@ -268,6 +268,18 @@ def test_the_model_names_what_it_reads(
 
 
 @pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (torch.zeros(2, 4, dtype=torch.long), "targets: must have shape (B=2, M=5), has (2, 4)"),
+        (torch.zeros(2, 5), "targets: must be int64 or int32, is torch.float32"),
+    ],
+)
+def test_targets_are_one_for_each_token(targets: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        transformer()(torch.zeros(2, 5, dtype=torch.long), targets_BM=targets)
+
+
+@pytest.mark.parametrize(
     ("tokens", "layer", "head", "message"),
     [
         ([1, 2], 2, 0, "layer=2: must be 0 to 1"),

@@ -82,6 +82,22 @@ def test_gradients_reach_every_parameter_and_are_finite(span: SpanConfig) -> Non
         assert parameter.grad.abs().sum() > 0, name
 
 
+@EVERY_SPAN
+def test_targets_cost_what_their_log_probabilities_say(span: SpanConfig) -> None:
+    """And their gradients are the same, to the bit."""
+    model = small_model(span)
+    tokens, targets = torch.randint(11, (2, 16)), torch.randint(11, (2, 16))
+    parameters = list(model.parameters())
+    log_probs = model(tokens).log_probs_BMV
+    of_target = -log_probs.gather(-1, targets[..., None]).squeeze(-1)
+    expected = torch.autograd.grad(of_target.mean(), parameters, materialize_grads=True)
+    output = model(tokens, targets_BM=targets)
+    assert output.log_probs_BMV is None
+    assert torch.equal(output.nats_BM, of_target)
+    found = torch.autograd.grad(output.nats_BM.mean(), parameters, materialize_grads=True)
+    assert all(map(torch.equal, found, expected))
+
+
 def test_caches_carry_no_gradient() -> None:
     model = small_model(ADAPTIVE)
     output = model(torch.randint(11, (2, 16)), model.empty_caches(2))

@@ -1,0 +1,21 @@
+"""The output layer: from the last hidden states to log-probabilities of the next token."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Softmax(nn.Linear):
+    """One logit for each of V tokens."""
+
+    def forward(self, hidden_BMD: Tensor) -> Tensor:
+        """Log-probabilities (B, M, V), float32 or wider."""
+        return F.log_softmax(super().forward(hidden_BMD), dim=-1)
+
+    def nats(self, hidden_BMD: Tensor, targets_BM: Tensor) -> Tensor:
+        """Cost (B, M) of each target: -log of its probability."""
+        costs_T = F.nll_loss(
+            self(hidden_BMD).flatten(0, 1), targets_BM.flatten().long(), reduction="none"
+        )
+        return costs_T.view(targets_BM.shape)
