@@ -21,7 +21,7 @@ def load(checkout: Path) -> Any:
     return importlib.import_module("models")
 
 
-def options(limit: int, ramp: int) -> dict[str, Any]:
+def options(limit: int, ramp: int, persistent: int = 0) -> dict[str, Any]:
     """Arguments that its layers and its whole model share."""
     return {
         "attn_span": limit,
@@ -33,7 +33,7 @@ def options(limit: int, ramp: int) -> dict[str, Any]:
             "adapt_span_init": 0.0,
             "adapt_span_cache": True,
         },
-        "pers_mem_params": {"pers_mem_size": 0},
+        "pers_mem_params": {"pers_mem_size": persistent},
     }
 
 

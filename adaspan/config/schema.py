@@ -12,6 +12,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from adaspan.config.keys import added_key
 from adaspan.config.kinds.data import DataConfig
 from adaspan.config.kinds.optimizer import OptimizerConfig
 from adaspan.config.kinds.span import SpanConfig
@@ -24,9 +25,10 @@ class ModelConfig:
     layers: int = MISSING
     dim: int = MISSING  # width of the hidden states
     heads: int = MISSING  # attention heads a layer; must divide dim
-    ffn_dim: int = MISSING  # inner width of the feed-forward
+    ffn_dim: int = MISSING  # inner width of the feed-forward; 0: layers without one
     dropout: float = 0.0  # on attention weights and inside the feed-forward
     embedding_dropout: float = 0.0  # on the embeddings and before the output layer
+    persistent: int = added_key(0)  # learned keys and values a head that every token sees
 
 
 @dataclass

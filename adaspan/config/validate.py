@@ -109,7 +109,8 @@ def _model(model: ModelConfig) -> Iterator[str]:
     yield from at_least("model.layers", model.layers, 1)
     yield from at_least("model.dim", model.dim, 1)
     yield from at_least("model.heads", model.heads, 1)
-    yield from at_least("model.ffn_dim", model.ffn_dim, 1)
+    yield from at_least("model.ffn_dim", model.ffn_dim, 0)
+    yield from at_least("model.persistent", model.persistent, 0)
     if model.heads > 0 and model.dim % model.heads:
         divisors = [str(n) for n in range(1, min(model.dim, 1024) + 1) if model.dim % n == 0]
         yield (

@@ -3,7 +3,8 @@
 Three conventions, never mixed under one name:
 
 - *Paper*: multiply-accumulates of predicting one token, without position, softmax and embedding
-  terms (`L (4 D^2 + 2 D F + 2 D z)`, z the average span). 42M for the paper's 12 layers at z = 314.
+  terms (`L (4 D^2 + 2 D F + 2 D (z + P))`, z the average span, P the persistent keys a head). 42M
+  for the paper's 12 layers at z = 314.
 - *Paper with position*: the same and the product of queries with position embeddings,
   `L D z`: 43.5M.
 - *Executed*: floating point operations (a multiply-accumulate is two) of every matrix product that
@@ -35,6 +36,7 @@ class Shape:
     heads: int
     ffn_dim: int
     vocabulary_size: int
+    persistent: int = 0  # learned keys and values a head
     span_macs: int = 0  # multiply-accumulates that a layer's spans take for each token
 
 
@@ -51,7 +53,8 @@ def paper_macs_per_token(shape: Shape, mean_span: float, *, position: bool = Fal
     projections = 4 * shape.dim**2
     feed_forward = 2 * shape.dim * shape.ffn_dim
     attention = (3 if position else 2) * shape.dim * mean_span
-    return shape.layers * (projections + feed_forward + attention)
+    persistent = 2 * shape.dim * shape.persistent
+    return shape.layers * (projections + feed_forward + attention + persistent)
 
 
 def executed_flops(
@@ -79,7 +82,8 @@ def executed_flops(
     forward = backward = 0
     for length, groups in zip(cached, plan, strict=True):
         # Of each product the backward pass computes two: one for each of its factors.
-        products = tokens * (4 * shape.dim**2 + 2 * shape.dim * shape.ffn_dim + shape.span_macs)
+        products = 4 * shape.dim**2 + 2 * shape.dim * (shape.ffn_dim + shape.persistent)
+        products = tokens * (products + shape.span_macs)
         forward += products
         backward += 2 * products
         for group in groups:

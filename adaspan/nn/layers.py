@@ -15,14 +15,17 @@ from torch.nn import functional as F
 
 from adaspan.nn.attention import IMPLEMENTATIONS, attend, resolve
 from adaspan.nn.attention.groups import Group, group_heads
+from adaspan.nn.attention.persistent import persistent_weights
 from adaspan.nn.attention.reference import attention_weights
 from adaspan.nn.checks import (
     ContractError,
     Shapes,
+    check_counts,
     check_heads,
     check_probability,
     check_span,
 )
+from adaspan.nn.persistent import PersistentMemory
 from adaspan.nn.span import Span
 
 
@@ -35,17 +38,25 @@ class MultiHeadAttention(nn.Module):
         span: how far back each head looks.
         dropout: on the attention weights.
         implementation: see `adaspan.nn.attention.attend`.
+        persistent: P, learned keys and values a head that every token sees; 0: none.
 
     Raises:
         ValueError: a value is out of its range, or the span is of another number of heads.
     """
 
     def __init__(
-        self, dim: int, heads: int, span: Span, dropout: float, implementation: str
+        self,
+        dim: int,
+        heads: int,
+        span: Span,
+        dropout: float,
+        implementation: str,
+        persistent: int = 0,
     ) -> None:
         super().__init__()
         check_heads(dim, heads)
         check_probability(dropout=dropout)
+        check_counts(0, persistent=persistent)
         resolve(implementation)
         current = span.current()
         if current is not None:
@@ -61,6 +72,7 @@ class MultiHeadAttention(nn.Module):
         self.key = nn.Linear(dim, dim, bias=False)
         self.value = nn.Linear(dim, dim, bias=False)
         self.output = nn.Linear(dim, dim, bias=False)
+        self.persistent = PersistentMemory(heads, self.head_dim, persistent) if persistent else None
 
     def groups(self, spans: Sequence[float] | None, batch: int, block: int) -> tuple[Group, ...]:
         """Which heads share which window, to read B streams by M tokens.
@@ -103,6 +115,7 @@ class MultiHeadAttention(nn.Module):
             project.weight.view(self.heads, self.head_dim, -1).unbind(0)
             for project in (self.key, self.value)
         )
+        persistent = None if self.persistent is None else self.persistent()
         attended: dict[int, Tensor] = {}
         for group in groups:
             assert group.window <= len(position_SK), "groups come with the longest window first"
@@ -118,9 +131,10 @@ class MultiHeadAttention(nn.Module):
                 torch.cat([past_key, key.of(group)], dim=2),
                 torch.cat([past_value, value.of(group)], dim=2),
                 position_SK,
-                span=None if span is None else _of_heads(span, group.heads),
+                span=None if span is None else _of_heads(span, group.heads, dim=-2),
                 ramp=self.span.ramp,
                 unmasked=group.unmasked,
+                persistent=None if persistent is None else _both_of(persistent, group.heads),
                 dropout=self.dropout if self.training else 0.0,
                 implementation=self.implementation,
             )
@@ -131,6 +145,8 @@ class MultiHeadAttention(nn.Module):
     def weights(self, hidden_BMD: Tensor, position_SK: Tensor) -> Tensor:
         """Attention weights (B, H, M, M) over a block without a cache, by the printed formula.
 
+        With persistent memory a token's weights sum to what that leaves for the text, less than 1.
+
         Args:
             hidden_BMD: hidden states from the start of their streams.
             position_SK: an embedding for every distance up to the limit.
@@ -140,7 +156,13 @@ class MultiHeadAttention(nn.Module):
             project(hidden_BMD).view(shape).transpose(1, 2) for project in (self.query, self.key)
         )
         span, ramp = self.spans(hidden_BMD), self.span.ramp
-        return attention_weights(query_BHMK, key_BHMK, position_SK, len(position_SK), span, ramp)[0]
+        weights_BHMM, log_sum_BHM = attention_weights(
+            query_BHMK, key_BHMK, position_SK, len(position_SK), span, ramp
+        )
+        if self.persistent is None:
+            return weights_BHMM
+        key_HPK, _ = self.persistent()
+        return weights_BHMM * persistent_weights(log_sum_BHM, query_BHMK, key_HPK)[0]
 
     def spans(self, hidden_BMD: Tensor) -> Tensor | None:
         """The spans of a block, checked."""
@@ -188,10 +210,15 @@ class _Heads:
         return torch.stack([self._each_BMK[head] for head in group.heads], dim=1)
 
 
-def _of_heads(span: Tensor, heads: Sequence[int]) -> Tensor:
-    """Spans of some heads. Indexing by a list would have a GPU wait for the list."""
-    every = span.unbind(-2)
-    return torch.stack([every[head] for head in heads], dim=-2)
+def _of_heads(every: Tensor, heads: Sequence[int], dim: int) -> Tensor:
+    """What belongs to some heads. Indexing by a list would have a GPU wait for the list."""
+    each = every.unbind(dim)
+    return torch.stack([each[head] for head in heads], dim)
+
+
+def _both_of(keys_and_values: tuple[Tensor, Tensor], heads: Sequence[int]) -> tuple[Tensor, Tensor]:
+    key_HPK, value_HPK = keys_and_values
+    return _of_heads(key_HPK, heads, dim=0), _of_heads(value_HPK, heads, dim=0)
 
 
 def _project_cache(
@@ -232,7 +259,10 @@ class FeedForward(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """Post-norm: h = norm(h + attention(h)), then h = norm(h + feed_forward(h))."""
+    """Post-norm: h = norm(h + attention(h)), then h = norm(h + feed_forward(h)).
+
+    With ffn_dim 0 the second half is left out, as in the all-attention network.
+    """
 
     def __init__(
         self, attention: MultiHeadAttention, dim: int, ffn_dim: int, dropout: float
@@ -240,8 +270,8 @@ class TransformerLayer(nn.Module):
         super().__init__()
         self.attention = attention
         self.attention_norm = nn.LayerNorm(dim)
-        self.feed_forward = FeedForward(dim, ffn_dim, dropout)
-        self.feed_forward_norm = nn.LayerNorm(dim)
+        self.feed_forward = FeedForward(dim, ffn_dim, dropout) if ffn_dim else None
+        self.feed_forward_norm = nn.LayerNorm(dim) if ffn_dim else None
 
     def forward(
         self,
@@ -252,4 +282,6 @@ class TransformerLayer(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         attended_BMD, span = self.attention(hidden_BMD, cache_BCD, position_SK, groups)
         hidden_BMD = self.attention_norm(hidden_BMD + attended_BMD)
-        return self.feed_forward_norm(hidden_BMD + self.feed_forward(hidden_BMD)), span
+        if self.feed_forward is not None and self.feed_forward_norm is not None:
+            hidden_BMD = self.feed_forward_norm(hidden_BMD + self.feed_forward(hidden_BMD))
+        return hidden_BMD, span

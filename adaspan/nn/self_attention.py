@@ -36,6 +36,8 @@ class AdaptiveSelfAttention(nn.Module):
             has its own ramp and loss coefficient, and the limit of the layer.
         dropout: on the attention weights.
         implementation: see `adaspan.nn.attention.attend`.
+        persistent: P, learned keys and values a head that every token sees beside those of the
+            text; 0: none. With many of them a layer needs no feed-forward.
 
     Raises:
         ValueError: a value is out of its range, or the span does not fit.
@@ -52,6 +54,7 @@ class AdaptiveSelfAttention(nn.Module):
         span: Span | None = None,
         dropout: float = 0.0,
         implementation: str = "auto",
+        persistent: int = 0,
     ) -> None:
         super().__init__()
         if span is None:
@@ -64,7 +67,7 @@ class AdaptiveSelfAttention(nn.Module):
             raise ValueError(f"limit={limit}: must be that of the span, {span.limit}")
         elif (ramp, loss_coefficient) != (RAMP, LOSS_COEFFICIENT):
             raise ValueError("ramp, loss_coefficient: must be given to the span, not to the layer")
-        self.attention = MultiHeadAttention(dim, heads, span, dropout, implementation)
+        self.attention = MultiHeadAttention(dim, heads, span, dropout, implementation, persistent)
         self.position_SK = nn.Parameter(torch.randn(limit, dim // heads))
         self._penalty: Tensor | None = None  # of the last block
         self._lost_gradients = False

@@ -38,12 +38,13 @@ class Transformer(nn.Module):
 
     Args:
         vocabulary_size: V.
-        layers, dim, heads, ffn_dim: the shape.
+        layers, dim, heads, ffn_dim: the shape; ffn_dim 0: layers without feed-forward.
         make_span: makes the span of a layer, given which one: 0 is the lowest. All are of one kind
             and share the limit S.
         dropout: on attention weights and inside the feed-forward.
         embedding_dropout: on the embedded tokens and before the output layer.
         attention: implementation, see `adaspan.nn.attention.attend`.
+        persistent: P, learned keys and values a head that every token sees; 0: none.
 
     Raises:
         ValueError: a value is out of its range, or a span does not fit.
@@ -61,15 +62,17 @@ class Transformer(nn.Module):
         dropout: float = 0.0,
         embedding_dropout: float = 0.0,
         attention: str = "auto",
+        persistent: int = 0,
     ) -> None:
         super().__init__()
-        check_counts(vocabulary_size=vocabulary_size, layers=layers, dim=dim, ffn_dim=ffn_dim)
+        check_counts(vocabulary_size=vocabulary_size, layers=layers, dim=dim)
+        check_counts(0, ffn_dim=ffn_dim)
         check_probability(embedding_dropout=embedding_dropout)
         self.embedding = nn.Embedding(vocabulary_size, dim)
         self.embedding_dropout = nn.Dropout(embedding_dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(
-                MultiHeadAttention(dim, heads, make_span(layer), dropout, attention),
+                MultiHeadAttention(dim, heads, make_span(layer), dropout, attention, persistent),
                 dim,
                 ffn_dim,
                 dropout,
@@ -180,7 +183,8 @@ class Transformer(nn.Module):
 
         Returns:
             (T, T). Row t holds the weights that token t gives to the tokens before it, which sum to
-            1; it never attends to itself. The first token sees nothing: its row is 0.
+            1; it never attends to itself. The first token sees nothing: its row is 0. What is given
+            to persistent memory is not shown, so that with it rows sum to less than 1.
 
         Raises:
             ValueError: there is no such layer, head or token.
@@ -231,7 +235,8 @@ class Transformer(nn.Module):
     def compile_parts(self) -> None:
         """Compile what has the same shape in every step. Attention has not: windows are learned."""
         for layer in self._typed_layers():
-            layer.feed_forward.compile()
+            if layer.feed_forward is not None:
+                layer.feed_forward.compile()
 
     def clamp_spans_(self) -> None:
         """Put every learned span back into [0, limit]; call after each update."""

@@ -18,8 +18,9 @@ def training_flops(config: RunConfig) -> float:
     """FLOPs of the whole training if every head looked back as far as the limit; learned spans cost
     less. A multiply-accumulate is two FLOPs, and the backward pass costs twice the forward's.
     """
+    model = config.model
     shape = Shape(
-        config.model.layers, config.model.dim, config.model.heads, config.model.ffn_dim, 0
+        model.layers, model.dim, model.heads, model.ffn_dim, 0, persistent=model.persistent
     )
     tokens = config.train.steps * config.train.batch_size * config.train.block_size
     return 6 * paper_macs_per_token(shape, config.span.limit, position=True) * tokens

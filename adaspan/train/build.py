@@ -45,6 +45,7 @@ def make_model(
             dropout=model.dropout,
             embedding_dropout=model.embedding_dropout,
             attention=attention,
+            persistent=model.persistent,
         )
 
 

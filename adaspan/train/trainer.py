@@ -74,6 +74,7 @@ class Trainer:
             heads=config.model.heads,
             ffn_dim=config.model.ffn_dim,
             vocabulary_size=len(corpus.vocabulary),
+            persistent=config.model.persistent,
             span_macs=self.model.spans[0].macs_per_token(),
         )
         self.step = 0

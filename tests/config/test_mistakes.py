@@ -34,6 +34,8 @@ MISTAKES = [
     ("model.dim=null", "model.dim=null: needs a value"),
     ("span.ramp=soft", "span.ramp=soft: must be a number"),
     ("train.compile=perhaps", "train.compile=perhaps: must be true or false"),
+    ("model.persistent=-1", "model.persistent=-1: must be at least 0"),
+    ("model.ffn_dim=-1", "model.ffn_dim=-1: must be at least 0"),
     ("model.heads=3", "model.heads=3: must divide model.dim=128; one of 1, 2, 4, 8"),
     ("model.layers=0", "model.layers=0: must be at least 1"),
     ("model.dropout=1", "model.dropout=1.0: must be at least 0 and below 1"),

@@ -1,5 +1,6 @@
 """Counted FLOPs against the paper's figures and against what torch itself counts."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -42,6 +43,12 @@ def test_papers_convention_gives_the_papers_figures(
     assert paper_macs_per_token(shape, mean_span) / 1e6 == pytest.approx(millions, abs=0.06)
 
 
+def test_persistent_keys_count_as_a_feed_forward_as_wide() -> None:
+    """One key and value a head stand for one inner unit: as many weights, as many products."""
+    memory = replace(PAPER_12, ffn_dim=0, persistent=2048)
+    assert paper_macs_per_token(memory, 314) == paper_macs_per_token(PAPER_12, 314)
+
+
 def test_position_products_are_a_figure_of_their_own() -> None:
     assert paper_macs_per_token(PAPER_12, 314, position=True) / 1e6 == pytest.approx(43.5, abs=0.1)
 
@@ -64,10 +71,17 @@ def test_executed_flops_are_what_torch_counts(
     compare_with_torch(span, block, implementation)
 
 
-def compare_with_torch(span: SpanConfig, block: int, implementation: str) -> None:
+def test_executed_flops_have_the_persistent_keys_and_no_feed_forward() -> None:
+    adaptive = AdaptiveSpanConfig(limit=400, ramp=5, loss_coefficient=0.1)
+    compare_with_torch(adaptive, 70, "banded", ffn_dim=0, persistent=9)
+
+
+def compare_with_torch(
+    span: SpanConfig, block: int, implementation: str, ffn_dim: int = 48, persistent: int = 0
+) -> None:
     """Forward and backward, block after block, while the caches fill."""
     batch = 3
-    shape = ModelConfig(layers=2, dim=32, heads=4, ffn_dim=48)
+    shape = ModelConfig(layers=2, dim=32, heads=4, ffn_dim=ffn_dim, persistent=persistent)
     model = make_model(shape, span, vocabulary_size=19, attention=implementation)
     for learned in model.spans:
         if isinstance(learned, AdaptiveSpan):
@@ -76,8 +90,9 @@ def compare_with_torch(span: SpanConfig, block: int, implementation: str) -> Non
         layers=2,
         dim=32,
         heads=4,
-        ffn_dim=48,
+        ffn_dim=ffn_dim,
         vocabulary_size=19,
+        persistent=persistent,
         span_macs=model.spans[0].macs_per_token(),
     )
     caches = model.empty_caches(batch)

@@ -4,6 +4,7 @@
   implementation is tested against, gradients included.
 - `banded.py` computes only the band that the window reaches, on any device, cut into tiles as
   `tiles.py` says.
+- `persistent.py` adds keys that every query sees, to the result of any of them.
 - `implementation.py` says what another one must offer.
 
 What a window costs is spent on every head that shares it: `groups.py` says which ones should.
@@ -11,14 +12,12 @@ What a window costs is spent on every head that shares it: `groups.py` says whic
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from adaspan.nn.attention.banded import attend_banded, banded_macs
 from adaspan.nn.attention.implementation import Implementation
+from adaspan.nn.attention.persistent import join_persistent
 from adaspan.nn.attention.reference import attend_reference, reference_macs
 from adaspan.nn.attention.tiles import group_cost
 from adaspan.nn.checks import (
@@ -75,8 +74,8 @@ def attend(
         o_t     = sum over x of a(t, x) v_{t-1-x}
 
     Keys that do not exist (before the start of the stream) take no part; a query without any key
-    gets 0 and passes no gradient. What they hold must be finite. Gradients of gradients are had
-    from the implementation `reference` alone.
+    gets 0 and passes no gradient, or with persistent keys attends to these alone. What they hold
+    must be finite. Gradients of gradients are had from the implementation `reference` alone.
 
     Args:
         query_BHMK: queries of the block, before scaling.
@@ -130,7 +129,7 @@ def attend(
     output_BHMK, log_sum_BHM = _checked(result, name, query_BHMK)
     if persistent is None:
         return output_BHMK
-    return _joined(output_BHMK, log_sum_BHM, query_BHMK, *persistent, dropout)
+    return join_persistent(output_BHMK, log_sum_BHM, query_BHMK, *persistent, dropout)
 
 
 def _check_tensors(
@@ -190,22 +189,3 @@ def _check_numbers(
         check_above_zero(ramp=ramp)
     elif span is not None:
         raise ValueError("ramp=None: must be given with a span")
-
-
-def _joined(
-    output_BHMK: Tensor,
-    log_sum_BHM: Tensor,
-    query_BHMK: Tensor,
-    key_HPK: Tensor,
-    value_HPK: Tensor,
-    dropout: float,
-) -> Tensor:
-    """One softmax over the window and the persistent keys, from the two apart."""
-    key_HPK = key_HPK.to(query_BHMK.dtype)
-    score_BHMP = query_BHMK @ key_HPK.transpose(-1, -2) / math.sqrt(query_BHMK.shape[-1])
-    score_BHMP = score_BHMP.to(log_sum_BHM.dtype)
-    total_BHM1 = torch.logaddexp(log_sum_BHM, score_BHMP.logsumexp(-1)).unsqueeze(-1)
-    share_BHM1 = (log_sum_BHM.unsqueeze(-1) - total_BHM1).exp()
-    weight_BHMP = F.dropout((score_BHMP - total_BHM1).exp(), dropout)
-    joined_BHMK = share_BHM1 * output_BHMK + weight_BHMP @ value_HPK.to(weight_BHMP.dtype)
-    return joined_BHMK.to(output_BHMK.dtype)
