@@ -59,30 +59,30 @@ def _search(folder: Path, *, first: bool = False) -> None:
         sys.path.insert(0 if first else len(sys.path), str(folder))
 
 
-def _import(name: str, told: str, version: str | None = None) -> None:
+def _import(name: str, source: str, version: str | None = None) -> None:
     if not all(part.isidentifier() for part in name.split(".")):
-        raise UserError(f"{told}: must be the name of a module: my_spans for my_spans.py")
+        raise UserError(f"{source}: must be the name of a module: my_spans for my_spans.py")
     if name.endswith(".py"):
-        raise UserError(f"{told}: must be a module, not a file: {name.removesuffix('.py')}")
+        raise UserError(f"{source}: must be a module, not a file: {name.removesuffix('.py')}")
     before = _registered()
     try:
         importlib.import_module(name)
     except UserError as error:
-        raise UserError(f"{told}: {error}") from error
+        raise UserError(f"{source}: {error}") from error
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise UserError(f"{told}: {cause_of(error)}") from error
+            raise UserError(f"{source}: {cause_of(error)}") from error
         raise UserError(
-            f"{told}: there is no module {error.name}: it must be beside launch.py, in the current "
-            "folder, or installed"
+            f"{source}: there is no module {error.name}: it must be beside launch.py, in the "
+            "current folder, or installed"
         ) from error
     except (Exception, SystemExit) as error:  # whatever a user's code may raise
-        raise UserError(f"{told}: {cause_of(error)}") from error
+        raise UserError(f"{source}: {cause_of(error)}") from error
     own = [module for module in _registered().values() if f"{module}.".startswith(f"{name}.")]
     if not own and _registered() == before:
         file = getattr(sys.modules[name], "__file__", None) or "a part of Python"
         raise UserError(
-            f"{told}: registers nothing, found as {file}; if that is not yours, give your file "
+            f"{source}: registers nothing, found as {file}; if that is not yours, give your file "
             f"another name; {HOW_TO_ADD}"
         )
     IMPORTED.setdefault(name, version)

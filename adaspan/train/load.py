@@ -94,11 +94,11 @@ def _vocabulary(folder: RunFolder, config: RunConfig) -> Vocabulary:
         return Vocabulary.read(folder.vocabulary)
     data_dir = Path(config.data_dir)
     characters = config.data.build(data_dir).characters
-    found = find_vocabulary(data_dir, folder.source.data_fingerprint() or "", characters)
-    if found is None:
+    vocabulary = find_vocabulary(data_dir, folder.source.data_fingerprint() or "", characters)
+    if vocabulary is None:
         raise UserError(
             f"{folder.path}: has no vocabulary.json, as runs of an older version, and its text is "
             "not prepared here; its command writes one, even if the run is done: "
             + typed(folder.path)
         )
-    return found
+    return vocabulary

@@ -100,14 +100,14 @@ def test_a_copy_of_runs_that_a_cluster_trains_is_shown_as_far_as_it_is_known(
 
 
 def test_a_mistake_is_one_line_that_shows_the_way_out(adaspan: Adaspan, tmp_path: Path) -> None:
-    for arguments, told in (
+    for arguments, message in (
         (("status",), "runs: no runs here; --runs names another folder"),
         (("status", "spam"), "spam: not in runs/sweeps, which has nothing yet"),
         (("logs", "spam"), "spam: not in runs, which has nothing yet"),
     ):
         end = adaspan(*arguments)
         assert end.returncode == 2
-        assert end.stderr.startswith(f"adaspan: error: {told}")
+        assert end.stderr.startswith(f"adaspan: error: {message}")
         assert len(end.stderr.splitlines()) == 1
 
 

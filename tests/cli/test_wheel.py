@@ -116,8 +116,10 @@ def test_a_mistake_is_one_line_and_names_files_that_are_there(
         "adaspan: error: span.limt=3: no such key; did you mean span.limit?\n",
     )
     end = installed("train", "sweeps=wandb/span_bayes")
-    told, _, file = end.stderr.rstrip().rpartition(" ")
-    assert told == "adaspan: error: sweeps=wandb/span_bayes: is a file for W&B; type: wandb sweep"
+    message, _, file = end.stderr.rstrip().rpartition(" ")
+    assert (
+        message == "adaspan: error: sweeps=wandb/span_bayes: is a file for W&B; type: wandb sweep"
+    )
     assert Path(file).is_relative_to(python.parents[1])
     assert Path(file).exists()
     end = installed("train", "span=foo")

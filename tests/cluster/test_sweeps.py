@@ -69,7 +69,7 @@ def test_a_sweep_is_submitted_once_and_only_what_is_missing_later(sweeps: Cluste
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "message"),
     [
         ("hydra.launcher.cpus_per_task=64", "no nodes of this cluster can run such a job"),
         ("hydra.launcher.timeout_min=9000", "jobs of this partition may take 1440"),
@@ -78,12 +78,12 @@ def test_a_sweep_is_submitted_once_and_only_what_is_missing_later(sweeps: Cluste
     ],
 )
 def test_what_the_cluster_refuses_is_one_line_and_leaves_nothing(
-    sweeps: Cluster, setting: str, told: str
+    sweeps: Cluster, setting: str, message: str
 ) -> None:
     end = sweeps.launch("train.seed=1,2", setting)
     assert end.returncode == 2
     (line,) = end.stderr.splitlines()
-    assert told in line
+    assert message in line
     assert sweeps.launch("train.seed=1,2", setting, "hydra.launcher.dry_run=true").returncode == 2
     assert not sweeps.ask("squeue", "-ho", "%i")
     assert not sweeps.runs.exists()
@@ -128,9 +128,9 @@ def test_the_same_command_typed_twice_at_once_submits_each_run_once(sweeps: Clus
         )
         for _ in range(2)
     ]
-    said = sorted(process.communicate(timeout=120)[0] for process in both)
+    outputs = sorted(process.communicate(timeout=120)[0] for process in both)
     assert [process.returncode for process in both] == [0, 0]
-    assert sorted("3 to submit" in text for text in said) == [False, True]
+    assert sorted("3 to submit" in text for text in outputs) == [False, True]
     assert len(sweeps.ask("squeue", "-rho", "%i").split()) == 3
 
 
@@ -216,10 +216,10 @@ def test_a_failure_stays_alone_and_is_explained(sweeps: Cluster) -> None:
     assert answer.returncode == 1
     (failed,) = (run for run in json.loads(answer.stdout) if run["state"] == "failed")
     assert failed["error"].startswith("non-finite: step ")
-    told = sweeps.adaspan("explain", failed["run"])
-    assert "error    non-finite: step" in told.stdout
-    assert "output.txt" in told.stdout
-    assert "optimizer.lr: 1e+30, others 0.01, 0.02" in told.stdout
+    explained = sweeps.adaspan("explain", failed["run"])
+    assert "error    non-finite: step" in explained.stdout
+    assert "output.txt" in explained.stdout
+    assert "optimizer.lr: 1e+30, others 0.01, 0.02" in explained.stdout
     assert "the loss is" in sweeps.adaspan("logs", failed["run"]).stdout
     # What another job of the same run then ends of.
     setup = "hydra.launcher.setup=['echo no such module >&2','exit 3']"
@@ -472,13 +472,13 @@ def test_a_run_gets_a_gpu_where_its_partition_has_some(sweeps: Cluster) -> None:
 def test_the_doctor_looks_at_the_cluster(sweeps: Cluster) -> None:
     end = sweeps.adaspan("doctor")
     assert end.returncode == 0, end.stdout + end.stderr
-    for said in (
+    for line in (
         "REQUEUE, with a signal in advance",
         "array limit",
         "nodes see it",
         "scontrol on nodes",
         "runs will train on CPUs",
     ):
-        assert said in end.stdout
+        assert line in end.stdout
     believed = sweeps.adaspan("doctor", "--partition", "gpu")
     assert "nvidia-smi sees none" in believed.stdout

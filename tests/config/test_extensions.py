@@ -59,7 +59,7 @@ def folder(
 
 
 @pytest.mark.parametrize(
-    ("words", "content", "told"),
+    ("words", "content", "message"),
     [
         ("extensions=[mine]", "", "extensions=[mine]: registers nothing, found as /"),
         ("extensions=[colorsys]", "", "colorsys.py; if that is not yours, give your file another"),
@@ -81,16 +81,16 @@ def folder(
         ("extensions=mine", "", "extensions=mine: must be a list of modules: extensions=["),
     ],
 )
-def test_what_is_wrong_with_a_module_is_one_line(words: str, content: str, told: str) -> None:
+def test_what_is_wrong_with_a_module_is_one_line(words: str, content: str, message: str) -> None:
     Path("mine.py").write_text(content)
-    if not told:
+    if not message:
         load_extensions([words])
         return
     with pytest.raises(UserError) as refused:
         load_extensions([words])
     (line,) = str(refused.value).splitlines()
     assert line.startswith("extensions=")
-    assert told in line
+    assert message in line
 
 
 def install(site: Path, module: str, content: str) -> None:
@@ -190,7 +190,7 @@ def test_a_run_names_the_module_that_its_kind_is_from() -> None:
 def test_its_keys_are_checked_like_any_others(capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.py").write_text(OWN.format(name="own"))
     load_extensions(["extensions=[mine]"])
-    for mistake, told in (
+    for mistake, message in (
         ("span.wdith=3", "span.wdith=3: no such key; did you mean span.width?"),
         ("span.width=wide", "span.width=wide: must be a whole number"),
         ("span.limit=0", "span.limit=0: must be at least 1"),
@@ -198,7 +198,7 @@ def test_its_keys_are_checked_like_any_others(capsys: pytest.CaptureFixture[str]
     ):
         with pytest.raises(SystemExit):
             compose_run("span=own", mistake)
-        assert told in capsys.readouterr().err
+        assert message in capsys.readouterr().err
 
 
 def test_the_record_and_the_frozen_code_hold_the_module_and_what_is_beside_it(

@@ -79,7 +79,7 @@ class LiteralSpanConfig(OwnSpanConfig):
 
 
 @pytest.mark.parametrize(
-    ("group", "name", "kind", "told"),
+    ("group", "name", "kind", "message"),
     [
         ("spam", "own", OwnSpanConfig, "no such group; one of span, data, optimizer, att"),
         ("span", "my own", OwnSpanConfig, "a name has letters, digits and underscores only"),
@@ -99,13 +99,13 @@ class LiteralSpanConfig(OwnSpanConfig):
     ],
 )
 def test_what_cannot_be_registered_is_refused_in_one_line(
-    group: str, name: str, kind: Callable[..., object], told: str
+    group: str, name: str, kind: Callable[..., object], message: str
 ) -> None:
     with pytest.raises(UserError) as refused:
         register(group, name)(kind)
     (line,) = str(refused.value).splitlines()
     assert line.startswith(f'register("{group}", "{name}"): ')
-    assert told in line
+    assert message in line
 
 
 def test_two_figures_that_wandb_could_not_tell_apart_are_refused() -> None:
@@ -140,7 +140,7 @@ def test_values_of_two_groups_are_checked_together_once_each_is_right(
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         (None, "must yield lines, returned None"),
         ("span.width=3: must be even", "must yield lines, returned a str"),
@@ -149,7 +149,7 @@ def test_values_of_two_groups_are_checked_together_once_each_is_right(
 )
 @pytest.mark.parametrize("method", ["mistakes", "mistakes_in"])
 def test_mistakes_that_are_no_lines_are_refused_by_name(
-    method: str, given: object, told: str, monkeypatch: pytest.MonkeyPatch
+    method: str, given: object, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register("span", "own")(OwnSpanConfig)
     monkeypatch.setattr(OwnSpanConfig, method, lambda *_: given)
@@ -157,7 +157,7 @@ def test_mistakes_that_are_no_lines_are_refused_by_name(
     run.span = OwnSpanConfig(limit=3)
     with pytest.raises(UserError) as refused:
         validate(run)
-    assert str(refused.value) == f"span=own: OwnSpanConfig.{method}: {told}"
+    assert str(refused.value) == f"span=own: OwnSpanConfig.{method}: {message}"
 
 
 def test_the_built_in_kinds_of_attention_are_those_that_there_are() -> None:

@@ -151,7 +151,7 @@ def test_the_folder_of_a_built_in_kinds_text_stays_the_same(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "message"),
     [
         (OwnSource(content="a text"), "data: OwnSource.read: must be bytes, is a str"),
         (OwnSource(content=None), "data: OwnSource.read: must be bytes, is None"),
@@ -162,10 +162,12 @@ def test_the_folder_of_a_built_in_kinds_text_stays_the_same(tmp_path: Path) -> N
         (OwnSource(characters="no"), "data: OwnSource.characters: must be bool, is a str"),
     ],
 )
-def test_what_is_no_text_is_refused_by_method(source: OwnSource, told: str, tmp_path: Path) -> None:
+def test_what_is_no_text_is_refused_by_method(
+    source: OwnSource, message: str, tmp_path: Path
+) -> None:
     with pytest.raises(UserError) as refused:
         prepare(source, tmp_path)
-    assert str(refused.value) == told
+    assert str(refused.value) == message
 
 
 def test_what_is_no_source_is_refused(tmp_path: Path, kinds_as_before: None) -> None:

@@ -62,14 +62,14 @@ def test_a_table_is_the_same_in_the_terminal_and_in_a_file(
 
 def test_the_margin_decides_what_is_nearly_as_good(report: Report, comparison: Comparison) -> None:
     for margin in ("0", "100"):
-        told = json.loads(report("--format", "json", "--margin", margin).stdout)
-        assert told["finding"] == finding(comparison, float(margin))
+        content = json.loads(report("--format", "json", "--margin", margin).stdout)
+        assert content["finding"] == finding(comparison, float(margin))
 
 
 def test_a_mistake_is_one_line_that_shows_the_way_out(report: Report, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
-    for arguments, told in (
+    for arguments, message in (
         (("--format", "csv", "--open"), "--open --format csv: only a page can be opened"),
         (("--out", str(tmp_path)), f"--out {tmp_path}: is a folder; name a file in it"),
         (("--format", "png", "--out", str(file)), f"--out {file}: is a file; pictures need"),
@@ -77,7 +77,7 @@ def test_a_mistake_is_one_line_that_shows_the_way_out(report: Report, tmp_path: 
     ):
         end = report(*arguments)
         assert end.exit_code == 2
-        assert end.stderr.startswith(f"adaspan: error: {told}")
+        assert end.stderr.startswith(f"adaspan: error: {message}")
         assert len(end.stderr.splitlines()) == 1
 
 

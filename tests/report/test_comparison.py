@@ -190,11 +190,11 @@ def test_thinning_keeps_the_last_of_points_evenly_apart() -> None:
 
 
 def test_numbers_in_legends_have_four_digits_and_no_more_letters_than_given() -> None:
-    for value, told in (
+    for value, message in (
         ("0.0012163046", "0.001216"),
         ("2.2873528064232698e-05", "2.287e-05"),
         ("65536", "65536"),
         ("2e-6", "2e-6"),
         ("adam", "adam"),
     ):
-        assert readable(value) == told
+        assert readable(value) == message

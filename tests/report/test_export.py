@@ -24,8 +24,8 @@ MEANS = (
 
 def test_csv_and_json_have_exact_figures_and_what_became_of_runs(comparison: Comparison) -> None:
     table = list(csv.DictReader(io.StringIO(to_csv(comparison))))
-    told = json.loads(to_json(comparison, margin=0.02))["groups"]
-    for group, row, one in zip(comparison.groups, table, told, strict=True):
+    message = json.loads(to_json(comparison, margin=0.02))["groups"]
+    for group, row, one in zip(comparison.groups, table, message, strict=True):
         expected = {
             **{figure.key: group.mean(figure) for figure in MEANS},
             "final/valid_bpc_std": group.spread,
@@ -43,7 +43,7 @@ def test_csv_and_json_have_exact_figures_and_what_became_of_runs(comparison: Com
     failed = table[-1]
     assert (failed["span.limit"], failed["state"]) == (ODD, "failed")
     assert failed["error"] == f"code: KeyError: {ODD}"
-    assert [run["state"] for run in told[3]["runs"]] == ["done", "done", "resumable"]
+    assert [run["state"] for run in message[3]["runs"]] == ["done", "done", "resumable"]
 
 
 def test_markdown_has_a_cell_for_each_column_whatever_the_names(comparison: Comparison) -> None:

@@ -230,7 +230,7 @@ def test_run_and_slider_choose_the_spans_that_are_shown(page: Page, comparison: 
             assert trace["customdata"] == [
                 [pytest.approx(span, abs=0.005) for span in layer] for layer in expected
             ]
-            assert [[float(told) for told in layer] for layer in trace["text"]] == [
+            assert [[float(message) for message in layer] for layer in trace["text"]] == [
                 [pytest.approx(span, abs=0.06) for span in layer] for layer in expected
             ]
             assert page.find("#span-summary")[0].text.startswith(f"{step}: mean ")

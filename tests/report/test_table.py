@@ -48,9 +48,9 @@ def test_the_finding_names_the_best_and_the_cheapest_that_is_nearly_as_good(
     comparison: Comparison,
 ) -> None:
     best, *_, worst = comparison.done
-    said = finding(comparison, margin=0.0)
-    assert said.startswith(f"Best: {best.label}, {best.valid_bpc:.3f}")
-    assert said.endswith(
+    output = finding(comparison, margin=0.0)
+    assert output.startswith(f"Best: {best.label}, {best.valid_bpc:.3f}")
+    assert output.endswith(
         "No run that is clearly cheaper comes within 0 bpc of it. 3 of 9 runs are not done."
     )
     cheap = dataclasses.replace(worst, runs=[with_macs(run, 1000.0) for run in worst.done])

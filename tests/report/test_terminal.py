@@ -12,24 +12,24 @@ from adaspan.report.terminal import to_text
 
 
 def test_everything_fits_and_has_no_codes_for_colours(comparison: Comparison) -> None:
-    told = to_text(comparison, 0.02, 80, coloured=False)
-    assert max(map(len, told.splitlines())) <= 80
-    assert "\x1b" not in told
+    text = to_text(comparison, 0.02, 80, coloured=False)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\x1b" not in text
     best = comparison.done[0]
-    assert f"{best.valid_bpc:.3f}" in told
-    assert "not done: adaptive, limit 24, seed 3: resumable at step 12 of 24" in told
-    assert "no room for: tokens/s" in told
+    assert f"{best.valid_bpc:.3f}" in text
+    assert "not done: adaptive, limit 24, seed 3: resumable at step 12 of 24" in text
+    assert "no room for: tokens/s" in text
 
 
-def marks(told: str, title: str) -> str:
+def marks(text: str, title: str) -> str:
     """All that stands inside the frame of a plot."""
-    (plot,) = (part for part in told.split("\n\n") if title in part)
+    (plot,) = (part for part in text.split("\n\n") if title in part)
     return "".join("".join(re.findall("[│┤](.*)│", plot)).split())
 
 
 def test_each_group_has_its_letter_in_the_plot_of_costs(comparison: Comparison) -> None:
-    told = to_text(comparison, 0.02, 100, coloured=False)
-    assert sorted(marks(told, "against multiply-adds a token")) == ["a", "b", "c", "d"]
+    text = to_text(comparison, 0.02, 100, coloured=False)
+    assert sorted(marks(text, "against multiply-adds a token")) == ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize(("group", "evaluations"), [(0, 4), (2, 4), (4, 3)])
@@ -37,31 +37,31 @@ def test_a_curve_has_a_letter_an_evaluation(
     comparison: Comparison, group: int, evaluations: int
 ) -> None:
     alone = dataclasses.replace(comparison, groups=[comparison.groups[group]])
-    told = to_text(alone, 0.02, 80, coloured=False)
-    assert marks(told, "quick look, against tokens read") == "a" * evaluations
+    text = to_text(alone, 0.02, 80, coloured=False)
+    assert marks(text, "quick look, against tokens read") == "a" * evaluations
 
 
 def test_where_points_meet_the_better_run_is_seen(comparison: Comparison) -> None:
     first, second = comparison.done[1], comparison.done[0]
     same = dataclasses.replace(comparison, groups=[first, dataclasses.replace(first), second])
-    told = to_text(same, 0.02, 80, coloured=False)
-    assert "c" in marks(told, "against multiply-adds a token"), "the best"
-    assert "b" not in marks(told, "against multiply-adds a token"), "the same as a"
-    assert "the letter of the better run" in told
+    text = to_text(same, 0.02, 80, coloured=False)
+    assert "c" in marks(text, "against multiply-adds a token"), "the best"
+    assert "b" not in marks(text, "against multiply-adds a token"), "the same as a"
+    assert "the letter of the better run" in text
 
 
 def test_a_seed_that_is_not_done_has_a_curve_beside_the_mean(comparison: Comparison) -> None:
     (group,) = (g for g in comparison.groups if g.done and g.not_done and g.not_done[0].evaluations)
     alone = dataclasses.replace(comparison, groups=[group])
-    told = to_text(alone, 0.02, 80, coloured=False)
+    text = to_text(alone, 0.02, 80, coloured=False)
     mean_only = dataclasses.replace(group, runs=group.done)
     without = to_text(dataclasses.replace(alone, groups=[mean_only]), 0.02, 80, coloured=False)
     title = "quick look, against tokens read"
-    assert len(marks(told, title)) > len(marks(without, title))
+    assert len(marks(text, title)) > len(marks(without, title))
 
 
 def test_a_wide_terminal_has_every_column_in_colours(comparison: Comparison) -> None:
-    told = to_text(comparison, 0.02, 200, coloured=True)
-    assert "tokens/s" in told
-    assert "left out" not in told
-    assert "\x1b[38;5;" in told
+    text = to_text(comparison, 0.02, 200, coloured=True)
+    assert "tokens/s" in text
+    assert "left out" not in text
+    assert "\x1b[38;5;" in text

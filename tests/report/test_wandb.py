@@ -191,12 +191,12 @@ def test_runs_of_several_projects_are_refused(output_dir: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--wandb", "--format", "md"], "--wandb: saves a report on W&B; leave out"),
         (["--wandb", "--out", "file"], "--wandb: saves a report on W&B; leave out"),
         (["--dry-run"], "--dry-run: works only with --wandb"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(options: list[str], told: str) -> None:
-    assert error(CliRunner().invoke(main, ["report", *options])).startswith(told)
+def test_options_that_do_not_go_together_are_refused(options: list[str], message: str) -> None:
+    assert error(CliRunner().invoke(main, ["report", *options])).startswith(message)

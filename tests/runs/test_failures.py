@@ -29,7 +29,7 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "mistake"),
     [
         (NonFiniteError("the loss is nan"), "non-finite: the loss is nan"),
         (NoMemoryError("full\nmore"), "out of memory: full"),
@@ -40,8 +40,8 @@ from tests.conftest import ROOT
         (KeyError(), "code: KeyError"),
     ],
 )
-def test_an_error_has_a_class_and_a_line(error: Exception, told: str) -> None:
-    assert str(failure_of(error)) == told
+def test_an_error_has_a_class_and_a_line(error: Exception, mistake: str) -> None:
+    assert str(failure_of(error)) == mistake
 
 
 @pytest.mark.parametrize(

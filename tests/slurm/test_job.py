@@ -123,7 +123,7 @@ def test_a_signal_that_comes_before_the_run_has_begun_is_heard(
 
 
 @pytest.mark.parametrize(
-    ("said", "code", "kind"),
+    ("output", "code", "kind"),
     [
         ("adaspan: error: span.limit=0: must be at least 1", 2, "configuration"),
         ("adaspan: error: data.path=gone.txt: no such file", 2, "data"),
@@ -131,12 +131,12 @@ def test_a_signal_that_comes_before_the_run_has_begun_is_heard(
     ],
 )
 def test_a_failure_has_a_class_and_a_last_line(
-    train: Train, run: RunFolder, said: str, code: int, kind: str
+    train: Train, run: RunFolder, output: str, code: int, kind: str
 ) -> None:
-    assert train(f"print({said!r}, file=sys.stderr); sys.exit({code})") == code
+    assert train(f"print({output!r}, file=sys.stderr); sys.exit({code})") == code
     status = run.status()
     assert (status["state"], status["error"]) == ("failed", kind)
-    assert said.endswith(status["message"])
+    assert output.endswith(status["message"])
 
 
 def test_what_the_run_itself_said_of_its_failure_is_kept(train: Train, run: RunFolder) -> None:
@@ -171,9 +171,9 @@ def test_a_run_whose_processes_lost_one_another_is_tried_again(
 def test_a_run_that_is_asked_to_leave_again_and_again_does_not_fail(
     train: Train, run: RunFolder
 ) -> None:
-    told = f"os.kill({os.getpid()}, signal.SIGTERM); import time; time.sleep(60)"
+    message = f"os.kill({os.getpid()}, signal.SIGTERM); import time; time.sleep(60)"
     for _ in range(MOST_FRUITLESS_STARTS + 2):
-        assert train(told) == 75
+        assert train(message) == 75
 
 
 def test_a_kill_for_memory_is_named(

@@ -60,7 +60,7 @@ def test_a_killed_task_is_put_back_but_not_for_ever(
 
 
 @pytest.mark.parametrize(
-    ("said", "again"),
+    ("output", "again"),
     [
         ("slurmstepd: error: StepId=3.0 exceeded memory limit (2 > 1), being killed", False),
         ("slurmstepd: error: Detected 1 oom_kill event in StepId=3.0.", False),
@@ -69,9 +69,9 @@ def test_a_killed_task_is_put_back_but_not_for_ever(
     ],
 )
 def test_a_task_killed_for_its_memory_is_not_put_back(
-    tmp_path: Path, said: str, again: bool
+    tmp_path: Path, output: str, again: bool
 ) -> None:
-    (tmp_path / "17_0_log.err").write_text(f"one\n{said}\n")
+    (tmp_path / "17_0_log.err").write_text(f"one\n{output}\n")
     (tmp_path / "18_0_log.err").write_text("srun: error: n1: task 0: Out Of Memory")
     assert requeued(tmp_path, code=137, restarts=0, got_to_us=True) == again
 

@@ -46,7 +46,7 @@ def test_a_sweep_file_may_lie_in_a_folder(launch_here: Launch, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("hydra: {sweeper: {parms: {train.seed: '1,2'}}}", "hydra.sweeper.parms: no such key; did"),
         ("span: {limt: 3}", "span.limt: no such key; did you mean span.limit?"),
@@ -56,7 +56,7 @@ def test_a_sweep_file_may_lie_in_a_folder(launch_here: Launch, tmp_path: Path) -
     ],
 )
 def test_a_mistake_in_a_sweep_file_is_one_line_that_names_it(
-    launch_here: Launch, tmp_path: Path, content: str, told: str
+    launch_here: Launch, tmp_path: Path, content: str, message: str
 ) -> None:
     own = tmp_path / "conf" / "sweeps" / "mine.yaml"
     own.parent.mkdir(parents=True)
@@ -64,7 +64,7 @@ def test_a_mistake_in_a_sweep_file_is_one_line_that_names_it(
     end = launch_here("--config-dir", str(tmp_path / "conf"), "sweeps=mine")
     assert end.returncode == 2
     (line,) = end.stderr.splitlines()
-    assert line.startswith(f"adaspan: error: sweeps/mine.yaml: {told}")
+    assert line.startswith(f"adaspan: error: sweeps/mine.yaml: {message}")
 
 
 def test_broken_yaml_is_one_line_that_names_file_and_line(

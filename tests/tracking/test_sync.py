@@ -166,8 +166,8 @@ def test_a_server_that_refuses_is_told_and_gets_the_rest_the_next_time(
         fail_when_rows_come(server, failing, 403)
         failed = sync(run)
     assert failed.exit_code == 1
-    told, summary = failed.output.splitlines()
-    assert told.startswith(f"{run.path}: not sent: ")
+    mistake, summary = failed.output.splitlines()
+    assert mistake.startswith(f"{run.path}: not sent: ")
     assert summary == "0 runs sent, 1 not sent"
     assert 0 < len(server.runs["abc123"].steps) < 9
 
@@ -243,8 +243,8 @@ def test_a_run_that_was_deleted_on_wandb_is_sent_as_another(
     assert sync(run).output == "1 run sent\n"
     server.delete(own)
     train(run, 9, "done", goes_on, id=own)
-    told, counted = sync(run).output.splitlines()
-    assert told.endswith("W&B did not take its id again; sent as another run")
+    mistake, counted = sync(run).output.splitlines()
+    assert mistake.endswith("W&B did not take its id again; sent as another run")
     assert counted == "1 run sent"
     ((id, again),) = server.runs.items()
     assert id == f"{own}r1"

@@ -76,7 +76,7 @@ def train(run: RunConfig, updates: int) -> None:
         trainer.take_losses()
 
 
-def told(run: RunConfig, updates: int = 0) -> str:
+def message(run: RunConfig, updates: int = 0) -> str:
     """How training is refused, when it begins or after some updates."""
     with pytest.raises(KindError) as refused:
         train(run, updates)
@@ -100,7 +100,7 @@ def test_what_is_no_span_of_its_limit_is_refused(
     run: RunConfig, made: Callable[..., object], line: str
 ) -> None:
     run.span = OwnSpanConfig(made=made)
-    assert told(run) == f"span=own: OwnSpanConfig.build: {line}"
+    assert message(run) == f"span=own: OwnSpanConfig.build: {line}"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_span_that_gives_what_it_must_not_is_refused_by_method_and_value(
         return span
 
     run.span = OwnSpanConfig(made=made)
-    assert re.match(f"OwnSpan.{line}", told(run, updates=1))
+    assert re.match(f"OwnSpan.{line}", message(run, updates=1))
 
 
 @pytest.mark.parametrize("drift", [-1.0, 1.0])
@@ -151,7 +151,7 @@ def test_a_span_that_leaves_its_range_while_it_learns_is_refused_at_the_next_row
     run.span = OwnSpanConfig(made=Drifting)
     assert re.match(
         r"Drifting\.forward: gives a span of (-12|36)\S* tokens in layer 0: must be 0 to 24",
-        told(run, updates=1),
+        message(run, updates=1),
     )
 
 
@@ -165,7 +165,7 @@ def test_a_span_whose_current_is_found_too_low_in_a_step_is_refused(run: RunConf
             self.fraction.sub_(1)
 
     run.span = OwnSpanConfig(made=Drifting)
-    assert told(run, updates=2).startswith("Drifting.current: span=-1")
+    assert message(run, updates=2).startswith("Drifting.current: span=-1")
 
 
 def test_looking_at_spans_that_draw_numbers_changes_no_others(run: RunConfig) -> None:
@@ -211,7 +211,7 @@ def test_what_is_no_optimizer_of_all_parameters_is_refused(
     run: RunConfig, made: Callable[..., object], line: str
 ) -> None:
     run.optimizer = OwnOptimizerConfig(made=made)
-    assert told(run).startswith(f"optimizer=own: OwnOptimizerConfig.build: {line}")
+    assert message(run).startswith(f"optimizer=own: OwnOptimizerConfig.build: {line}")
 
 
 reference = IMPLEMENTATIONS["reference"]
@@ -240,7 +240,7 @@ def test_what_is_no_attention_is_refused(
     monkeypatch.setitem(KINDS["attention"], "own", lambda: made)
     monkeypatch.setitem(IMPLEMENTATIONS, "own", reference)
     run.train = replace(run.train, attention="own")
-    assert told(run, updates=1).startswith(line)
+    assert message(run, updates=1).startswith(line)
 
 
 def test_a_run_of_other_parameters_is_not_gone_on_with(run: RunConfig) -> None:

@@ -35,8 +35,8 @@ def test_the_attention_that_auto_chose_is_said_once(
     tiny: tuple[str, ...], capsys: pytest.CaptureFixture[str], chosen: str, used: str
 ) -> None:
     train_here(*tiny, f"train.attention={chosen}")
-    said = [line for line in capsys.readouterr().out.splitlines() if "· attention" in line]
-    assert said == [f"device  cpu · float32 · attention {used} · W&B disabled"]
+    output = [line for line in capsys.readouterr().out.splitlines() if "· attention" in line]
+    assert output == [f"device  cpu · float32 · attention {used} · W&B disabled"]
 
 
 @pytest.mark.slow
