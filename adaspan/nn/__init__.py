@@ -4,9 +4,11 @@ span.py             the idea: soft mask, learned spans, penalty
 attention/          one signature: the readable reference, and the one whose cost follows the spans
 self_attention.py   one attention layer for a model of one's own, complete in itself
 persistent.py       learned keys and values that every token sees
+cache.py            what a layer remembers of the text: hidden states, or keys and values
 layers.py           multi-head attention, feed-forward, the two in post-norm
 output.py           from hidden states to log-probabilities, or the cost of targets
 transformer.py      the whole model and its caches
+generation.py       text from a model: which token comes next
 flops.py            what a model costs, counted
 checks.py           wrong shapes and values, refused in one line
 eager.py            what torch.compile leaves as it is

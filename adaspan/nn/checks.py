@@ -6,6 +6,7 @@ Nothing here reads a number out of a tensor: a GPU would have to wait for it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 import torch
@@ -32,9 +33,8 @@ class Shapes:
         Raises:
             ValueError: names the wanted shape and the one that was got.
         """
-        shapes = " or ".join(f"({', '.join(map(self._in_words, wanted))})" for wanted in letters)
         if not isinstance(tensor, Tensor):
-            kind = type(tensor).__name__
+            shapes, kind = self._wanted(letters), type(tensor).__name__
             raise ValueError(f"{name}: must be a tensor of shape {shapes}, is a {kind}")
         shape = tensor.shape
         for wanted in letters:
@@ -45,7 +45,10 @@ class Shapes:
             ):
                 self._sizes = sizes
                 return
-        raise ValueError(f"{name}: must have shape {shapes}, has {tuple(shape)}")
+        raise ValueError(f"{name}: must have shape {self._wanted(letters)}, has {tuple(shape)}")
+
+    def _wanted(self, letters: Sequence[str]) -> str:
+        return " or ".join(f"({', '.join(map(self._in_words, wanted))})" for wanted in letters)
 
     def _in_words(self, letter: str) -> str:
         known = not letter.isdigit() and letter in self._sizes

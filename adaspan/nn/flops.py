@@ -9,7 +9,8 @@ Three conventions, never mixed under one name:
   `L D z`: 43.5M.
 - *Executed*: floating point operations (a multiply-accumulate is two) of every matrix product that
   the chosen attention and the rest of the model perform, as `torch.utils.flop_counter` counts them,
-  the cache's keys and values that are computed again with every block among them.
+  the cache's keys and values that are computed again with every block among them. Where weights do
+  not change, keys and values are computed once (`decoding_flops`).
 
 Element-wise work (softmax, mask, norms) is ignored in all of them.
 """
@@ -82,8 +83,7 @@ def executed_flops(
     forward = backward = 0
     for length, groups in zip(cached, plan, strict=True):
         # Of each product the backward pass computes two: one for each of its factors.
-        products = 4 * shape.dim**2 + 2 * shape.dim * (shape.ffn_dim + shape.persistent)
-        products = tokens * (products + shape.span_macs)
+        products = tokens * _products(shape)
         forward += products
         backward += 2 * products
         for group in groups:
@@ -103,3 +103,45 @@ def executed_flops(
             backward += cache + attended[1]  # the cache itself needs no gradient
     output = tokens * shape.dim * shape.vocabulary_size
     return 2 * (forward + output), 2 * (backward + 2 * output)
+
+
+def decoding_flops(
+    shape: Shape,
+    *,
+    past: int,
+    plan: Sequence[Sequence[Group]],
+    attention: Implementation,
+    device: torch.device,
+) -> int:
+    """FLOPs that one more token of one text takes where keys and values are cached.
+
+    The same for any `past` that fills the windows. Dynamic spans take less: only as many keys as
+    the token's own span reaches.
+
+    Args:
+        shape: of the model.
+        past: tokens of the text before this one, at least 1.
+        plan: of the model, to read one stream token by token.
+        attention: how it is computed.
+        device: where it runs.
+    """
+    macs = shape.dim * shape.vocabulary_size
+    for groups in plan:
+        macs += _products(shape)
+        for group in groups:
+            keys = min(past, group.window) + 1
+            macs += attention.macs(
+                sequences=len(group.heads),
+                block=1,
+                keys=keys,
+                window=group.window,
+                head_dim=shape.dim // shape.heads,
+                device=device,
+            )[0]
+    return 2 * macs
+
+
+def _products(shape: Shape) -> int:
+    """Multiply-accumulates of a layer for each token, beside those of the window."""
+    persistent = 2 * shape.dim * shape.persistent
+    return 4 * shape.dim**2 + 2 * shape.dim * shape.ffn_dim + persistent + shape.span_macs

@@ -17,6 +17,7 @@ from adaspan.nn.attention import IMPLEMENTATIONS, attend, resolve
 from adaspan.nn.attention.groups import Group, group_heads
 from adaspan.nn.attention.persistent import persistent_weights
 from adaspan.nn.attention.reference import attention_weights
+from adaspan.nn.cache import HiddenCache, KeyValueCache
 from adaspan.nn.checks import (
     ContractError,
     Shapes,
@@ -26,7 +27,7 @@ from adaspan.nn.checks import (
     check_span,
 )
 from adaspan.nn.persistent import PersistentMemory
-from adaspan.nn.span import Span
+from adaspan.nn.span import Span, reach
 
 
 class MultiHeadAttention(nn.Module):
@@ -90,7 +91,7 @@ class MultiHeadAttention(nn.Module):
     def forward(
         self,
         hidden_BMD: Tensor,
-        cache_BCD: Tensor,
+        cache: Tensor | KeyValueCache,
         position_SK: Tensor,
         groups: Sequence[Group],
     ) -> tuple[Tensor, Tensor | None]:
@@ -98,7 +99,8 @@ class MultiHeadAttention(nn.Module):
 
         Args:
             hidden_BMD: of the block.
-            cache_BCD: past ones, as far as any head reaches; may be fewer where a stream starts.
+            cache: past ones (B, C, D), as far as any head reaches; may be fewer where a stream
+                starts. Or their keys and values, to which the block's are added.
             position_SK: an embedding a distance, at least as many as the longest window.
             groups: what `groups` gives.
 
@@ -111,25 +113,24 @@ class MultiHeadAttention(nn.Module):
             _Heads(project(hidden_BMD).view(batch, block, self.heads, self.head_dim))
             for project in (self.query, self.key, self.value)
         )
-        key_weights_KD, value_weights_KD = (
-            project.weight.view(self.heads, self.head_dim, -1).unbind(0)
-            for project in (self.key, self.value)
-        )
+        past: HiddenCache | KeyValueCache
+        if isinstance(cache, Tensor):
+            past = HiddenCache(cache, self.key.weight, self.value.weight, self.heads)
+        else:
+            past = cache
+            if span is not None and self.span.current() is None:
+                groups = [self._as_far_as(span, group) for group in groups]
         persistent = None if self.persistent is None else self.persistent()
         attended: dict[int, Tensor] = {}
         for group in groups:
             assert group.window <= len(position_SK), "groups come with the longest window first"
             # Cut from the cut before, so that its gradient is filled up by no more than that.
             position_SK = position_SK[: group.window]
-            past_key, past_value = _project_cache(
-                cache_BCD[:, -group.window :],
-                [key_weights_KD[head] for head in group.heads],
-                [value_weights_KD[head] for head in group.heads],
-            )
+            key_BHCK, value_BHCK = past.extended(group, key.of(group), value.of(group))
             attended_BHMK = attend(
                 query.of(group),
-                torch.cat([past_key, key.of(group)], dim=2),
-                torch.cat([past_value, value.of(group)], dim=2),
+                key_BHCK,
+                value_BHCK,
                 position_SK,
                 span=None if span is None else _of_heads(span, group.heads, dim=-2),
                 ramp=self.span.ramp,
@@ -141,6 +142,13 @@ class MultiHeadAttention(nn.Module):
             attended |= zip(group.heads, attended_BHMK.unbind(1), strict=True)
         attended_BMD = torch.cat([attended[head] for head in range(self.heads)], dim=-1)
         return self.output(attended_BMD), span
+
+    def _as_far_as(self, span: Tensor, group: Group) -> Group:
+        """The group with the window that the spans of this block need. Waits for the device."""
+        assert self.span.ramp is not None, "spans are checked"
+        with _told_of(self.span, "forward"):
+            window = reach(float(span.max()), self.span.limit, self.span.ramp)
+        return group._replace(window=window)
 
     def weights(self, hidden_BMD: Tensor, position_SK: Tensor) -> Tensor:
         """Attention weights (B, H, M, M) over a block without a cache, by the printed formula.
@@ -221,29 +229,6 @@ def _both_of(keys_and_values: tuple[Tensor, Tensor], heads: Sequence[int]) -> tu
     return _of_heads(key_HPK, heads, dim=0), _of_heads(value_HPK, heads, dim=0)
 
 
-def _project_cache(
-    seen_BCD: Tensor, key_weights_KD: Sequence[Tensor], value_weights_KD: Sequence[Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Keys and values (B, H, C, K) of the cached hidden states, for the heads of the weights.
-
-    Apart from the block's, because the detached cache needs no gradient: in one product with the
-    block, autograd would compute it and throw it away. They may not be kept from block to block,
-    for the weights learn from them.
-    """
-    projected = F.linear(seen_BCD, torch.cat([*key_weights_KD, *value_weights_KD]))
-    heads, head_dim = len(key_weights_KD), len(key_weights_KD[0])
-    projected_BC2HK = projected.view(*seen_BCD.shape[:2], 2, heads, head_dim)
-    key_BHCK, value_BHCK = projected_BC2HK.permute(2, 0, 3, 1, 4).unbind(0)
-    return key_BHCK, value_BHCK
-
-
-def next_cache(cache_BCD: Tensor, hidden_BMD: Tensor, length: int) -> Tensor:
-    """The last `length` hidden states of a stream, detached, or as many as there are."""
-    old = max(0, length - hidden_BMD.shape[1])
-    kept_BCD = cache_BCD[:, max(0, cache_BCD.shape[1] - old) :]
-    return torch.cat([kept_BCD, hidden_BMD[:, -length:].detach()], dim=1)
-
-
 class FeedForward(nn.Module):
     """D -> F -> D with ReLU; dropout on the inner states."""
 
@@ -276,11 +261,11 @@ class TransformerLayer(nn.Module):
     def forward(
         self,
         hidden_BMD: Tensor,
-        cache_BCD: Tensor,
+        cache: Tensor | KeyValueCache,
         position_SK: Tensor,
         groups: Sequence[Group],
     ) -> tuple[Tensor, Tensor | None]:
-        attended_BMD, span = self.attention(hidden_BMD, cache_BCD, position_SK, groups)
+        attended_BMD, span = self.attention(hidden_BMD, cache, position_SK, groups)
         hidden_BMD = self.attention_norm(hidden_BMD + attended_BMD)
         if self.feed_forward is not None and self.feed_forward_norm is not None:
             hidden_BMD = self.feed_forward_norm(hidden_BMD + self.feed_forward(hidden_BMD))

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from adaspan.nn.cache import next_cache
 from adaspan.nn.checks import Shapes
 from adaspan.nn.eager import eager
-from adaspan.nn.layers import MultiHeadAttention, next_cache
+from adaspan.nn.layers import MultiHeadAttention
 from adaspan.nn.span import LOSS_COEFFICIENT, RAMP, AdaptiveSpan, Span, cache_length
 
 

@@ -5,7 +5,8 @@ Under the names of the public code: `Transformer` is TransformerSeq.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, cast
 
 import torch
@@ -13,9 +14,11 @@ from torch import Tensor, nn
 
 from adaspan.nn.attention import resolve
 from adaspan.nn.attention.groups import Group
+from adaspan.nn.cache import KeyValueCache, next_cache
 from adaspan.nn.checks import Shapes, check_counts, check_index, check_probability, check_tokens
 from adaspan.nn.eager import eager
-from adaspan.nn.layers import MultiHeadAttention, TransformerLayer, next_cache
+from adaspan.nn.generation import check_sampling, generate
+from adaspan.nn.layers import MultiHeadAttention, TransformerLayer
 from adaspan.nn.output import Softmax
 from adaspan.nn.span import Span, cache_length
 
@@ -27,7 +30,7 @@ class Output(NamedTuple):
     """What a forward pass over one block gives."""
 
     log_probs_BMV: Tensor | None  # of the next token, float32 or wider; None if given targets
-    caches: list[Tensor]  # one (B, C, D) a layer, for the next block
+    caches: list[Tensor]  # one (B, C, D) a layer, for the next block; none where they are kept
     penalty: Tensor  # the span loss, summed over layers
     mean_spans: list[Tensor]  # one (H,) a layer, in tokens: means over the block; none if fixed
     nats_BM: Tensor | None  # the cost of each target; None if given none
@@ -120,11 +123,18 @@ class Transformer(nn.Module):
         empty = weight.new_empty(batch, 0, weight.shape[1])
         return [empty for _ in self.layers]
 
+    def key_value_caches(self, batch: int = 1, block: int = 1) -> list[KeyValueCache]:
+        """Empty caches for weights that do not change: keys and values are computed once and kept.
+
+        They suit reading B streams by M tokens, without gradients. Waits for the device once.
+        """
+        return [KeyValueCache(groups) for groups in self.plan(batch, block)]
+
     @eager
     def forward(
         self,
         tokens_BM: Tensor,
-        caches: Sequence[Tensor] | None = None,
+        caches: Sequence[Tensor] | Sequence[KeyValueCache] | None = None,
         plan: Plan | None = None,
         targets_BM: Tensor | None = None,
     ) -> Output:
@@ -134,12 +144,14 @@ class Transformer(nn.Module):
             tokens_BM: token ids, int64 or int32.
             caches: what the block before returned; None at the start of a stream. A layer's cache
                 holds its past inputs, detached; it may be shorter than a span, but never holds
-                made-up history.
-            plan: `plan`, if known already.
+                made-up history. Or `key_value_caches`, kept by the caller: the block is added to
+                them in place.
+            plan: `plan`, if known already. Cached keys and values have their own.
             targets_BM: ids of the tokens to come, int64 or int32, where only their cost is wanted.
 
         Raises:
-            ValueError: a shape or a type does not fit.
+            ValueError: a shape or a type does not fit, or gradients are asked for from cached keys
+                and values.
         """
         shapes = Shapes()
         shapes.check("tokens", tokens_BM, "BM")
@@ -148,7 +160,15 @@ class Transformer(nn.Module):
             shapes.check("targets", targets_BM, "BM")
             check_tokens("targets", targets_BM)
         caches = self.empty_caches(len(tokens_BM)) if caches is None else caches
-        plan = self.plan(*tokens_BM.shape) if plan is None else plan
+        kept = [cache for cache in caches if isinstance(cache, KeyValueCache)]
+        if kept:
+            plan = [cache.groups for cache in kept]
+            if torch.is_grad_enabled():
+                raise ValueError(
+                    "caches: keys and values are cached without gradients; torch.no_grad()"
+                )
+        elif plan is None:
+            plan = self.plan(*tokens_BM.shape)
         for name, parts in (("caches", caches), ("plan", plan)):
             if len(parts) != len(self.layers):
                 wanted = f"must be {len(self.layers)}, one a layer"
@@ -158,12 +178,13 @@ class Transformer(nn.Module):
         hidden_BMD = self.embedding_dropout(self.embedding(tokens_BM))
         penalty = torch.zeros((), device=hidden_BMD.device)
         next_caches, spans = [], []
-        for layer, cache_BCD, groups, reach in zip(
+        for layer, cache, groups, reach in zip(
             self._typed_layers(), caches, plan, reaches, strict=True
         ):
-            Shapes(B=len(tokens_BM), D=hidden_BMD.shape[-1]).check("cache", cache_BCD, "BCD")
-            next_caches.append(next_cache(cache_BCD, hidden_BMD, cache_length(reach, self.limit)))
-            hidden_BMD, span = layer(hidden_BMD, cache_BCD, position_SK, groups)
+            if isinstance(cache, Tensor):
+                Shapes(B=len(tokens_BM), D=hidden_BMD.shape[-1]).check("cache", cache, "BCD")
+                next_caches.append(next_cache(cache, hidden_BMD, cache_length(reach, self.limit)))
+            hidden_BMD, span = layer(hidden_BMD, cache, position_SK, groups)
             penalty = penalty + layer.attention.penalty(span)
             if span is not None:
                 spans.append(span.detach().transpose(0, -2).flatten(1).mean(-1))
@@ -171,6 +192,42 @@ class Transformer(nn.Module):
         log_probs_BMV = self.output(hidden_BMD) if targets_BM is None else None
         nats_BM = None if targets_BM is None else self.output.nats(hidden_BMD, targets_BM)
         return Output(log_probs_BMV, next_caches, penalty, spans, nats_BM)
+
+    def generate(
+        self,
+        tokens: Sequence[int] | Tensor,
+        count: int | None = None,
+        *,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float = 1.0,
+        seed: int = 1,
+    ) -> Iterator[int]:
+        """Continue a text, token by token, each as soon as it is known.
+
+            print(vocabulary.decode(model.generate(vocabulary.encode("import os"), 100)))
+
+        Keys and values are cached as far as each head sees, so that a token costs the same however
+        long the text has become. Dropout is off meanwhile.
+
+        Args:
+            tokens: ids of the text so far, at least one.
+            count: how many tokens to write; None: without end.
+            temperature: below 1 likely tokens become likelier; 0: always the likeliest.
+            top_k: choose among so many of the likeliest tokens; None: all.
+            top_p: choose among the likeliest tokens that together have this probability.
+            seed: of all choices.
+
+        Raises:
+            ValueError: a token or value is out of its range.
+        """
+        check_sampling(temperature, top_k, top_p)
+        if count is not None:
+            check_counts(0, count=count)
+        prompt_T = self._checked_ids(tokens)
+        return generate(
+            self, prompt_T, count, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
+        )
 
     @torch.no_grad()
     def attention_of(self, tokens: Sequence[int] | Tensor, layer: int, head: int) -> Tensor:
@@ -189,28 +246,40 @@ class Transformer(nn.Module):
         Raises:
             ValueError: there is no such layer, head or token.
         """
-        tokens_T = _as_ids(tokens).to(self.embedding.weight.device)
-        Shapes().check("tokens", tokens_T, "T")
-        check_counts(tokens=len(tokens_T))
-        check_tokens("tokens", tokens_T)
-        for token in (tokens_T.min(), tokens_T.max()):
-            check_index(self.embedding.num_embeddings, token=int(token))
+        tokens_T = self._checked_ids(tokens)
         check_index(len(self.layers), layer=layer)
         attention = self._typed_layers()[layer].attention
         check_index(attention.heads, head=head)
         hidden_BMD = self._input_of(layer, tokens_T.unsqueeze(0))
         return attention.weights(hidden_BMD, self.position_SK[: len(tokens_T)])[0, head]
 
+    def _checked_ids(self, tokens: Sequence[int] | Tensor) -> Tensor:
+        """Ids of the tokens of a text (T,), on the device."""
+        tokens_T = _as_ids(tokens).to(self.embedding.weight.device)
+        Shapes().check("tokens", tokens_T, "T")
+        check_counts(tokens=len(tokens_T))
+        check_tokens("tokens", tokens_T)
+        for token in (tokens_T.min(), tokens_T.max()):
+            check_index(self.embedding.num_embeddings, token=int(token))
+        return tokens_T
+
     def _input_of(self, layer: int, tokens_BM: Tensor) -> Tensor:
         """Hidden states that a layer gets from texts without a past, without dropout."""
-        were_training = [module for module in self.modules() if module.training]
-        self.eval()
-        try:
+        with self.without_dropout():
             hidden_BMD: Tensor = self.embedding(tokens_BM)
             plan = self.plan(*tokens_BM.shape)
             for below, groups in zip(self._typed_layers()[:layer], plan, strict=False):
                 hidden_BMD, _ = below(hidden_BMD, hidden_BMD[:, :0], self.position_SK, groups)
             return hidden_BMD
+
+    @contextmanager
+    def without_dropout(self) -> Iterator[None]:
+        """Evaluation mode inside the block; afterwards every part has the mode that it had."""
+        were_training = [module for module in self.modules() if module.training]
+        for module in were_training:
+            module.training = False
+        try:
+            yield
         finally:
             for module in were_training:
                 module.training = True

@@ -26,6 +26,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from adaspan.nn.attention.constants import INVISIBLE, TINY
+from adaspan.nn.attention.row import attend_row
 from adaspan.nn.attention.tiles import SUITABLE, Tile, Tiling, cut
 from adaspan.nn.eager import eager
 from adaspan.nn.span import soft_mask
@@ -51,6 +52,17 @@ def attend_banded(
 ) -> tuple[Tensor, Tensor]:
     """See `implementation.Attend`. Computes in float32 at least."""
     batch, heads, block, head_dim = query_BHMK.shape
+    if block == 1 and kept_BHMS is None and not torch.is_grad_enabled():
+        return attend_row(
+            query_BH1K=query_BHMK,
+            key_BHCK=key_BHCK,
+            value_BHCK=value_BHCK,
+            position_SK=position_SK,
+            window=window,
+            span=span,
+            ramp=ramp,
+            unmasked=unmasked,
+        )
     window = _window(window, key_BHCK.shape[2])
     missing = max(0, window + block - key_BHCK.shape[2])
     dtype = torch.promote_types(query_BHMK.dtype, torch.float32)

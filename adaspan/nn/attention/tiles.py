@@ -13,6 +13,8 @@ _ROWS_SHORT, _ROWS_LONG, _SHORT = 64, 128, 256
 _SCORES_CPU = 2**20
 # ... and the overhead of a group of heads, see `group_cost`.
 _GROUP_COST_CPU = 64
+# ... which counts for more where a token is read alone.
+_GROUP_COST_ONE_TOKEN_CPU = 1000
 # On a GPU: to start the kernels of a tile takes as long as to compute so many scores, ...
 _START_GPU = 1.2e7
 # ... hence large tiles, ...
@@ -97,7 +99,7 @@ def group_cost(batch: int, block: int, device: torch.device) -> float:
         device: where they are computed.
     """
     if not _is_gpu(device):
-        return _GROUP_COST_CPU
+        return _GROUP_COST_ONE_TOKEN_CPU if batch * block == 1 else _GROUP_COST_CPU
     starts = math.ceil(block / _rows_on_gpu(batch)) + 1  # of tiles, and of the projections
     return starts * _START_GPU / (batch * block)
 

@@ -1,0 +1,156 @@
+"""Cached keys and values: the very results of reading anew, for any span and way of reading."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from adaspan import AdaptiveSpan, DynamicSpan, FixedSpan, Span, Transformer
+from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.nn.flops import Shape, decoding_flops
+
+LIMIT = 40
+
+
+class EveryOtherSpan(Span):
+    """A span of a user's own: a token sees 3 or 20 back, known once it is read."""
+
+    def __init__(self) -> None:
+        super().__init__(LIMIT, 6)
+
+    def forward(self, hidden_BMD: Tensor) -> Tensor:
+        spans = torch.where(hidden_BMD[..., :1] > 0, 3.0, 20.0)
+        return spans.expand(-1, -1, 4).transpose(1, 2)
+
+
+SPANS: dict[str, Callable[[int], Span]] = {
+    "adaptive": lambda layer: AdaptiveSpan(4, LIMIT, 6),
+    "fixed": lambda layer: FixedSpan(4, LIMIT),
+    "dynamic": lambda layer: DynamicSpan(16, 4, LIMIT, 6, initial_bias=-1.0),
+    "own": lambda layer: EveryOtherSpan(),
+}
+EVERY_SPAN = pytest.mark.parametrize("span", SPANS)
+
+
+def small_model(
+    span: str, attention: str = "auto", layers: int = 2, persistent: int = 0
+) -> Transformer:
+    model = Transformer(
+        vocabulary_size=11,
+        layers=layers,
+        dim=16,
+        heads=4,
+        ffn_dim=24,
+        make_span=SPANS[span],
+        attention=attention,
+        persistent=persistent,
+    )
+    for learned in model.spans:
+        if isinstance(learned, AdaptiveSpan):
+            learned.fraction.data = torch.tensor([0.01, 0.2, 0.02, 0.9])
+    return model.double().eval().requires_grad_(False)
+
+
+def read(model: Transformer, tokens_BM: Tensor, blocks: list[int]) -> Tensor:
+    """Log-probabilities of a text, its keys and values cached."""
+    caches = model.key_value_caches(len(tokens_BM), blocks[0])
+    return torch.cat(
+        [model(block, caches).log_probs_BMV for block in tokens_BM.split(blocks, dim=1)], dim=1
+    )
+
+
+@EVERY_SPAN
+@pytest.mark.parametrize("attention", IMPLEMENTATIONS)
+@pytest.mark.parametrize("persistent", [0, 5])
+@pytest.mark.parametrize("blocks", [[1] * 90, [30, 1, 1, 7, 51]])
+def test_cached_keys_and_values_give_what_one_long_block_gives(
+    span: str, attention: str, persistent: int, blocks: list[int]
+) -> None:
+    model = small_model(span, attention, persistent=persistent)
+    tokens = torch.randint(11, (3, sum(blocks)))
+    with torch.no_grad():
+        torch.testing.assert_close(
+            read(model, tokens, blocks), model(tokens).log_probs_BMV, rtol=0, atol=1e-12
+        )
+
+
+def test_memory_moves_to_its_front_and_nothing_is_lost() -> None:
+    model = small_model("adaptive", layers=1)
+    tokens = torch.randint(11, (1, 700))
+    with torch.no_grad():
+        torch.testing.assert_close(
+            read(model, tokens, [300, 1, 255, 44, 100]),
+            model(tokens).log_probs_BMV,
+            rtol=0,
+            atol=1e-12,
+        )
+
+
+def test_a_head_keeps_no_more_than_it_sees() -> None:
+    model = small_model("adaptive", layers=1)
+    (cache,) = model.key_value_caches(block=64)
+    keys = {}
+    with torch.no_grad():
+        for group in cache.groups:
+            block = torch.zeros(1, len(group.heads), 64, 4)
+            for _ in range(8):
+                keys[group.heads] = cache.extended(group, block, block)[0].shape[2] - 64
+    assert keys == {(0, 2): 8, (1,): 15, (3,): 40} or keys == {(0, 1, 2): 15, (3,): 40}
+
+
+def test_gradients_of_cached_keys_and_values_are_refused() -> None:
+    model = small_model("adaptive")
+    with pytest.raises(ValueError, match=re.escape("caches: keys and values are cached without")):
+        model(torch.zeros(1, 1, dtype=torch.long), model.key_value_caches())
+
+
+@pytest.mark.parametrize(("span", "persistent"), [("adaptive", 0), ("adaptive", 5), ("fixed", 0)])
+@pytest.mark.parametrize("attention", IMPLEMENTATIONS)
+def test_a_token_costs_what_is_counted_however_long_the_text(
+    span: str, persistent: int, attention: str
+) -> None:
+    model = small_model(span, attention, persistent=persistent)
+    caches = model.key_value_caches()
+    shape = Shape(layers=2, dim=16, heads=4, ffn_dim=24, vocabulary_size=11, persistent=persistent)
+    executed = {}
+    with torch.no_grad():
+        for past in range(120):
+            token = torch.tensor([[past % 11]])
+            if past not in (1, 5, LIMIT, LIMIT + 1, 119):
+                model(token, caches)
+                continue
+            with FlopCounterMode(display=False) as counter:
+                model(token, caches)
+            executed[past] = counter.get_total_flops()
+            assert executed[past] == decoding_flops(
+                shape,
+                past=past,
+                plan=model.plan(1, 1),
+                attention=IMPLEMENTATIONS[attention],
+                device=torch.device("cpu"),
+            )
+    assert executed[LIMIT] == executed[LIMIT + 1] == executed[119]
+    assert executed[1] < executed[5] < executed[LIMIT]
+
+
+def test_a_dynamic_span_costs_what_the_token_itself_reaches() -> None:
+    model = small_model("dynamic")
+    caches = model.key_value_caches()
+    costs = []
+    with torch.no_grad():
+        model(torch.randint(11, (1, 100)), caches)
+        for bias in (-8.0, 8.0):
+            for learned in model.spans:
+                assert isinstance(learned, DynamicSpan)
+                learned.gate.bias.fill_(bias)
+            with FlopCounterMode(display=False) as counter:
+                model(torch.tensor([[3]]), caches)
+            costs.append(counter.get_total_flops())
+    near, far = costs
+    keys = LIMIT - 7  # z = 0 reaches R + 1 keys
+    assert far - near == 2 * 2 * 3 * 16 * keys  # layers, FLOPs a MAC, products, width
