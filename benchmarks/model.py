@@ -27,7 +27,6 @@ from torch.nn import functional as F
 from adaspan.config.kinds.span import AdaptiveSpanConfig
 from adaspan.config.schema import ModelConfig
 from adaspan.nn.span import AdaptiveSpan, cache_length
-from adaspan.nn.transformer import reach_of_layers
 from adaspan.train.build import make_model
 
 VOCABULARY, RAMP = 205, 32
@@ -81,7 +80,7 @@ def ours(
         torch.randn(case.batch, cache_length(reach, case.limit), case.shape.dim).to(
             tokens_BM.device
         )
-        for reach in reach_of_layers(model.plan(case.batch, case.block))
+        for reach in model.reaches(model.plan(case.batch, case.block))
     ]
 
     def work() -> None:

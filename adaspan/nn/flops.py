@@ -64,7 +64,7 @@ def executed_flops(
     batch_size: int,
     block_size: int,
     cached: Sequence[int],
-    plan: Sequence[Sequence[Group]],
+    groups: Sequence[Sequence[Group]],
     attention: Implementation,
     device: torch.device,
 ) -> tuple[int, int]:
@@ -75,18 +75,18 @@ def executed_flops(
         batch_size: B, streams.
         block_size: M, tokens a stream.
         cached: length of each layer's cache.
-        plan: of the model, which says how far back each head's keys are computed.
+        groups: of each layer, as `Output.groups` has them: how far back each head was computed.
         attention: how it is computed.
         device: where it runs.
     """
     tokens = batch_size * block_size
     forward = backward = 0
-    for length, groups in zip(cached, plan, strict=True):
+    for length, of_layer in zip(cached, groups, strict=True):
         # Of each product the backward pass computes two: one for each of its factors.
         products = tokens * _products(shape)
         forward += products
         backward += 2 * products
-        for group in groups:
+        for group in of_layer:
             past = min(length, group.window)
             heads = len(group.heads)
             head_dim = shape.dim // shape.heads
@@ -109,26 +109,25 @@ def decoding_flops(
     shape: Shape,
     *,
     past: int,
-    plan: Sequence[Sequence[Group]],
+    groups: Sequence[Sequence[Group]],
     attention: Implementation,
     device: torch.device,
 ) -> int:
     """FLOPs that one more token of one text takes where keys and values are cached.
 
-    The same for any `past` that fills the windows. Dynamic spans take less: only as many keys as
-    the token's own span reaches.
+    The same for any `past` that fills the windows.
 
     Args:
         shape: of the model.
         past: tokens of the text before this one, at least 1.
-        plan: of the model, to read one stream token by token.
+        groups: of each layer, as `Output.groups` has them: how far back each head was computed.
         attention: how it is computed.
         device: where it runs.
     """
     macs = shape.dim * shape.vocabulary_size
-    for groups in plan:
+    for of_layer in groups:
         macs += _products(shape)
-        for group in groups:
+        for group in of_layer:
             keys = min(past, group.window) + 1
             macs += attention.macs(
                 sequences=len(group.heads),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,14 @@ from adaspan.nn.checks import (
 )
 from adaspan.nn.persistent import PersistentMemory
 from adaspan.nn.span import Span, reach
+
+
+class Attended(NamedTuple):
+    """What attention, or a whole layer, makes of a block."""
+
+    hidden_BMD: Tensor
+    span: Tensor | None  # what masked the keys, see `Span.forward`
+    groups: Sequence[Group]  # which heads were computed with which window
 
 
 class MultiHeadAttention(nn.Module):
@@ -75,7 +84,7 @@ class MultiHeadAttention(nn.Module):
         self.output = nn.Linear(dim, dim, bias=False)
         self.persistent = PersistentMemory(heads, self.head_dim, persistent) if persistent else None
 
-    def groups(self, spans: Sequence[float] | None, batch: int, block: int) -> tuple[Group, ...]:
+    def groups(self, spans: Sequence[float], batch: int, block: int) -> tuple[Group, ...]:
         """Which heads share which window, to read B streams by M tokens.
 
         Args:
@@ -83,18 +92,36 @@ class MultiHeadAttention(nn.Module):
             batch: B.
             block: M.
         """
+        with _told_of(self.span, "current"):
+            return self._groups(spans, spans, batch, block)
+
+    def _groups_of(self, span: Tensor | None, batch: int, block: int) -> tuple[Group, ...]:
+        """The same for a block whose spans are known only now: as far as its own ones reach.
+
+        Waits for the device. On a GPU, too: to guess a window would be inexact, and to compute the
+        whole limit takes many times as long as starting the queue of kernels again.
+        """
+        if span is None:
+            ends_2H = [[float(self.span.limit)] * self.heads] * 2
+        else:
+            ends_2H = torch.stack(spans_of_heads(span.detach()).aminmax(dim=-1)).tolist()
+        with _told_of(self.span, "forward"):
+            return self._groups(ends_2H[1], ends_2H[0], batch, block)
+
+    def _groups(
+        self, longest: Sequence[float], shortest: Sequence[float], batch: int, block: int
+    ) -> tuple[Group, ...]:
         cost_of = IMPLEMENTATIONS[resolve(self.implementation)].group_cost
         cost = cost_of(batch, block, self.query.weight.device) if cost_of else None
-        with _told_of(self.span, "current"):
-            return group_heads(spans, self.heads, self.span.limit, self.span.ramp, cost)
+        return group_heads(longest, self.span.limit, self.span.ramp, cost, shortest)
 
     def forward(
         self,
         hidden_BMD: Tensor,
         cache: Tensor | KeyValueCache,
         position_SK: Tensor,
-        groups: Sequence[Group],
-    ) -> tuple[Tensor, Tensor | None]:
+        groups: Sequence[Group] | None,
+    ) -> Attended:
         """Attend from a block of hidden states to those before them.
 
         Args:
@@ -102,13 +129,12 @@ class MultiHeadAttention(nn.Module):
             cache: past ones (B, C, D), as far as any head reaches; may be fewer where a stream
                 starts. Or their keys and values, to which the block's are added.
             position_SK: an embedding a distance, at least as many as the longest window.
-            groups: what `groups` gives.
-
-        Returns:
-            The attended hidden states (B, M, D) and the spans that were used.
+            groups: what `groups` gives; None: as far as the spans of this block reach.
         """
         batch, block, _ = hidden_BMD.shape
         span = self.spans(hidden_BMD)
+        if groups is None:
+            groups = self._groups_of(span, batch, block)
         query, key, value = (
             _Heads(project(hidden_BMD).view(batch, block, self.heads, self.head_dim))
             for project in (self.query, self.key, self.value)
@@ -141,7 +167,7 @@ class MultiHeadAttention(nn.Module):
             )
             attended |= zip(group.heads, attended_BHMK.unbind(1), strict=True)
         attended_BMD = torch.cat([attended[head] for head in range(self.heads)], dim=-1)
-        return self.output(attended_BMD), span
+        return Attended(self.output(attended_BMD), span, groups)
 
     def _as_far_as(self, span: Tensor, group: Group) -> Group:
         """The group with the window that the spans of this block need. Waits for the device."""
@@ -218,6 +244,11 @@ class _Heads:
         return torch.stack([self._each_BMK[head] for head in group.heads], dim=1)
 
 
+def spans_of_heads(span: Tensor) -> Tensor:
+    """(H, 1), or (H, B x M) if each token has its own."""
+    return span.transpose(0, -2).flatten(1)
+
+
 def _of_heads(every: Tensor, heads: Sequence[int], dim: int) -> Tensor:
     """What belongs to some heads. Indexing by a list would have a GPU wait for the list."""
     each = every.unbind(dim)
@@ -263,10 +294,10 @@ class TransformerLayer(nn.Module):
         hidden_BMD: Tensor,
         cache: Tensor | KeyValueCache,
         position_SK: Tensor,
-        groups: Sequence[Group],
-    ) -> tuple[Tensor, Tensor | None]:
-        attended_BMD, span = self.attention(hidden_BMD, cache, position_SK, groups)
-        hidden_BMD = self.attention_norm(hidden_BMD + attended_BMD)
+        groups: Sequence[Group] | None,
+    ) -> Attended:
+        attended: Attended = self.attention(hidden_BMD, cache, position_SK, groups)
+        hidden_BMD = self.attention_norm(hidden_BMD + attended.hidden_BMD)
         if self.feed_forward is not None and self.feed_forward_norm is not None:
             hidden_BMD = self.feed_forward_norm(hidden_BMD + self.feed_forward(hidden_BMD))
-        return hidden_BMD, span
+        return attended._replace(hidden_BMD=hidden_BMD)

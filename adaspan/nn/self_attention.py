@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from adaspan.nn.cache import next_cache
 from adaspan.nn.checks import Shapes
 from adaspan.nn.eager import eager
-from adaspan.nn.layers import MultiHeadAttention
+from adaspan.nn.layers import Attended, MultiHeadAttention
 from adaspan.nn.span import LOSS_COEFFICIENT, RAMP, AdaptiveSpan, Span, cache_length
 
 
@@ -84,23 +84,23 @@ class AdaptiveSelfAttention(nn.Module):
 
         Returns:
             The attended hidden states (B, M, D), and the cache for the next block: past hidden
-            states, detached, as many as the spans need.
+            states, detached, as many as the spans need; up to the limit if they differ from token
+            to token.
 
         Raises:
             ValueError: a shape or a type does not fit, or a span was not clamped.
         """
         cache_BCD = self._checked(hidden_BMD, cache)
         batch, block, _ = hidden_BMD.shape
-        spans = self.current_spans()
-        groups = self.attention.groups(None if spans is None else spans.tolist(), batch, block)
-        window = groups[0].window
-        output_BMD, span = self.attention(hidden_BMD, cache_BCD, self.position_SK[:window], groups)
-        penalty = self.attention.penalty(span)
+        spans, limit = self.current_spans(), self.attention.span.limit
+        groups = None if spans is None else self.attention.groups(spans.tolist(), batch, block)
+        reach = groups[0].window if groups else limit
+        attended: Attended = self.attention(hidden_BMD, cache_BCD, self.position_SK[:reach], groups)
+        penalty = self.attention.penalty(attended.span)
         self._penalty = torch.zeros((), device=hidden_BMD.device) + penalty
         learns = any(parameter.requires_grad for parameter in self.attention.span.parameters())
         self._lost_gradients = self.training and learns and not torch.is_grad_enabled()
-        length = cache_length(window, self.attention.span.limit)
-        return output_BMD, next_cache(cache_BCD, hidden_BMD, length)
+        return attended.hidden_BMD, next_cache(cache_BCD, hidden_BMD, cache_length(reach, limit))
 
     def _checked(self, hidden_BMD: Tensor, cache_BCD: Tensor | None) -> Tensor:
         """The cache, empty if there is none."""

@@ -52,8 +52,9 @@ def soft_mask(distance: Tensor, span: Tensor, ramp: float) -> Tensor:
 class Span(nn.Module):
     """How far back the heads of one layer look: the base of every kind of span.
 
-    A kind of one's own needs `forward`. It may leave the rest as it is here: a span that costs
-    nothing and is not known before a text is read, so that attention computes the whole limit.
+    A kind of one's own needs `forward`. It may leave the rest as it is here: a span without a
+    penalty that is not known before a text is read, so that attention looks at what `forward` gave
+    for a block to know how far to compute it, and hidden states are kept up to the limit.
 
     Args:
         limit: S, the longest span, in tokens.

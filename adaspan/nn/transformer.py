@@ -18,12 +18,12 @@ from adaspan.nn.cache import KeyValueCache, next_cache
 from adaspan.nn.checks import Shapes, check_counts, check_index, check_probability, check_tokens
 from adaspan.nn.eager import eager
 from adaspan.nn.generation import check_sampling, generate
-from adaspan.nn.layers import MultiHeadAttention, TransformerLayer
+from adaspan.nn.layers import Attended, MultiHeadAttention, TransformerLayer, spans_of_heads
 from adaspan.nn.output import Softmax
 from adaspan.nn.span import Span, cache_length
 
-# For each layer: which heads share which window.
-Plan = Sequence[Sequence[Group]]
+# For each layer: which heads share which window; None if only the layer's input tells.
+Plan = Sequence[Sequence[Group] | None]
 
 
 class Output(NamedTuple):
@@ -34,6 +34,7 @@ class Output(NamedTuple):
     penalty: Tensor  # the span loss, summed over layers
     mean_spans: list[Tensor]  # one (H,) a layer, in tokens: means over the block; none if fixed
     nats_BM: Tensor | None  # the cost of each target; None if given none
+    groups: list[Sequence[Group]]  # for each layer: which heads were computed with which window
 
 
 class Transformer(nn.Module):
@@ -105,17 +106,23 @@ class Transformer(nn.Module):
         """Which heads share which window now, to read B streams by M tokens.
 
         Waits for the device once, for the spans of all layers; make it once a step and pass it on.
+        A layer whose spans differ from token to token decides for each block, and waits then.
         """
-        current = self.current_spans()
-        spans_LH = [None] * len(self.layers) if current is None else current.tolist()
+        currents = [span.current() for span in self.spans]
+        known = [current for current in currents if current is not None]
+        lengths = iter(torch.stack(known).tolist() if known else [])
         return [
-            layer.attention.groups(spans_H, batch, block)
-            for layer, spans_H in zip(self._typed_layers(), spans_LH, strict=True)
+            None if current is None else layer.attention.groups(next(lengths), batch, block)
+            for layer, current in zip(self._typed_layers(), currents, strict=True)
         ]
 
     def receptive_field(self) -> int:
         """Past tokens that a prediction depends on now, through all layers."""
-        return sum(reach_of_layers(self.plan(1, 1)))  # the same for any batch and block
+        return sum(self.reaches(self.plan(1, 1)))  # the same for any batch and block
+
+    def reaches(self, plan: Plan) -> list[int]:
+        """Past keys that each layer's longest window may hold."""
+        return [max(group.window for group in groups) if groups else self.limit for groups in plan]
 
     def empty_caches(self, batch: int) -> list[Tensor]:
         """The state at the start of a stream: no history."""
@@ -128,7 +135,9 @@ class Transformer(nn.Module):
 
         They suit reading B streams by M tokens, without gradients. Waits for the device once.
         """
-        return [KeyValueCache(groups) for groups in self.plan(batch, block)]
+        heads = tuple(range(self._typed_layers()[0].attention.heads))
+        as_far_as_any = [Group(heads, self.limit, unmasked=0)]
+        return [KeyValueCache(groups or as_far_as_any) for groups in self.plan(batch, block)]
 
     @eager
     def forward(
@@ -173,25 +182,27 @@ class Transformer(nn.Module):
             if len(parts) != len(self.layers):
                 wanted = f"must be {len(self.layers)}, one a layer"
                 raise ValueError(f"{name}: {wanted}, are {len(parts)}")
-        reaches = reach_of_layers(plan)
+        reaches = self.reaches(plan)
         position_SK = self.position_SK[: max(reaches)]  # further back every mask is exactly 0
         hidden_BMD = self.embedding_dropout(self.embedding(tokens_BM))
         penalty = torch.zeros((), device=hidden_BMD.device)
-        next_caches, spans = [], []
+        next_caches, spans, executed = [], [], []
         for layer, cache, groups, reach in zip(
             self._typed_layers(), caches, plan, reaches, strict=True
         ):
             if isinstance(cache, Tensor):
                 Shapes(B=len(tokens_BM), D=hidden_BMD.shape[-1]).check("cache", cache, "BCD")
                 next_caches.append(next_cache(cache, hidden_BMD, cache_length(reach, self.limit)))
-            hidden_BMD, span = layer(hidden_BMD, cache, position_SK, groups)
+            attended: Attended = layer(hidden_BMD, cache, position_SK, groups)
+            hidden_BMD, span = attended.hidden_BMD, attended.span
+            executed.append(attended.groups)
             penalty = penalty + layer.attention.penalty(span)
             if span is not None:
-                spans.append(span.detach().transpose(0, -2).flatten(1).mean(-1))
+                spans.append(spans_of_heads(span.detach()).mean(-1))
         hidden_BMD = self.embedding_dropout(hidden_BMD)
         log_probs_BMV = self.output(hidden_BMD) if targets_BM is None else None
         nats_BM = None if targets_BM is None else self.output.nats(hidden_BMD, targets_BM)
-        return Output(log_probs_BMV, next_caches, penalty, spans, nats_BM)
+        return Output(log_probs_BMV, next_caches, penalty, spans, nats_BM, executed)
 
     def generate(
         self,
@@ -269,7 +280,8 @@ class Transformer(nn.Module):
             hidden_BMD: Tensor = self.embedding(tokens_BM)
             plan = self.plan(*tokens_BM.shape)
             for below, groups in zip(self._typed_layers()[:layer], plan, strict=False):
-                hidden_BMD, _ = below(hidden_BMD, hidden_BMD[:, :0], self.position_SK, groups)
+                cache_BCD = hidden_BMD[:, :0]
+                hidden_BMD = below(hidden_BMD, cache_BCD, self.position_SK, groups).hidden_BMD
             return hidden_BMD
 
     @contextmanager
@@ -321,8 +333,3 @@ def _as_ids(tokens: Sequence[int] | Tensor) -> Tensor:
         raise ValueError(
             f"tokens: must be token ids, is a {kind}; a vocabulary's encode(text) gives them"
         ) from None
-
-
-def reach_of_layers(plan: Plan) -> list[int]:
-    """Past keys that each layer's longest window holds."""
-    return [max(group.window for group in groups) for groups in plan]

@@ -15,7 +15,7 @@ from adaspan.data.streams import Cursor, Streams
 from adaspan.errors import NonFiniteError, UserError
 from adaspan.nn import flops
 from adaspan.nn.attention import IMPLEMENTATIONS
-from adaspan.nn.transformer import Plan, Transformer
+from adaspan.nn.transformer import Output, Transformer
 from adaspan.train.build import make_model, make_optimizer
 from adaspan.train.checkpoint import State
 from adaspan.train.device import autocast, choose_precision, to_device
@@ -29,7 +29,8 @@ _log = logging.getLogger(__name__)
 class Trainer:
     """The state of a run between two updates, and how to make the next one.
 
-    Nothing in `update` waits for a GPU but one read of the spans.
+    Nothing in `update` waits for a GPU but one read of the spans, or one in each layer and
+    micro-batch where spans differ from token to token.
 
     Args:
         config: of the run.
@@ -78,8 +79,12 @@ class Trainer:
             span_macs=self.model.spans[0].macs_per_token(),
         )
         self.step = 0
-        self.flops = 0  # executed so far, by all processes
-        self.flops_per_token = 0.0  # executed by the forward pass of the last update
+        # Executed by all processes, at the last `take_losses`: so far, and by the forward pass of
+        # the last update.
+        self.flops = 0
+        self.flops_per_token = 0.0
+        self._own_flops = 0  # by this process since then
+        self._own_forward_flops = 0  # in the last update
         # In the last update.
         self._mean_spans_LH = torch.zeros(config.model.layers, config.model.heads)
         self.best_bpc = math.inf
@@ -111,7 +116,7 @@ class Trainer:
         pieces = self._config.train.micro_batches
         size = len(inputs_BM) // pieces
         plan = self.model.plan(size, self._config.train.block_size)
-        self._count_flops(plan)
+        self._own_forward_flops = 0
         losses, spans, caches = [], [], []
         for i in range(pieces):
             part = slice(i * size, (i + 1) * size)
@@ -120,6 +125,7 @@ class Trainer:
                 output = self.model(inputs_BM[part], cached, plan, targets_BM[part])
                 loss = output.nats_BM.mean()
             ((loss + output.penalty) / pieces).backward()
+            self._count_flops(output, size)
             losses.append(loss.detach())
             spans += [torch.stack(output.mean_spans)] if output.mean_spans else []
             caches.append(output.caches)
@@ -141,14 +147,15 @@ class Trainer:
     def take_losses(self) -> Tensor:
         """Mean loss of each update since the last call, in nats a token, over all processes.
 
-        Also settles `spans_LH` where every process has seen others, and checks the spans. All must
-        call it.
+        Also settles `flops` and `spans_LH` where every process has seen others, and checks the
+        spans. All must call it.
 
         Raises:
             NonFiniteError: one of them is not finite.
             KindError: a span is out of its range.
         """
         losses = self._shared_losses()
+        self._share_flops()
         self._losses, self._shared = [], torch.empty(0)
         self._mean_spans_LH = self._processes.mean(self._mean_spans_LH)
         self._check_spans()
@@ -183,6 +190,7 @@ class Trainer:
             NonFiniteError: a loss or a weight is not finite.
         """
         losses = self._shared_losses()
+        self._share_flops()
         finite = torch.stack([p.detach().isfinite().all() for p in self._parameters]).all()
         if not finite:
             self.fail("a weight is no longer finite")
@@ -296,18 +304,25 @@ class Trainer:
             "try a lower optimizer.lr"
         )
 
-    def _count_flops(self, plan: Plan) -> None:
-        train = self._config.train
-        own_batch = len(range(train.batch_size)[self._rows])
+    def _count_flops(self, output: Output, streams: int) -> None:
+        """Add what a forward and a backward pass over a block of so many streams took."""
         forward, backward = flops.executed_flops(
             self.shape,
-            batch_size=own_batch // train.micro_batches,
-            block_size=train.block_size,
+            batch_size=streams,
+            block_size=self._config.train.block_size,
             cached=[cache.shape[1] for cache in self._caches],
-            plan=plan,
+            groups=output.groups,
             attention=IMPLEMENTATIONS[self.model.attention],
             device=self._device,
         )
-        times = train.micro_batches * self._processes.world_size
-        self.flops_per_token = times * forward / (train.batch_size * train.block_size)
-        self.flops += times * (forward + backward)
+        self._own_flops += forward + backward
+        self._own_forward_flops += forward
+
+    def _share_flops(self) -> None:
+        """Dynamic spans of other streams reach otherwise: every process counts its own."""
+        own = torch.tensor([self._own_flops, self._own_forward_flops])
+        every, forward = self._processes.sum(own).tolist()
+        self.flops += every
+        self._own_flops = 0
+        train = self._config.train
+        self.flops_per_token = forward / (train.batch_size * train.block_size)

@@ -125,12 +125,12 @@ def test_a_token_costs_what_is_counted_however_long_the_text(
                 model(token, caches)
                 continue
             with FlopCounterMode(display=False) as counter:
-                model(token, caches)
+                groups = model(token, caches).groups
             executed[past] = counter.get_total_flops()
             assert executed[past] == decoding_flops(
                 shape,
                 past=past,
-                plan=model.plan(1, 1),
+                groups=groups,
                 attention=IMPLEMENTATIONS[attention],
                 device=torch.device("cpu"),
             )

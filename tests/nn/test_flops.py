@@ -98,21 +98,19 @@ def compare_with_torch(
     caches = model.empty_caches(batch)
     for _ in range(4):
         cached = [cache.shape[1] for cache in caches]
-        plan, device = model.plan(batch, block), model.position_SK.device
-        attention = IMPLEMENTATIONS[implementation]
+        with FlopCounterMode(display=False) as counter:
+            output = model(torch.randint(19, (batch, block)), caches)
+            forward = counter.get_total_flops()
+            (-output.log_probs_BMV.mean() + output.penalty).backward()
         executed = executed_flops(
             counted,
             batch_size=batch,
             block_size=block,
             cached=cached,
-            plan=plan,
-            attention=attention,
-            device=device,
+            groups=output.groups,
+            attention=IMPLEMENTATIONS[implementation],
+            device=model.position_SK.device,
         )
-        with FlopCounterMode(display=False) as counter:
-            output = model(torch.randint(19, (batch, block)), caches)
-            forward = counter.get_total_flops()
-            (-output.log_probs_BMV.mean() + output.penalty).backward()
         assert (forward, counter.get_total_flops() - forward) == executed
         caches = output.caches
 
@@ -139,14 +137,14 @@ def executed(spans: list[float], limit: int = 8192, implementation: str = "bande
     """FLOPs of one attention layer, forward and backward: batch 2, blocks of 512, ramp 32."""
     attention = IMPLEMENTATIONS[implementation]
     cost_of = attention.group_cost
-    groups = group_heads(spans, 8, limit, 32, cost_of(2, 512, CPU) if cost_of else None)
+    groups = group_heads(spans, limit, 32, cost_of(2, 512, CPU) if cost_of else None)
     return sum(
         executed_flops(
             LAYER,
             batch_size=2,
             block_size=512,
             cached=[limit],
-            plan=[groups],
+            groups=[groups],
             attention=attention,
             device=CPU,
         )

@@ -15,7 +15,7 @@ from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.attention.groups import Group
 from adaspan.nn.layers import MultiHeadAttention
 from adaspan.nn.span import AdaptiveSpan
-from adaspan.nn.transformer import Transformer, reach_of_layers
+from adaspan.nn.transformer import Transformer
 from adaspan.train.build import make_model
 
 ADAPTIVE = AdaptiveSpanConfig(limit=16, ramp=3, loss_coefficient=0.1, initial_fraction=0.21)
@@ -124,7 +124,7 @@ def test_reaches_follow_each_layers_longest_head() -> None:
         for span, fractions in zip(model.spans, ([0.0, 0.1], [0.5, 0.2], [1.0, 0.0]), strict=True):
             assert isinstance(span, torch.nn.Module)
             span.fraction.copy_(torch.tensor(fractions))  # type: ignore[operator]
-    assert reach_of_layers(model.plan(1, 8)) == [5, 12, 16]
+    assert model.reaches(model.plan(1, 8)) == [5, 12, 16]
 
 
 def test_gradient_of_the_spans_through_the_whole_model() -> None:
@@ -190,7 +190,7 @@ def test_heads_with_windows_of_their_own_give_the_same_model() -> None:
             output = model(torch.randint(11, (2, 300)), caches)
             caches = output.caches
         (output.log_probs_BMV.square().mean() + output.penalty).backward()
-        groups.append([group.heads for group in model.plan(1, 8)[0]])
+        groups.append([group.heads for group in model.plan(1, 8)[0] or ()])
         found.append([output.log_probs_BMV, *(parameter.grad for parameter in model.parameters())])
     assert groups == [[(0, 1, 2, 3)], [(2,), (0,), (1, 3)]]
     for ours, theirs in zip(found[1], found[0], strict=True):
@@ -204,7 +204,9 @@ def test_heads_are_computed_as_far_as_they_see_themselves() -> None:
     learned = model.spans[0]
     assert isinstance(learned, AdaptiveSpan)
     learned.fraction.data = torch.tensor([1.0, 0.0])
-    ((longest, shortest),) = model.plan(1, 8)
+    (groups,) = model.plan(1, 8)
+    assert groups is not None
+    longest, shortest = groups
     assert (longest.window, shortest.window) == (1024, 4)
 
 

@@ -6,6 +6,7 @@ those of a GPU in these respects, and which every machine has. What this cannot 
 copies to the device, which wait if their source is not pinned.
 """
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import pytest
@@ -25,8 +26,9 @@ from adaspan.config.kinds.span import (
 )
 from adaspan.config.schema import ModelConfig
 from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.nn.attention.groups import Group
 from adaspan.nn.span import AdaptiveSpan
-from adaspan.nn.transformer import Plan, Transformer
+from adaspan.nn.transformer import Transformer
 from adaspan.train.build import make_model
 from adaspan.train.optim import clip_gradients
 
@@ -49,14 +51,17 @@ def no_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
 
 
-def plan_of(span: SpanConfig, attention: str) -> Plan:
-    """What the step may read beforehand, with several groups where spans differ."""
+def groups_of(span: SpanConfig, attention: str) -> list[Sequence[Group]]:
+    """What the step may read, with several groups where spans differ: for all layers beforehand, or
+    in each layer, if its spans differ from token to token.
+    """
     model = make_model(SHAPE, span, 50, attention)
     first = model.spans[0]
     if isinstance(first, AdaptiveSpan):
         with torch.no_grad():
             first.fraction.copy_(torch.tensor([0.0, 0.1, 0.5, 1.0]))
-    return model.plan(2, 32)
+    groups: list[Sequence[Group]] = model(torch.randint(50, (2, 32))).groups
+    return groups
 
 
 def model_on_meta(span: SpanConfig, attention: str) -> Transformer:
@@ -71,7 +76,7 @@ def model_on_meta(span: SpanConfig, attention: str) -> Transformer:
 def test_a_step_reads_nothing_back_and_stays_on_its_device(
     span: SpanConfig, attention: str, optimizer: OptimizerConfig
 ) -> None:
-    plan = plan_of(span, attention)
+    plan = groups_of(span, attention)
     with FakeTensorMode():
         model = model_on_meta(span, attention)
         parameters = list(model.parameters())

@@ -19,33 +19,36 @@ class Group(NamedTuple):
 
 
 def group_heads(
-    spans: Sequence[float] | None, heads: int, limit: int, ramp: float | None, cost: float | None
+    longest: Sequence[float],
+    limit: int,
+    ramp: float | None,
+    cost: float | None,
+    shortest: Sequence[float] | None = None,
 ) -> tuple[Group, ...]:
     """Groups of a layer's heads, the one with the longest window first.
 
     Args:
-        spans: every head's z; None if they are not known: the limit, all masked.
-        heads: H.
+        longest: every head's z; the largest of them if each token has its own.
         limit: S.
         ramp: R; None: no mask.
         cost: overhead of a group, see `implementation.GroupCost`; None puts all heads into one
             group, with the window of the one that sees farthest.
+        shortest: every head's smallest z; None: the same.
 
     Raises:
         ValueError: a head sees nothing at all.
     """
-    everyone = tuple(range(heads))
-    if spans is None:
-        return (Group(everyone, limit, 0),)
+    everyone = tuple(range(len(longest)))
     if ramp is None:
         return (Group(everyone, limit, limit),)
-    windows = tuple(reach(span, limit, ramp) for span in spans)
+    shortest = longest if shortest is None else shortest
+    windows = tuple(reach(span, limit, ramp) for span in longest)
     sets = _cheapest(windows, cost) if cost is not None else (everyone,)
     return tuple(
         Group(
             members,
             max(windows[h] for h in members),
-            min(math.ceil(spans[h]) if math.isfinite(spans[h]) else 0 for h in members),
+            min(math.ceil(shortest[h]) if math.isfinite(shortest[h]) else 0 for h in members),
         )
         for members in sets
     )

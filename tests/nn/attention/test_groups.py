@@ -10,7 +10,7 @@ from adaspan.nn.attention.groups import Group, group_heads
 
 
 def groups(*spans: float, limit: int = 8192, cost: float | None = 64) -> tuple[Group, ...]:
-    return group_heads(spans, len(spans), limit, 32, cost)
+    return group_heads(spans, limit, 32, cost)
 
 
 def test_heads_of_like_span_share_a_window_and_others_do_not() -> None:
@@ -25,9 +25,16 @@ def test_an_implementation_without_windows_of_heads_gets_one_group() -> None:
     assert groups(30, 2000.5, 40, cost=None) == (Group((0, 1, 2), 2033, 30),)
 
 
-def test_fixed_and_unknown_spans_reach_the_limit() -> None:
-    assert group_heads([64, 64], 2, 64, None, 64) == (Group((0, 1), 64, 64),)
-    assert group_heads(None, 2, 64, 8.0, 64) == (Group((0, 1), 64, 0),)
+def test_fixed_spans_reach_the_limit() -> None:
+    assert group_heads([64, 64], 64, None, 64) == (Group((0, 1), 64, 64),)
+
+
+def test_spans_that_differ_by_token_reach_as_far_as_the_longest_of_each_head() -> None:
+    assert group_heads([2000, 30, 90], 8192, 32, 64, shortest=[7.5, 12, 3]) == (
+        Group((0,), window=2033, unmasked=8),
+        Group((1, 2), window=123, unmasked=3),
+    )
+    assert group_heads([math.nan], 100, 32, 64, shortest=[math.nan]) == (Group((0,), 100, 0),)
 
 
 def test_a_diverged_span_reaches_the_limit_until_the_loss_says_so() -> None:
