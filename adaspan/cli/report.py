@@ -48,6 +48,11 @@ _WIDTH = 80
     show_default=True,
     help="How much worse, in bpc, the cheapest run may be that the finding names beside the best.",
 )
+@click.option(
+    "--against",
+    type=click.Choice(["paper"]),
+    help="Show what the papers print beside the runs that repeat a row of theirs.",
+)
 @click.option("--open", "open_it", is_flag=True, help="Open the page in the browser.")
 def report(
     sweep: str | None,
@@ -57,6 +62,7 @@ def report(
     on_wandb: bool,
     dry_run: bool,
     margin: float,
+    against: str | None,
     open_it: bool,
 ) -> None:
     """Compare the runs of SWEEP, or all runs.
@@ -66,6 +72,7 @@ def report(
     from adaspan.report import export
     from adaspan.report.comparison import compare
     from adaspan.report.page import write_page
+    from adaspan.report.paper import against_paper
     from adaspan.report.plots import all_plots
     from adaspan.report.table import finding
     from adaspan.report.terminal import to_text
@@ -78,16 +85,21 @@ def report(
         raise UserError("--dry-run: works only with --wandb; add --wandb")
     if on_wandb and (form != "html" or (out and not dry_run)):
         raise UserError("--wandb: saves a report on W&B; leave out --format and --out")
+    if against and (on_wandb or form == "png"):
+        raise UserError(
+            f"--against {against}: is shown by --format html, text, md, csv and json alone"
+        )
     title, runs = chosen_runs(output_dir, sweep)
     beside = output_dir / "sweeps" / title if sweep else output_dir
     if out:
         _check(out, is_folder=form == "png")
     comparison = compare(title, runs)
+    papers = against_paper(comparison) if against else None
     if on_wandb:
         _to_wandb(comparison, margin, beside, out, dry_run=dry_run, open_it=open_it)
     elif form == "html":
         path = out or beside / "report.html"
-        write_page(comparison, path, margin)
+        write_page(comparison, path, margin, papers)
         click.echo(f"{finding(comparison, margin)}\npage    {path}")
         if open_it:
             click.launch(str(path))
@@ -102,10 +114,10 @@ def report(
         width = console.width if on_terminal else _WIDTH
         coloured = on_terminal and not console.no_color
         texts: dict[str, Callable[[], str]] = {
-            "text": lambda: to_text(comparison, margin, width, coloured=coloured),
-            "md": lambda: export.to_markdown(comparison, margin),
-            "csv": lambda: export.to_csv(comparison),
-            "json": lambda: export.to_json(comparison, margin),
+            "text": lambda: to_text(comparison, margin, width, coloured=coloured, against=papers),
+            "md": lambda: export.to_markdown(comparison, margin, papers),
+            "csv": lambda: export.to_csv(comparison, papers),
+            "json": lambda: export.to_json(comparison, margin, papers),
         }
         if out:
             with replacing(out) as file:

@@ -58,6 +58,18 @@ def paper_macs_per_token(shape: Shape, mean_span: float, *, position: bool = Fal
     return shape.layers * (projections + feed_forward + attention + persistent)
 
 
+def attention_macs_per_token(shape: Shape, mean_span: float) -> float:
+    """Of scores and weighted values, within the mean span and of persistent keys, as the paper
+    counts: `L 2 D (z + P)`, without projections and positions.
+    """
+    return shape.layers * 2 * shape.dim * (mean_span + shape.persistent)
+
+
+def feed_forward_macs_per_token(shape: Shape) -> int:
+    """Of the feed-forward: `L 2 D F`."""
+    return shape.layers * 2 * shape.dim * shape.ffn_dim
+
+
 def executed_flops(
     shape: Shape,
     *,

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 
 from adaspan.report.comparison import Comparison
 from adaspan.report.groups import Group
+from adaspan.report.paper import AgainstPaper
 from adaspan.report.table import finding, standing_of, table_of, unfinished
 from adaspan.runs import figures
 
@@ -24,23 +25,25 @@ _OF_A_RUN = (
 )
 
 
-def to_csv(comparison: Comparison) -> str:
+def to_csv(comparison: Comparison, against: AgainstPaper | None = None) -> str:
     """A row for each group, exact values."""
-    table = table_of(comparison)
+    table, papers = table_of(comparison), _of_papers(comparison, against)
     written = io.StringIO()
-    writer = csv.DictWriter(written, table.keys, extrasaction="ignore", lineterminator="\n")
+    keys = [*table.keys, *papers[0]]
+    writer = csv.DictWriter(written, keys, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(table.rows)
+    writer.writerows([{**own, **paper} for own, paper in zip(table.rows, papers, strict=True)])
     return written.getvalue()
 
 
-def to_json(comparison: Comparison, margin: float) -> str:
+def to_json(comparison: Comparison, margin: float, against: AgainstPaper | None = None) -> str:
     """The finding, and an object for each group with exact values and its runs."""
-    table = table_of(comparison)
+    table, papers = table_of(comparison), _of_papers(comparison, against)
     groups = [
         {
             "varies": _typed(group),
             **{key: row.get(key) for key in table.keys},
+            **paper,
             "runs": [
                 {
                     "folder": str(run.path),
@@ -54,10 +57,19 @@ def to_json(comparison: Comparison, margin: float) -> str:
                 for run in group.runs
             ],
         }
-        for group, row in zip(comparison.groups, table.rows, strict=True)
+        for group, row, paper in zip(comparison.groups, table.rows, papers, strict=True)
     ]
     content = {"title": comparison.title, "finding": finding(comparison, margin), "groups": groups}
+    if against:
+        content["remarks"] = list(against.remarks())
     return json.dumps(content, indent=2) + "\n"
+
+
+def _of_papers(
+    comparison: Comparison, against: AgainstPaper | None
+) -> list[dict[str, str | float | None]]:
+    """What the papers print, an entry a group."""
+    return against.values() if against else [{} for _ in comparison.groups]
 
 
 def _typed(group: Group) -> dict[str, object]:
@@ -65,7 +77,7 @@ def _typed(group: Group) -> dict[str, object]:
     return {key: group.first.values.get(key, value) for key, value in group.varies.items()}
 
 
-def to_markdown(comparison: Comparison, margin: float) -> str:
+def to_markdown(comparison: Comparison, margin: float, against: AgainstPaper | None = None) -> str:
     """The finding, the table, and what is not done, as a person reads them."""
     table = table_of(comparison)
     cells = _pipe_table(
@@ -77,6 +89,11 @@ def to_markdown(comparison: Comparison, margin: float) -> str:
         f"- {_escaped(f'{run.name}: {standing_of(run)}')}" for _, run in unfinished(comparison)
     ]
     parts = [_escaped(finding(comparison, margin)), cells, "\n".join(missing)]
+    if against:
+        lines = against.table()
+        numbers = [index > 0 for index in range(len(against.titles))]
+        parts.append(_pipe_table(against.titles, lines, numbers) if lines else "")
+        parts.append("\n".join(f"- {_escaped(remark)}" for remark in against.remarks()))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

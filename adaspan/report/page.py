@@ -19,6 +19,7 @@ from adaspan import __version__
 from adaspan.files import replacing
 from adaspan.report.comparison import Comparison
 from adaspan.report.groups import Group, Run, thinned
+from adaspan.report.paper import AgainstPaper
 from adaspan.report.plots import all_plots
 from adaspan.report.spans import SCALE, colours
 from adaspan.report.style import FEW, looks
@@ -30,13 +31,16 @@ from adaspan.runs.folder import RunFolder
 _MOST_STEPS, _MOST_SPANS = 50, 200_000
 
 
-def write_page(comparison: Comparison, path: Path, margin: float) -> None:
+def write_page(
+    comparison: Comparison, path: Path, margin: float, against: AgainstPaper | None = None
+) -> None:
     """Write the page.
 
     Args:
         comparison: what it shows.
         path: of the file; links to run folders are relative to it.
         margin: bpc by which the cheapest run in the finding may be worse than the best.
+        against: the papers' rows to show beside the groups.
     """
     environment = Environment(
         loader=PackageLoader("adaspan.report", "."), autoescape=True, undefined=StrictUndefined
@@ -63,6 +67,7 @@ def write_page(comparison: Comparison, path: Path, margin: float) -> None:
             for group, run in unfinished(comparison)
         ],
         data={"plots": plots, "spans": spans, "spanColours": _span_colours(spans)},
+        against=against,
         looked=looked,
         many=len(looked) > FEW,
         keys=keys,

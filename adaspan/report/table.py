@@ -63,6 +63,9 @@ _MEANS = (
     figures.PAPER_MACS,
     figures.EXECUTED_FLOPS,
     figures.TRAINING_FLOPS,
+    figures.PARAMETERS,
+    figures.ATTENTION_FLOPS,
+    figures.FEED_FORWARD_FLOPS,
 )
 # Shown with their standard deviations over seeds.
 _SPREAD = (figures.VALID_BPC, figures.TEST_BPC)
@@ -76,6 +79,9 @@ def _deviation_key(key: str) -> str:
 _ONLY_EXACT = (
     *(_deviation_key(figure.key) for figure in _SPREAD),
     figures.TRAINING_FLOPS.key,
+    figures.PARAMETERS.key,
+    figures.ATTENTION_FLOPS.key,
+    figures.FEED_FORWARD_FLOPS.key,
     "seeds",
     "error",
 )

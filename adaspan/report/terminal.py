@@ -22,6 +22,7 @@ from rich.text import Text
 from adaspan.report.comparison import Comparison
 from adaspan.report.curves import SHOWN_FROM
 from adaspan.report.groups import Group
+from adaspan.report.paper import AgainstPaper
 from adaspan.report.style import Look, looks
 from adaspan.report.table import Column, finding, standing_of, table_of, text_of, unfinished
 from adaspan.runs import figures
@@ -54,7 +55,14 @@ class _Points:
     y: NDArray[np.float64]
 
 
-def to_text(comparison: Comparison, margin: float, width: int, *, coloured: bool) -> str:
+def to_text(
+    comparison: Comparison,
+    margin: float,
+    width: int,
+    *,
+    coloured: bool,
+    against: AgainstPaper | None = None,
+) -> str:
     """All that a terminal of `width` columns shows.
 
     Args:
@@ -62,6 +70,7 @@ def to_text(comparison: Comparison, margin: float, width: int, *, coloured: bool
         margin: bpc by which the cheapest run in the finding may be worse than the best.
         width: in characters.
         coloured: with codes for colours.
+        against: the papers' rows to show beside the groups.
     """
     written = io.StringIO()
     console = Console(
@@ -88,6 +97,8 @@ def to_text(comparison: Comparison, margin: float, width: int, *, coloured: bool
     for group, run in unfinished(comparison):
         seed = f", seed {run.seed}" if len(group.runs) > 1 else ""
         console.print(Text(f"not done: {group.short_label}{seed}: {standing_of(run)}"))
+    if against:
+        _print_papers(console, against)
     for title, points, label_of_x in (
         (f"{figures.QUICK_BPC.axis}, against {figures.TOKENS.axis}", _curves(best_first), si),
         (
@@ -131,6 +142,19 @@ def _print_table(
             break
     console.print(drawn)
     return left_out
+
+
+def _print_papers(console: Console, against: AgainstPaper) -> None:
+    console.print()
+    if lines := against.table():
+        drawn = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+        for index, title in enumerate(against.titles):
+            drawn.add_column(title, justify="right" if index else "left", overflow="fold")
+        for line in lines:
+            drawn.add_row(*map(Text, line))
+        console.print(drawn)
+    for remark in against.remarks():
+        console.print(Text(remark))
 
 
 def _curves(marked: Sequence[tuple[Group, Look, str]]) -> list[_Points]:

@@ -162,6 +162,9 @@ TEST_BPC = _bpc(
 )
 BEST_BPC = _bpc("best/valid_bpc", "best quick", "bpc at the best quick look at valid", "end")
 LAST_BPC = _bpc("last/valid_bpc", "last quick", "bpc at the last quick look at valid", "end")
+PARAMETERS = register(
+    Figure("parameters", "parameters", "numbers that the model learns", rows=("end",))
+)
 BEST_STEP = register(
     Figure("best/step", "best step", "of the best quick look, and so of the weights", rows=("end",))
 )
@@ -184,6 +187,25 @@ PAPER_MACS_WITH_POSITION = register(
         "flops/paper_with_position_macs_per_token",
         "MACs with position",
         "the same with the product of position embeddings, which the paper leaves out",
+        better="lower",
+        rows=_ALL,
+    )
+)
+ATTENTION_FLOPS = register(
+    Figure(
+        "flops/attention_per_token",
+        "attention FLOPs",
+        "a token, forward, for scores and weighted values within the mean span and of persistent "
+        "keys; two a multiply-add, of which the paper counts one",
+        better="lower",
+        rows=_ALL,
+    )
+)
+FEED_FORWARD_FLOPS = register(
+    Figure(
+        "flops/feed_forward_per_token",
+        "feed-forward FLOPs",
+        "a token, forward; two a multiply-add, of which the paper counts one",
         better="lower",
         rows=_ALL,
     )

@@ -17,7 +17,11 @@ from adaspan.config.kinds.contract import cause_of
 from adaspan.config.kinds.registry import KINDS
 from adaspan.data import Tokens
 from adaspan.errors import KindError, in_words
-from adaspan.nn.flops import paper_macs_per_token
+from adaspan.nn.flops import (
+    attention_macs_per_token,
+    feed_forward_macs_per_token,
+    paper_macs_per_token,
+)
 from adaspan.nn.transformer import Transformer
 from adaspan.runs import figures
 from adaspan.runs.figures import Row
@@ -168,6 +172,7 @@ def final_row(trainer: Trainer, valid_bpc: float, test_bpc: float, last_bpc: flo
         figures.TEST_BPC.key: test_bpc,
         **best_row(trainer),
         figures.LAST_BPC.key: last_bpc,
+        figures.PARAMETERS.key: sum(p.numel() for p in trainer.model.parameters()),
         **_spans(trainer),
     }
 
@@ -183,6 +188,8 @@ def _spans(trainer: Trainer) -> Row:
         figures.PAPER_MACS_WITH_POSITION.key: paper_macs_per_token(
             trainer.shape, mean, position=True
         ),
+        figures.ATTENTION_FLOPS.key: 2 * attention_macs_per_token(trainer.shape, mean),
+        figures.FEED_FORWARD_FLOPS.key: 2 * feed_forward_macs_per_token(trainer.shape),
     }
 
 

@@ -48,6 +48,18 @@ def test_the_page_lies_beside_the_sweep_unless_told_otherwise(
         assert page.read_text().startswith("<!doctype html>")
 
 
+@pytest.mark.parametrize("form", ["html", "text", "md", "json"])
+def test_runs_that_no_paper_has_are_said_to_be_none(
+    report: Report, form: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "report"
+    assert report("--against", "paper", "--format", form, "--out", str(out)).exit_code == 0
+    text = " ".join(out.read_text().split())
+    assert (
+        "Nothing in the papers has the data, model and span of: span=fixed span.limit=12;" in text
+    )
+
+
 @pytest.mark.parametrize("form", ["text", "md", "csv", "json"])
 def test_a_table_is_the_same_in_the_terminal_and_in_a_file(
     report: Report, form: str, tmp_path: Path
@@ -70,6 +82,8 @@ def test_a_mistake_is_one_line_that_shows_the_way_out(report: Report, tmp_path: 
     file = tmp_path / "file"
     file.touch()
     for arguments, message in (
+        (("--against", "paper", "--format", "png"), "--against paper: is shown by --format html"),
+        (("--against", "paper", "--wandb"), "--against paper: is shown by --format html"),
         (("--format", "csv", "--open"), "--open --format csv: only a page can be opened"),
         (("--out", str(tmp_path)), f"--out {tmp_path}: is a folder; name a file in it"),
         (("--format", "png", "--out", str(file)), f"--out {file}: is a file; pictures need"),
