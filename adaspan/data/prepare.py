@@ -57,7 +57,7 @@ class Corpus:
             )
 
 
-def prepare(source: Source, data_dir: Path, kind: str | None = None) -> Corpus:
+def prepare(source: Source, data_dir: Path, reader: str | None = None) -> Corpus:
     """The tokens of a source, prepared now unless they are already.
 
     The text is cut 90/5/5; every symbol of every split has an id.
@@ -65,14 +65,15 @@ def prepare(source: Source, data_dir: Path, kind: str | None = None) -> Corpus:
     Args:
         source: of the text.
         data_dir: below it they are kept.
-        kind: of a user's own, whose keys another kind may have, too.
+        reader: the kind and the code of a user's own source: another one with the same key may
+            read something else.
 
     Raises:
         UserError: the text cannot be downloaded or read.
     """
     root = data_dir / "prepared"
     unit = _unit(_given(source, "characters", source.characters, bool))
-    parts = [str(_FORMAT), unit, _given(source, "key", source.key(), str), *filter(None, [kind])]
+    parts = [str(_FORMAT), unit, _given(source, "key", source.key(), str), *filter(None, [reader])]
     key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
     path = root / f"{_named(source)}-{key}"
     if not path.exists():

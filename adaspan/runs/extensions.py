@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 
 from adaspan.config.extensions import IMPORTED
+from adaspan.config.kinds.code import code_sha256, place_of
 from adaspan.places import CODE, PACKAGE
 
 
 def extension_records() -> dict[str, dict[str, str | None]]:
     """Where each comes from, the SHA-256 of its code, and its version if it is installed."""
-    records = {}
-    for name, version in IMPORTED.items():
-        place = _place_of(name)
-        digest = hashlib.sha256()
-        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            digest.update(file.read_bytes())
-        records[name] = {"file": str(place), "sha256": digest.hexdigest(), "version": version}
-    return records
+    return {
+        name: {"file": str(place_of(name)), "sha256": code_sha256(name), "version": version}
+        for name, version in IMPORTED.items()
+    }
 
 
 def extension_files() -> list[Path]:
     """What the extensions need beside installed packages: their own file or package, the modules
     beside it that can be imported, and the packages there that were.
     """
-    folders = {_place_of(name).parent for name in IMPORTED if not _is_installed(_place_of(name))}
-    packages = {_place_of(name) for name in sys.modules if "." not in name}
+    folders = {place_of(name).parent for name in IMPORTED if not _is_installed(place_of(name))}
+    packages = {place_of(name) for name in sys.modules if "." not in name}
     files = {file for folder in folders for file in folder.glob("*.py")}
     needed = {file for file in files if file.stem.isidentifier() and _is_found(file)}
     needed |= {package for package in packages if package.parent in folders and package.is_dir()}
@@ -40,14 +36,6 @@ def _is_found(file: Path) -> bool:
     """Whether it is this very file that its name would import."""
     spec = find_spec(file.stem)
     return spec is not None and spec.origin == str(file)
-
-
-def _place_of(name: str) -> Path:
-    """The file of a module, or the folder of the package that it is in."""
-    top = sys.modules[name.partition(".")[0]]
-    if folders := list(getattr(top, "__path__", [])):
-        return Path(folders[0])
-    return Path(getattr(top, "__file__", None) or "built-in")
 
 
 def _is_installed(place: Path) -> bool:

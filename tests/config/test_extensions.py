@@ -13,6 +13,7 @@ import pytest
 import adaspan
 from adaspan.config.command_line import named_extensions
 from adaspan.config.extensions import IMPORTED, import_extensions, import_installed
+from adaspan.config.kinds.data import corpus_of
 from adaspan.config.kinds.registry import KINDS
 from adaspan.config.resolved import to_yaml
 from adaspan.errors import UserError
@@ -235,6 +236,37 @@ def test_code_that_has_changed_since_the_last_start_is_named(folder: Path) -> No
     assert source.changed_extensions() == []
     Path("mine.py").write_text("# edited")
     assert source.changed_extensions() == ["mine"]
+
+
+READS = """\
+from dataclasses import dataclass
+import adaspan
+
+class Once:
+    name, characters = "once", False
+    def key(self):
+        return "always the same"
+    def read(self):
+        return {text!r} * 100
+
+@adaspan.register("data", "own")
+@dataclass
+class OwnDataConfig(adaspan.DataConfig):
+    def build(self, data_dir):
+        return Once()
+"""
+
+
+def test_a_text_is_read_again_when_the_code_that_reads_it_has_changed(folder: Path) -> None:
+    fingerprints = []
+    for text in (b"one text", b"another one", b"one text"):
+        Path("mine.py").write_text(READS.format(text=text))
+        load_extensions(["extensions=[mine]"])
+        fingerprints.append(corpus_of(KINDS["data"]["own"](), folder).fingerprint)
+        del KINDS["data"]["own"], sys.modules["mine"]  # as another process starts
+    assert fingerprints[0] != fingerprints[1]
+    assert fingerprints[0] == fingerprints[2]
+    assert len(list(folder.glob("prepared/*"))) == 2, "each code's text is kept"
 
 
 def test_a_run_whose_module_is_gone_is_not_loaded(folder: Path) -> None:

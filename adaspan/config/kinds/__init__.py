@@ -2,6 +2,7 @@
 
 registry.py   `register`, and what was registered: the built-in kinds and a user's own
 contract.py   what a kind must take and give
+code.py       where the code of a user's own kinds is, and its hash
 span.py       how far back a head looks
 data.py       where the text comes from
 optimizer.py  how the weights are updated

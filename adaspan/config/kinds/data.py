@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from omegaconf import MISSING
 
 from adaspan.config.checks import one_of, readable_file
+from adaspan.config.kinds.code import code_sha256
 from adaspan.config.kinds.contract import method_of
 from adaspan.config.kinds.registry import extension_of, register
 from adaspan.errors import UserError, in_words
@@ -73,7 +74,8 @@ def corpus_of(config: DataConfig, data_dir: Path) -> Corpus:
                 f"and read(), returned {in_words(source)} without {part}"
             )
     module = extension_of("data", config.kind)
-    return prepare(source, data_dir, f"{module}.{config.kind}" if module else None)
+    reader = f"{module}.{config.kind} {code_sha256(module)}" if module else None
+    return prepare(source, data_dir, reader)
 
 
 @register("data", "stdlib")
