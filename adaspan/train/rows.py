@@ -102,15 +102,14 @@ def own_figures(trainer: Trainer, valid: Tokens) -> Row:
     so are those that fail, with a warning: the run has cost more than they.
     """
     row = {}
-    with _at_rest(trainer, valid) as evaluation:
-        for key in figures.own_keys():
-            try:
-                value = _own_figure(key, evaluation)
-            except KindError as error:
-                _log.warning("%s; left out", error)
-                continue
-            if math.isfinite(value):
-                row[key] = value
+    for key in figures.own_keys():
+        try:
+            value = _own_figure(key, trainer, valid)
+        except KindError as error:
+            _log.warning("%s; left out", error)
+            continue
+        if math.isfinite(value):
+            row[key] = value
     return row
 
 
@@ -120,29 +119,15 @@ def check_own_figures(trainer: Trainer, valid: Tokens) -> None:
     Raises:
         KindError: one of them fails.
     """
-    with _at_rest(trainer, valid) as evaluation:
-        for key in figures.own_keys():
-            _own_figure(key, evaluation)
+    for key in figures.own_keys():
+        _own_figure(key, trainer, valid)
 
 
-@contextmanager
-def _at_rest(trainer: Trainer, valid: Tokens) -> Iterator[Evaluation]:
-    """The model to look at; the training is not affected."""
-    model = trainer.model
-    was_training = model.training
-    device = next(model.parameters()).device
-    with torch.inference_mode(), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        model.eval()
-        try:
-            yield Evaluation(model, trainer.spans_LH, valid)
-        finally:
-            model.train(was_training)
-
-
-def _own_figure(key: str, evaluation: Evaluation) -> float:
+def _own_figure(key: str, trainer: Trainer, valid: Tokens) -> float:
     figure = KINDS["figure"][key]
     try:
-        value = figure(evaluation)
+        with _at_rest(trainer.model):
+            value = figure(Evaluation(trainer.model, trainer.spans_LH, valid))
     except Exception as error:  # whatever a user's code may raise
         raise KindError(f"figure {key}: {cause_of(error, figure)}") from error
     if isinstance(value, Tensor) and value.numel() == 1:
@@ -150,6 +135,22 @@ def _own_figure(key: str, evaluation: Evaluation) -> float:
     if not isinstance(value, Real):
         raise KindError(f"figure {key}: must give a number, gave {in_words(value)}")
     return float(value)
+
+
+@contextmanager
+def _at_rest(model: Transformer) -> Iterator[None]:
+    """The model to look at, between two updates: the training is not affected, not even by
+    gradients that are computed with `torch.enable_grad`.
+    """
+    was_training = model.training
+    device = next(model.parameters()).device
+    with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        model.eval()
+        try:
+            yield
+        finally:
+            model.train(was_training)
+            model.zero_grad()
 
 
 def best_row(trainer: Trainer) -> Row:

@@ -40,6 +40,32 @@ def test_figures_of_ones_own_see_the_model_at_rest_and_leave_no_trace(
     assert torch.equal(losses(left_alone, 2), after)
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_gradients_of_a_figure_do_not_flow_into_the_next_update(
+    tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    def gradient(evaluation: Evaluation) -> torch.Tensor:
+        tokens_BM = torch.from_numpy(evaluation.valid[None, :9].astype("int64"))
+        with torch.enable_grad():
+            evaluation.model(tokens_BM).log_probs_BMV.exp().square().sum().backward()
+        weight = evaluation.model.embedding.weight
+        assert weight.grad is not None
+        if fails:
+            raise ValueError("after the gradients are there")
+        return weight.grad.norm()
+
+    valid = corpus_of(compose_run(*tiny)).valid
+    monkeypatch.setitem(KINDS, "figure", {"own/gradient": gradient})
+    looked_at = trainer_of(*tiny)
+    before = losses(looked_at, 1)
+    row = own_figures(looked_at, valid)
+    assert fails or row["own/gradient"] > 0
+    after = losses(looked_at, 2)
+    left_alone = trainer_of(*tiny)
+    assert torch.equal(losses(left_alone, 1), before)
+    assert torch.equal(losses(left_alone, 2), after)
+
+
 @pytest.mark.parametrize(
     ("figure", "line"),
     [
