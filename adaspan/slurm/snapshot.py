@@ -9,16 +9,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from adaspan.files import write_json
-from adaspan.places import FROZEN_EXTENSIONS, IS_INSTALLED
+from adaspan.places import CODE, EXTENDING, FROZEN_EXTENSIONS, IS_INSTALLED
 from adaspan.runs.source import SOURCE_OF_SNAPSHOT, code_version
 
-# An installed package has conf/ and sweeps/ inside.
-_PARTS = ("adaspan",) if IS_INSTALLED else ("launch.py", "adaspan", "conf", "sweeps")
+# An installed package has all of it inside.
+_PARTS = (
+    ("adaspan",)
+    if IS_INSTALLED
+    else ("launch.py", "adaspan", "conf", "sweeps", str(EXTENDING.relative_to(CODE)))
+)
 _LEFT_OUT = ("__pycache__",)
 
 
 def take(root: Path, store: Path, extensions: Sequence[Path] = ()) -> Path:
     """Copy what trains a run to `store/<hash of the contents>`; the same code once.
+
+    With the page that error lines point to.
 
     Args:
         root: the folder that the package is in.

@@ -150,3 +150,7 @@ def test_its_frozen_code_is_complete(
     ):
         end = subprocess.run(words, env=variables, capture_output=True, text=True, cwd=ROOT)
         assert shown in end.stdout, end.stderr
+    refused = subprocess.run([*again[:2], "span=foo"], capture_output=True, text=True, cwd=ROOT)
+    page = Path(refused.stderr.rpartition("; ")[2].partition(" ")[0])
+    assert page.is_relative_to(code), refused.stderr
+    assert page.exists()
