@@ -54,7 +54,7 @@ def test_every_kind_trains_goes_on_where_it_was_stopped_and_is_reported(
     assert evaluations[-1]["span/layer_00/head_0"] == evaluations[-1]["span/layer_00/head_1"]
     for row in (undisturbed[-1], *evaluations):
         assert 0 <= row["span/at_limit"] <= 1
-        assert row["attention/entropy"] > 0
+        assert 0 < row["valid/confidence"] <= 1
     (source,) = json.loads((run_folder() / "source.json").read_text())
     assert source["extensions"]["my_spans"]["file"] == str(here / "my_spans.py")
 
@@ -70,7 +70,7 @@ def test_every_kind_trains_goes_on_where_it_was_stopped_and_is_reported(
 
     (line,) = csv.DictReader(adaspan(here, "report", "--format", "csv").splitlines())
     assert float(line["span/at_limit"]) == undisturbed[-1]["span/at_limit"]
-    assert "attention/entropy" in adaspan(here, "report", "--format", "md")
+    assert "valid/confidence" in adaspan(here, "report", "--format", "md")
     command = next(
         line for line in adaspan(here, "explain", "shared").splitlines() if "command" in line
     )
@@ -87,7 +87,7 @@ def test_a_sweep_takes_extensions_from_an_experiment(here: Path, launch: Launch)
     assert len(runs) == 2
     for run, limit in zip(runs, (16, 8), strict=True):
         assert rows(run)[-1]["span/max"] <= limit
-        assert "attention/entropy" not in rows(run)[-1], "the words replace the file's list"
+        assert "valid/confidence" not in rows(run)[-1], "the words replace the file's list"
 
 
 def test_an_option_of_ones_own_has_other_defaults(launch: Launch, here: Path) -> None:

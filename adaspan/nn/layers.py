@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adaspan.nn.attention import IMPLEMENTATIONS, attend, resolve
+from adaspan.nn.attention import BUILT_IN, IMPLEMENTATIONS, attend, resolve
 from adaspan.nn.attention.groups import Group, group_heads
 from adaspan.nn.attention.persistent import persistent_weights
 from adaspan.nn.attention.reference import attention_weights
@@ -184,7 +184,16 @@ class MultiHeadAttention(nn.Module):
         Args:
             hidden_BMD: hidden states from the start of their streams.
             position_SK: an embedding for every distance up to the limit.
+
+        Raises:
+            ValueError: the implementation is not built in, so that its weights may be others.
         """
+        name = resolve(self.implementation)
+        if name not in BUILT_IN:
+            raise ValueError(
+                f"attention={name}: its weights are not known, those of "
+                f"{' and '.join(BUILT_IN)} are"
+            )
         shape = (*hidden_BMD.shape[:2], self.heads, self.head_dim)
         query_BHMK, key_BHMK = (
             project(hidden_BMD).view(shape).transpose(1, 2) for project in (self.query, self.key)

@@ -255,7 +255,8 @@ class Transformer(nn.Module):
             to persistent memory is not shown, so that with it rows sum to less than 1.
 
         Raises:
-            ValueError: there is no such layer, head or token.
+            ValueError: there is no such layer, head or token; or the attention is one of your own,
+                whose weights are not known.
         """
         tokens_T = self._checked_ids(tokens)
         check_index(len(self.layers), layer=layer)

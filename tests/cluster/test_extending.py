@@ -24,7 +24,7 @@ def test_a_job_has_the_extensions_of_its_submission(sweeps: Cluster, tmp_path: P
     runs = sorted(path.parent for path in sweeps.runs.glob("*/config.yaml"))
     assert [status(run)["state"] for run in runs] == ["done", "done"], sweeps.explain()
     for run in runs:
-        assert rows(run)[-1]["attention/entropy"] > 0
+        assert rows(run)[-1]["valid/confidence"] > 0
         (source, *_) = json.loads((run / "source.json").read_text())
         file = Path(source["extensions"]["my_spans"]["file"])
         assert file.parent.parent.parent == sweeps.runs / "code"

@@ -271,6 +271,16 @@ def test_attention_of_a_head_is_what_the_model_attends_with(span: SpanConfig, la
     assert model.training
 
 
+def test_attention_of_a_head_is_not_made_up_for_an_attention_of_ones_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(IMPLEMENTATIONS, "own", IMPLEMENTATIONS["reference"])
+    shape = {"vocabulary_size": 7, "layers": 1, "dim": 8, "heads": 2, "ffn_dim": 16}
+    model = Transformer(**shape, make_span=lambda _: AdaptiveSpan(2, 12), attention="own")
+    with pytest.raises(ValueError, match="attention=own: its weights are not known, those of refe"):
+        model.attention_of([1, 2, 3], layer=0, head=0)
+
+
 def test_attention_of_a_head_shows_no_dropout_and_no_future() -> None:
     torch.manual_seed(0)
     shape = ModelConfig(layers=2, dim=8, heads=2, ffn_dim=16, dropout=0.5, embedding_dropout=0.5)

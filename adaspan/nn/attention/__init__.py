@@ -30,12 +30,14 @@ from adaspan.nn.checks import (
     check_span,
 )
 
-__all__ = ["IMPLEMENTATIONS", "Implementation", "attend", "resolve"]
+__all__ = ["BUILT_IN", "IMPLEMENTATIONS", "Implementation", "attend", "resolve"]
 
 IMPLEMENTATIONS = {
     "reference": Implementation(attend_reference, reference_macs, group_cost=None),
     "banded": Implementation(attend_banded, banded_macs, group_cost),
 }
+# Those whose weights are the printed formula's; others may be added.
+BUILT_IN = tuple(IMPLEMENTATIONS)
 
 
 def resolve(implementation: str) -> str:
