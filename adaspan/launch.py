@@ -10,6 +10,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
+from adaspan import __version__
 from adaspan.config.command_line import named_extensions, option_folders
 from adaspan.config.extensions import import_extensions, import_installed
 from adaspan.config.flags import checked
@@ -24,6 +25,9 @@ def main() -> None:
     """Train the run that the command line describes, or the runs of a sweep."""
     with user_errors():
         sys.argv[1:] = checked(sys.argv[1:])
+        if "--version" in sys.argv:  # Hydra would tell its own
+            print(f"adaspan, version {__version__}")
+            return
         import_installed()
         import_extensions(named_extensions(sys.argv[1:]))
         figures.own_keys()

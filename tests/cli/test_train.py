@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from adaspan import __version__
 from adaspan.cli import main
 from tests.conftest import Launch, call, environment
 
@@ -35,6 +36,13 @@ def test_a_mistake_is_told_as_launch_tells_it(
     assert ours.returncode == 2
     assert len(ours.stderr.splitlines()) == 1
     assert ours.stderr == launch_here(*words.split()).stderr
+
+
+def test_the_version_is_ours_however_it_is_asked(launch_here: Launch, tmp_path: Path) -> None:
+    for words in (["--version"], ["train", "--version"]):
+        shown = call(main, "adaspan", *words, folder=tmp_path)
+        assert (shown.returncode, shown.stdout) == (0, f"adaspan, version {__version__}\n")
+        assert launch_here("--version").stdout == shown.stdout
 
 
 @pytest.mark.slow
