@@ -6,7 +6,8 @@ labels.py       what varies, in short
 table.py        the figures of a group in a row; the finding in words
 paper.py        rows of the papers beside the groups that repeat them; paper.yaml has them
 style.py        the colour and the marker of a group, the same everywhere
-plots.py        figures to plots; curves.py, spans.py and parameters.py have some of them
+plots.py        figures to plots; curves.py, spans.py, layers.py, token_spans.py and
+                parameters.py have some of them
 page.py         one HTML file that needs no network: page.html.j2, page.css, page.js
 terminal.py     table and plots for a terminal
 export.py       the table as Markdown, CSV, JSON

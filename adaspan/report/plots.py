@@ -12,6 +12,7 @@ from adaspan.report.comparison import Comparison
 from adaspan.report.curves import curves
 from adaspan.report.groups import Group
 from adaspan.report.labels import in_short
+from adaspan.report.layers import layers
 from adaspan.report.parameters import parameters
 from adaspan.report.spans import spans
 from adaspan.report.style import (
@@ -26,6 +27,7 @@ from adaspan.report.style import (
     plain,
     text,
 )
+from adaspan.report.token_spans import token_spans
 from adaspan.runs import figures
 
 
@@ -37,6 +39,8 @@ def all_plots(comparison: Comparison) -> dict[str, go.Figure]:
         "bpc_by_tokens": curves(comparison, "tokens"),
         "bpc_by_flops": curves(comparison, "flops"),
         "spans": spans(comparison),
+        "layers": layers(comparison),
+        "token_spans": token_spans(comparison),
         "parameters": parameters(comparison),
     }
     return {name: figure for name, figure in plots.items() if figure.data}

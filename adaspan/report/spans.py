@@ -71,17 +71,24 @@ def heatmap(spans_LH: NDArray[np.float64]) -> go.Heatmap:
 
 def colours(longest: float) -> dict[str, Any]:
     """A scale for log(1 + span), so that short spans differ visibly beside long ones."""
-    decades = range(math.ceil(math.log10(1 + longest)) + 1)
-    marks = [0, *(factor * 10**decade for decade in decades for factor in (1, 3))]
-    ticks = [mark for mark in marks if mark <= longest]
     return {
         "colorscale": SCALE,
         "cmin": 0,
         "cmax": math.log10(1 + max(longest, 1.0)),
         "colorbar": {
             "title": {"text": "tokens", "font": {"size": 13}},
-            "tickvals": [math.log10(1 + tick) for tick in ticks],
-            "ticktext": [f"{tick:,}" for tick in ticks],
             "thickness": 14,
+            **span_ticks(longest),
         },
+    }
+
+
+def span_ticks(longest: float) -> dict[str, Any]:
+    """Ticks of a scale for log(1 + span)."""
+    decades = range(math.ceil(math.log10(1 + longest)) + 1)
+    marks = [0, *(factor * 10**decade for decade in decades for factor in (1, 3))]
+    ticks = [mark for mark in marks if mark <= longest]
+    return {
+        "tickvals": [math.log10(1 + tick) for tick in ticks],
+        "ticktext": [f"{tick:,}" for tick in ticks],
     }

@@ -5,6 +5,7 @@ vocabulary.json  the symbols: with the weights it is a model, without the text
 source.json      see `source.py`
 status.json      running, done, failed or resumable; step, last error
 metrics.jsonl    one row a line: the source of truth
+token_spans.json of dynamic spans: how far each token of a short text looks back
 log.txt          what the terminal showed
 output.txt       what a run of a sweep printed, traces included
 trace.json.gz    a few updates under torch's profiler, if train.profile=true
@@ -46,6 +47,7 @@ class RunFolder:
         self.log = path / "log.txt"
         self.output = path / "output.txt"
         self.trace = path / "trace.json.gz"
+        self.token_spans = path / "token_spans.json"
         self.vocabulary = path / "vocabulary.json"
         self.source = Source(path / "source.json")
         self._metrics = path / "metrics.jsonl"

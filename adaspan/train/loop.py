@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -11,12 +12,13 @@ import torch
 from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus
 from adaspan.errors import RunError, UserError
+from adaspan.files import write_json
 from adaspan.runs.figures import Row
 from adaspan.runs.folder import RunFolder
 from adaspan.signals import StopRequest
 from adaspan.train.build import kinds_in_words
 from adaspan.train.checkpoint import Checkpoints
-from adaspan.train.device import device_name
+from adaspan.train.device import autocast, device_name
 from adaspan.train.distributed import Processes, lost_peers_in_words
 from adaspan.train.out_of_memory import (
     LESS_FOR_THE_MODEL,
@@ -35,6 +37,7 @@ from adaspan.train.rows import (
 from adaspan.train.score import Scorer
 from adaspan.train.summary import closing_lines, evaluation_line, progress
 from adaspan.train.terminal import Terminal
+from adaspan.train.token_spans import token_spans
 from adaspan.train.trainer import Trainer
 
 
@@ -206,9 +209,18 @@ class Session:
             return
         final = final_row(trainer, valid_bpc, test_bpc, self._record.last_quick_bpc())
         final |= own_figures(trainer, corpus.valid)
+        if trainer.model.current_spans() is None:
+            self._keep_token_spans()
         self._record.finish(final, self._checkpoints.best)
         for line in closing_lines(self._config, trainer, final, self._folder.path):
             self._terminal.line(line)
+
+    def _keep_token_spans(self) -> None:
+        """Of dynamic spans: what a report draws along a sentence."""
+        corpus, model = self._corpus, self._trainer.model.eval()
+        with autocast(self._device, self._trainer.precision):
+            found = token_spans(model, corpus.valid, corpus.vocabulary)
+        write_json(self._folder.token_spans, dataclasses.asdict(found))
 
     def _leave_if_asked(self) -> None:
         if stop := self._processes.all_reduce_max(self._stop.signal):

@@ -24,7 +24,10 @@ from tests.processes import rows
 from tests.report.conftest import ODD
 
 TITLE = "a <sweep>"
-PLOTS = ("span_limits", "pareto", "bpc_by_tokens", "bpc_by_flops", "parameters", "spans", "history")
+PLOTS = (
+    *("span_limits", "pareto", "bpc_by_tokens", "bpc_by_flops"),
+    *("layers", "parameters", "spans", "history"),
+)
 LETTERS = f"limit {ODD}"
 
 

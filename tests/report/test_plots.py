@@ -27,6 +27,7 @@ def test_there_is_a_plot_for_every_question(comparison: Comparison) -> None:
         "bpc_by_tokens",
         "bpc_by_flops",
         "spans",
+        "layers",
         "parameters",
     ]
 
