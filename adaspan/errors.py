@@ -39,6 +39,10 @@ class KindError(RunError):
     exit_code = UserError.exit_code
 
 
+class ExtensionError(RunError):
+    """An exception of a user's own code, which is the cause."""
+
+
 class LostPeerError(RunError):
     """Processes that train together lost one another; another try may succeed."""
 

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from types import CodeType
 
+from adaspan.config.kinds.code import place_of
 from adaspan.config.kinds.contract import cause_of
-from adaspan.config.kinds.registry import HOW_TO_ADD, KINDS
-from adaspan.errors import UserError
+from adaspan.config.kinds.registry import GROUPS, HOW_TO_ADD, KINDS
+from adaspan.errors import ExtensionError, RunError, UserError
 from adaspan.places import CODE, FROZEN_EXTENSIONS
 
 _ENTRY_POINTS = "adaspan.extensions"
@@ -51,6 +55,41 @@ def import_extensions(names: Iterable[str]) -> None:
         if not sys.flags.safe_path:  # as it is in a job
             _search(Path.cwd())
         _import(name, f"extensions=[{name}]")
+
+
+@contextmanager
+def extensions_in_words() -> Iterator[None]:
+    """Turn an exception that an extension lets out into one line, an `ExtensionError`:
+    `data=csv: Csv.read: KeyError: 'text' (my_data.py, line 32)`. Others pass as they are.
+    """
+    try:
+        yield
+    except (UserError, RunError):
+        raise
+    except Exception as error:
+        codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+        own = [(module, code) for code in codes for module in IMPORTED if _has(module, code)]
+        if not own:
+            raise
+        module, entered = own[0]
+        called = entered.co_qualname.partition(".<locals>")[0]
+        last = cause_of(error, own[-1][1].co_filename)
+        raise ExtensionError(f"{_typed(module)}: {called}: {last}") from error
+
+
+def _has(module: str, code: CodeType) -> bool:
+    return Path(code.co_filename).is_relative_to(place_of(module))
+
+
+def _typed(module: str) -> str:
+    """What chooses the only kind of a module, `data=csv`; otherwise what names the module."""
+    keys = {group: group for group in GROUPS} | {"attention": "train.attention"}
+    kinds = [
+        f"{keys[group]}={name}"
+        for (group, name), registered_by in _registered().items()
+        if registered_by == module and group in keys
+    ]
+    return kinds[0] if len(kinds) == 1 else f"extensions=[{module}]"
 
 
 def _search(folder: Path, *, first: bool = False) -> None:

@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from adaspan.config import schema
-from adaspan.config.extensions import import_extensions
+from adaspan.config.extensions import extensions_in_words, import_extensions
 from adaspan.config.kinds.registry import GROUPS, KINDS, extension_of
 from adaspan.config.mistakes import explained_errors, keys_of, unknown_key
 from adaspan.config.validate import validate
@@ -133,6 +133,7 @@ def _help() -> str:
 
 
 @explained_errors()
+@extensions_in_words()
 def to_run_config(composed: DictConfig) -> schema.RunConfig:
     """Resolve, type and validate what Hydra composed.
 
@@ -140,6 +141,7 @@ def to_run_config(composed: DictConfig) -> schema.RunConfig:
 
     Raises:
         UserError: one line for every missing, unknown or refused value.
+        ExtensionError: a user's own check fails.
     """
     mistakes = [
         *_added_keys(composed),

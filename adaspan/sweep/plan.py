@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from adaspan.config.extensions import extensions_in_words
 from adaspan.config.kinds.data import corpus_of
 from adaspan.config.schema import RunConfig
 from adaspan.config.validate import NAME_LENGTH
@@ -120,13 +121,15 @@ def prepare_data(sweep: Sweep) -> dict[str, str]:
 
     Raises:
         UserError: all texts that are missing or too short, a line each.
+        ExtensionError: a user's own code cannot read one.
     """
     mistakes: dict[str, list[str]] = {}
     fingerprints = {}
     for job in sweep.jobs:
         data_dir, train = Path(job.config.data_dir), job.config.train
         try:
-            corpus = corpus_of(job.config.data, data_dir)
+            with extensions_in_words():
+                corpus = corpus_of(job.config.data, data_dir)
             corpus.require_blocks(train.batch_size, train.block_size)
             fingerprints[job.name] = corpus.fingerprint
         except UserError as error:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import torch
 
+from adaspan.config.extensions import extensions_in_words
 from adaspan.config.kinds.contract import method_of
 from adaspan.config.kinds.optimizer import OptimizerConfig
 from adaspan.config.kinds.registry import KINDS
@@ -105,8 +106,11 @@ def make_optimizer(config: OptimizerConfig, model: Transformer) -> torch.optim.O
 
 @contextmanager
 def kinds_in_words() -> Iterator[None]:
-    """Raise `KindError` where a span or an attention turns out not to be what it must be."""
+    """Raise `KindError` where a span or an attention turns out not to be what it must be, and
+    `ExtensionError` where a user's own code raises an exception.
+    """
     try:
-        yield
+        with extensions_in_words():
+            yield
     except ContractError as error:
         raise KindError(f"{error}; {shown(EXTENDING)} says what it must give") from error

@@ -61,7 +61,7 @@ def train_in_session(
     with Terminal(log, config.train.steps) as terminal:
         record = Record(config, folder, terminal, is_main=processes.is_main)
         try:
-            with memory_errors_in_words(device, LESS_FOR_THE_MODEL), kinds_in_words():
+            with kinds_in_words(), memory_errors_in_words(device, LESS_FOR_THE_MODEL):
                 trainer = Trainer(config, corpus, device, processes)
         except Exception as error:
             record.fail(folder.status().get("step", 0), error)
@@ -108,9 +108,9 @@ class Session:
         """Train to the end, and write down how it ended, whatever happens."""
         try:
             with (
+                kinds_in_words(),
                 lost_peers_in_words(),
                 memory_errors_in_words(self._device, LESS_FOR_TRAINING),
-                kinds_in_words(),
             ):
                 self._resume()
                 with self._profiled() as updated:

@@ -129,7 +129,8 @@ def _own_figure(key: str, trainer: Trainer, valid: Tokens) -> float:
         with _at_rest(trainer.model):
             value = figure(Evaluation(trainer.model, trainer.spans_LH, valid))
     except Exception as error:  # whatever a user's code may raise
-        raise KindError(f"figure {key}: {cause_of(error, figure)}") from error
+        file = getattr(getattr(figure, "__code__", None), "co_filename", None)
+        raise KindError(f"figure {key}: {cause_of(error, file)}") from error
     if isinstance(value, Tensor) and value.numel() == 1:
         value = value.item()
     if not isinstance(value, Real):

@@ -5,14 +5,17 @@ Here a run is opened: device, processes, data, folder, and whether anything is l
 
 from __future__ import annotations
 
+import traceback
 from contextlib import ExitStack
 from pathlib import Path
 
+from adaspan.config.extensions import extensions_in_words
 from adaspan.config.kinds.data import corpus_of
 from adaspan.config.schema import RunConfig
 from adaspan.config.validate import validate_shares
 from adaspan.data import Corpus
-from adaspan.errors import RunError, UserError
+from adaspan.errors import ExtensionError, RunError, UserError
+from adaspan.places import shown
 from adaspan.runs import figures
 from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
@@ -32,8 +35,13 @@ def train(config: RunConfig) -> None:
         RunError: the run failed; its status says why.
         SystemExit: a signal stopped it after its state was saved; 128 + the signal's number.
     """
+    with extensions_in_words():
+        folder = RunFolder(Path(config.output_dir) / run_name(config))
     try:
-        _train(config)
+        with extensions_in_words():
+            _train(config, folder)
+    except ExtensionError as error:
+        raise _with_trace(error, folder.log) from error
     except OSError as error:
         raise RunError(
             f"{error.filename or config.output_dir}: {error.strerror or error}; what was saved is "
@@ -41,13 +49,23 @@ def train(config: RunConfig) -> None:
         ) from error
 
 
-def _train(config: RunConfig) -> None:
+def _with_trace(error: ExtensionError, log: Path) -> ExtensionError:
+    """The error with its trace in the run's log, which it names."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a") as file:
+            file.writelines(traceback.format_exception(error.__cause__))
+    except OSError:  # the user's code is what must be mended first
+        return error
+    return ExtensionError(f"{error}; the trace is in {shown(log)}")
+
+
+def _train(config: RunConfig, folder: RunFolder) -> None:
     device = choose_device(config.train.device, local_rank())
     with joined(device) as processes, ExitStack() as locks:
         validate_shares(config, processes.world_size)
         figures.own_keys()  # refused now, not at the first evaluation
         corpus = _load_corpus(config, processes)
-        folder = RunFolder(Path(config.output_dir) / run_name(config))
 
         def begin() -> int:
             locks.enter_context(folder.lock())

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import adaspan
+from adaspan.cli import main as adaspan_command
 from adaspan.config.command_line import named_extensions
 from adaspan.config.extensions import IMPORTED, import_extensions, import_installed
 from adaspan.config.kinds.data import corpus_of
@@ -18,10 +19,11 @@ from adaspan.config.kinds.registry import KINDS
 from adaspan.config.resolved import to_yaml
 from adaspan.errors import UserError
 from adaspan.runs.extensions import extension_files, extension_records
+from adaspan.runs.failures import FailureClass
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.source import Source
 from adaspan.slurm.snapshot import take
-from tests.conftest import ROOT, Launch, compose_run
+from tests.conftest import ROOT, Launch, call, compose_run
 
 
 def load_extensions(words: list[str]) -> None:
@@ -267,6 +269,110 @@ def test_a_text_is_read_again_when_the_code_that_reads_it_has_changed(folder: Pa
     assert fingerprints[0] != fingerprints[1]
     assert fingerprints[0] == fingerprints[2]
     assert len(list(folder.glob("prepared/*"))) == 2, "each code's text is kept"
+
+
+DATA_FAILS = """\
+from dataclasses import dataclass
+import adaspan
+
+class Csv:
+    name, characters = "csv", False
+    def key(self):
+        return "1"  # key
+    def read(self):
+        return parsed()
+
+def parsed():
+    return b"text"  # read
+
+@adaspan.register("data", "csv")
+@dataclass
+class CsvConfig(adaspan.DataConfig):
+    def build(self, data_dir):
+        return Csv()  # build
+"""
+SPAN_FAILS = """\
+from dataclasses import dataclass
+import adaspan
+from adaspan.nn.span import FixedSpan
+
+class Fails(FixedSpan):
+    updates = 0
+    def clamp_(self):
+        self.updates += 1
+        if self.updates == 2:
+            self.nothing_here
+
+@adaspan.register("span", "fails")
+@dataclass
+class FailsConfig(adaspan.SpanConfig):
+    def mistakes(self):
+        yield from super().mistakes()
+        1 / (self.limit - 7)
+    def build(self, *, dim, heads, layer):
+        return Fails(heads, self.limit)
+"""
+
+
+@pytest.mark.parametrize(
+    ("part", "line"),
+    [
+        ("build", "CsvConfig.build: ZeroDivisionError: division by zero (mine.py, line 18)"),
+        ("key", "Csv.key: ZeroDivisionError: division by zero (mine.py, line 7)"),
+        ("read", "Csv.read: ZeroDivisionError: division by zero (mine.py, line 12)"),
+    ],
+)
+def test_an_exception_of_a_data_set_is_one_line_and_its_trace_is_in_the_log(
+    folder: Path, tiny: tuple[str, ...], launch_here: Launch, part: str, line: str
+) -> None:
+    Path("mine.py").write_text(DATA_FAILS.replace(f"  # {part}", ", 1 / 0"))
+    kept = [word for word in tiny if not word.startswith("data")]
+    end = launch_here(*kept, "extensions=[mine]", "data=csv")
+    assert end.returncode == 1
+    (log,) = folder.glob("runs/*/log.txt")
+    where = f"; the trace is in runs/{log.parent.name}/log.txt"
+    assert end.stderr == f"adaspan: error: data=csv: {line}{where}\n"
+    assert log.read_text().startswith("Traceback (most recent call last):")
+    assert log.read_text().endswith("ZeroDivisionError: division by zero\n")
+    assert "no runs here" in call(adaspan_command, "adaspan", "status", folder=folder).stderr
+
+
+def test_an_exception_of_a_data_set_ends_a_sweep_before_it_begins(
+    folder: Path, tiny: tuple[str, ...], launch_here: Launch
+) -> None:
+    Path("mine.py").write_text(DATA_FAILS.replace("  # read", ", 1 / 0"))
+    kept = [word for word in tiny if not word.startswith("data")]
+    end = launch_here("-m", *kept, "extensions=[mine]", "data=csv", "train.seed=1,2")
+    assert end.returncode == 1
+    (line,) = end.stderr.splitlines()
+    assert line.startswith("adaspan: error: data=csv: Csv.read: ZeroDivisionError: division by ")
+    assert not list(folder.glob("runs/*/"))
+
+
+@pytest.mark.slow
+def test_an_exception_of_a_kind_while_it_trains_is_why_the_run_failed(
+    folder: Path, tiny: tuple[str, ...], launch_here: Launch
+) -> None:
+    Path("mine.py").write_text(SPAN_FAILS)
+    plain = [word for word in tiny if not word.startswith(("span.ramp", "span.initial"))]
+    end = launch_here(*plain, "extensions=[mine]", "span=fails")
+    assert end.returncode == 1
+    line = (
+        "span=fails: Fails.clamp_: AttributeError: 'Fails' object has no attribute 'nothing_here' "
+        "(mine.py, line 10)"
+    )
+    (log,) = folder.glob("runs/*/log.txt")
+    assert end.stderr.startswith(f"adaspan: error: {line}; the trace is in runs/")
+    assert "in clamp_\n" in log.read_text()
+    failure = RunFolder(log.parent).failure()
+    assert failure is not None
+    assert (failure.kind, failure.message) == (FailureClass.CODE, line)
+    refused = launch_here(*plain, "extensions=[mine]", "span=fails", "span.limit=7")
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "adaspan: error: span=fails: FailsConfig.mistakes: ZeroDivisionError: division by zero "
+        "(mine.py, line 17)\n"
+    )
 
 
 def test_a_run_whose_module_is_gone_is_not_loaded(folder: Path) -> None:

@@ -30,15 +30,14 @@ def method_of(kind: Kind, name: str) -> str:
     return f"{kind.group}={kind.kind}: {type(kind).__name__}.{name}"
 
 
-def cause_of(error: BaseException, function: Callable[..., Any] | None = None) -> str:
+def cause_of(error: BaseException, file: str | None = None) -> str:
     """`ValueError: no such thing (my_spans.py, line 3)`.
 
     Args:
         error: that a user's code raised.
-        function: whose file the line is of, if the error comes from there.
+        file: that the line is of, if the error comes from there.
     """
     frames = traceback.extract_tb(error.__traceback__)
-    file = getattr(getattr(function, "__code__", None), "co_filename", None)
     last = next((frame for frame in reversed(frames) if frame.filename == file), frames[-1])
     message, file, line = str(error), last.filename, last.lineno
     if isinstance(error, SyntaxError):
