@@ -6,19 +6,22 @@ What a kind gives is checked here, for it may be a user's own: each mistake is o
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import torch
 
 from adaspan.config.extensions import extensions_in_words
-from adaspan.config.kinds.contract import method_of
+from adaspan.config.kinds.contract import method_of, wrong_signature
 from adaspan.config.kinds.optimizer import OptimizerConfig
 from adaspan.config.kinds.registry import KINDS
 from adaspan.config.kinds.span import SpanConfig
 from adaspan.config.schema import ModelConfig
 from adaspan.errors import KindError, in_words
 from adaspan.nn.attention import IMPLEMENTATIONS, Implementation
+from adaspan.nn.attention.implementation import Attend, CountMacs, GroupCost
 from adaspan.nn.checks import ContractError
 from adaspan.nn.span import Span
 from adaspan.nn.transformer import Transformer
@@ -51,13 +54,31 @@ def make_model(
 
 
 def _implementation(attention: str) -> Implementation:
-    made = KINDS["attention"][attention]()
+    made: object = KINDS["attention"][attention]()
+    chosen = f"train.attention={attention}"
     if not isinstance(made, Implementation):
         raise KindError(
-            f"train.attention={attention}: its function must return an adaspan.Implementation, "
-            f"returned {in_words(made)}"
+            f"{chosen}: its function must return an adaspan.Implementation, returned "
+            f"{in_words(made)}"
         )
-    return made
+    for part, contract in (("attend", Attend), ("macs", CountMacs), ("group_cost", GroupCost)):
+        own: object = getattr(made, part)
+        may_be_left_out = own is None and part == "group_cost"
+        if not may_be_left_out and (mistake := _mistake_in(own, contract.__call__)):
+            raise KindError(f"{chosen}: {part}: {mistake}")
+    counted: object = made.macs(
+        sequences=1, block=1, keys=2, window=1, head_dim=1, device=torch.device("cpu")
+    )
+    match counted:
+        case (int(), int()):
+            return made
+    raise KindError(f"{chosen}: macs: must give two whole numbers, gave {in_words(counted)}")
+
+
+def _mistake_in(own: object, method: Callable[..., Any]) -> str | None:
+    if not callable(own):
+        return f"must be a function, is {in_words(own)}"
+    return wrong_signature(own, partial(method, None))  # without self
 
 
 def _span(model: ModelConfig, config: SpanConfig, layer: int) -> Span:

@@ -214,7 +214,7 @@ def test_what_is_no_optimizer_of_all_parameters_is_refused(
     assert message(run).startswith(f"optimizer=own: OwnOptimizerConfig.build: {line}")
 
 
-reference = IMPLEMENTATIONS["reference"]
+reference: Any = IMPLEMENTATIONS["reference"]
 
 
 @pytest.mark.parametrize(
@@ -231,6 +231,24 @@ reference = IMPLEMENTATIONS["reference"]
         (
             reference._replace(attend=swapped),
             "attention own: attend must give two tensors, (2, 2, 8, 8) and (2, 2, 8), gave shapes",
+        ),
+        (
+            reference._replace(attend=lambda query, key, value: query),
+            "train.attention=own: attend: must take (*, query_BHMK, key_BHCK, value_BHCK, "
+            "position_SK, window, span, ramp, unmasked, kept_BHMS, dropout), takes (query, key, v",
+        ),
+        (
+            reference._replace(macs=lambda *, sequences, block: (1, 2)),
+            "train.attention=own: macs: must take (*, sequences, block, keys, window, head_dim, de",
+        ),
+        (
+            reference._replace(group_cost=lambda batch: 1.0),
+            "train.attention=own: group_cost: must take (batch, block, device), takes (batch)",
+        ),
+        (reference._replace(macs=None), "train.attention=own: macs: must be a function, is None"),
+        (
+            reference._replace(macs=lambda **sizes: 17),
+            "train.attention=own: macs: must give two whole numbers, gave a int",
         ),
     ],
 )

@@ -71,10 +71,39 @@ class GroupCost(Protocol):
 class Implementation(NamedTuple):
     """A way to compute `attend`, and what it costs.
 
+    Every argument is passed by name, but those of `group_cost`:
+
+        attend(*, query_BHMK, key_BHCK, value_BHCK, position_SK, window, span, ramp, unmasked,
+               kept_BHMS, dropout)
+            gives (o_BHMK, log_sum_BHM): the output in the dtype of the values, and the logarithm
+            of the sum over x of m_z(x) exp s(t, x), at least float32, very low without any key
+        macs(*, sequences, block, keys, window, head_dim, device)
+            gives (forward, backward): multiply-accumulates of one call, two whole numbers
+        group_cost(batch, block, device)
+            gives a float: overhead of a group of heads, in keys of one head's window
+
+    | argument | is |
+    |---|---|
+    | `query_BHMK` | queries of a block of M tokens, before scaling by 1 / sqrt(K) |
+    | `key_BHCK`, `value_BHCK` | of the C - M tokens before the block, then of the block |
+    | `position_SK` | p_x, an embedding a distance; None: no such term |
+    | `window` | S: a query sees the S keys before its own |
+    | `span` | z in tokens, (H, 1) or (B, H, M); None: no mask |
+    | `ramp` | R in tokens; None without a span |
+    | `unmasked` | distances below it are less than every z: looking at the mask may be saved |
+    | `kept_BHMS` | bool: the weights that dropout keeps, the farthest key first; None: all |
+    | `dropout` | probability: kept weights are divided by 1 - dropout |
+    | `sequences`, `block`, `keys`, `head_dim` | B x H, M, C, K |
+    | `batch`, `device` | B; where it runs |
+
+    H is the number of heads in a call, which may be some of a layer's: heads that see about as
+    far are computed in one call, with the window of the one that sees farthest. `group_cost`
+    decides how many calls there are. None: one, for a window of a head's own saves nothing.
+
     Args:
-        attend: computes the window's part; adaspan/nn/attention/reference.py is the shortest.
-        macs: counts the multiply-accumulates of one call, for the figures of FLOPs.
-        group_cost: overhead of a group of heads; None: windows of a head's own save nothing.
+        attend: computes the window's part; adaspan.nn.attention.reference is the shortest.
+        macs: for the figures of FLOPs.
+        group_cost: see above.
     """
 
     attend: Attend
