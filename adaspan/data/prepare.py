@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,7 +61,8 @@ class Corpus:
 def prepare(source: Source, data_dir: Path, reader: str | None = None) -> Corpus:
     """The tokens of a source, prepared now unless they are already.
 
-    The text is cut 90/5/5; every symbol of every split has an id.
+    A text that does not come in splits is cut 90/5/5, in that order; every symbol of every split
+    has an id.
 
     Args:
         source: of the text.
@@ -107,40 +109,73 @@ def _given(source: Source, part: str, value: Any, wanted: type[_Given]) -> _Give
 
 
 def _write(source: Source, path: Path) -> None:
-    content = _given(source, "read", source.read(), bytes)
-    if not content:
+    parts = _parts_of(source)
+    codes = [_codes(source, split, content) for split, content in parts.items()]
+    code = np.concatenate(codes) if len(codes) > 1 else codes[0]
+    if not len(code):
         raise UserError(f"data={source.name}: {type(source).__name__}.read: the text is empty")
-    codes = _code_points(source, content) if source.characters else np.frombuffer(content, np.uint8)
-    symbols = np.flatnonzero(np.bincount(codes))
+    symbols = np.flatnonzero(np.bincount(code))
     dtype = np.min_scalar_type(len(symbols) - 1)
     token_of_symbol = np.zeros(symbols[-1] + 1, dtype)
     token_of_symbol[symbols] = np.arange(len(symbols))
-    tokens = token_of_symbol[codes]
-    held_out = len(tokens) // 20
-    train, valid, test = np.split(tokens, [len(tokens) - 2 * held_out, len(tokens) - held_out])
+    tokens = token_of_symbol[code]
+    sizes = [len(part) for part in codes] if len(codes) > 1 else _sizes_90_5_5(len(tokens))
+    splits = dict(zip(SPLITS, np.split(tokens, np.cumsum(sizes)[:-1]), strict=True))
     path.mkdir()
-    for split, part in zip(SPLITS, (train, valid, test), strict=True):
+    for split, part in splits.items():
         part.tofile(path / f"{split}.bin")
     write_json(
         path / "meta.json",
         {
             "name": source.name,
-            "fingerprint": hashlib.sha256(content).hexdigest(),
+            "fingerprint": _fingerprint(parts),
             "characters": source.characters,
             "dtype": str(dtype),
-            "tokens": {"train": len(train), "valid": len(valid), "test": len(test)},
+            "tokens": {split: len(part) for split, part in splits.items()},
             "symbols": symbols.tolist(),
         },
     )
 
 
-def _code_points(source: Source, content: bytes) -> npt.NDArray[np.uint32]:
+def _parts_of(source: Source) -> dict[str, bytes]:
+    """The text by split; all of it under no name where it is still to be cut."""
+    content = source.read()
+    if not isinstance(content, Mapping):
+        return {"": _given(source, "read", content, bytes)}
+    if content.keys() != set(SPLITS):
+        raise UserError(
+            f"data: {type(source).__name__}.read: must give {', '.join(SPLITS)}, gave "
+            f"{', '.join(map(str, content)) or 'nothing'}"
+        )
+    return {split: _given(source, f"read: {split}", content[split], bytes) for split in SPLITS}
+
+
+def _sizes_90_5_5(tokens: int) -> list[int]:
+    held_out = tokens // 20
+    return [tokens - 2 * held_out, held_out, held_out]
+
+
+def _fingerprint(parts: Mapping[str, bytes]) -> str:
+    """SHA-256 of the text; of one that comes in splits, also of where they end."""
+    digest = hashlib.sha256()
+    for part in parts.values():
+        digest.update(part)
+    if len(parts) > 1:
+        digest.update(json.dumps([len(part) for part in parts.values()]).encode())
+    return digest.hexdigest()
+
+
+def _codes(source: Source, split: str, content: bytes) -> npt.NDArray[np.unsignedinteger]:
+    """A number for each symbol: its byte or its code point."""
+    if not source.characters:
+        return np.frombuffer(content, np.uint8)
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
+        of_split = f" of {split}" if split else ""
         raise UserError(
-            f"data={source.name}: is no UTF-8 text at byte {error.start}; use data.symbols=bytes, "
-            "or characters=False in a source of your own"
+            f"data={source.name}: is no UTF-8 text at byte {error.start}{of_split}; use "
+            "data.symbols=bytes, or characters=False in a source of your own"
         ) from None
     return np.frombuffer(text.encode("utf-32-le"), np.uint32)
 

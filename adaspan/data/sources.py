@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sysconfig
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,8 +22,8 @@ class Source(Protocol):
     def key(self) -> str:
         """Differs whenever the text may differ; computed without reading it where possible."""
 
-    def read(self) -> bytes:
-        """The whole text.
+    def read(self) -> bytes | Mapping[str, bytes]:
+        """The whole text, to be cut into splits; or `{"train": …, "valid": …, "test": …}`.
 
         Raises:
             UserError: it cannot be read or downloaded; says what to do.

@@ -144,6 +144,25 @@ def test_two_kinds_whose_names_and_keys_agree_have_texts_of_their_own(tmp_path: 
     assert prepare(OwnSource(b""), tmp_path, "mine.own").fingerprint == first.fingerprint
 
 
+@pytest.mark.parametrize("characters", [False, True])
+def test_a_source_may_say_how_its_text_is_split(tmp_path: Path, characters: bool) -> None:
+    splits = {"test": "naïve", "train": "one é two", "valid": "three"}
+    content = {split: text.encode() for split, text in splits.items()}
+    corpus = prepare(OwnSource(content, characters=characters), tmp_path, "mine.own")
+    for split, text in splits.items():
+        tokens = getattr(corpus, split).tolist()
+        assert corpus.vocabulary.decode(tokens) == text
+    assert corpus.vocabulary.unit == ("characters" if characters else "bytes")
+
+
+def test_the_same_text_split_elsewhere_is_another_text(tmp_path: Path) -> None:
+    one = {"train": b"abc", "valid": b"d", "test": b"e"}
+    other = {"train": b"ab", "valid": b"cd", "test": b"e"}
+    first = prepare(OwnSource(one, own_key="one"), tmp_path)
+    second = prepare(OwnSource(other, own_key="other"), tmp_path)
+    assert first.fingerprint != second.fingerprint
+
+
 def test_the_folder_of_a_built_in_kinds_text_stays_the_same(tmp_path: Path) -> None:
     prepare(OwnSource(), tmp_path)
     key = hashlib.sha256(b"1 bytes 1").hexdigest()[:12]
@@ -156,6 +175,23 @@ def test_the_folder_of_a_built_in_kinds_text_stays_the_same(tmp_path: Path) -> N
         (OwnSource(content="a text"), "data: OwnSource.read: must be bytes, is a str"),
         (OwnSource(content=None), "data: OwnSource.read: must be bytes, is None"),
         (OwnSource(content=b""), "data=own: OwnSource.read: the text is empty"),
+        (
+            OwnSource(content={"train": b"", "valid": b"", "test": b""}),
+            "data=own: OwnSource.read: the text is empty",
+        ),
+        (
+            OwnSource(content={"train": b"one", "test": b"two"}),
+            "data: OwnSource.read: must give train, valid, test, gave train, test",
+        ),
+        (
+            OwnSource(content={"train": b"one", "valid": "two", "test": b""}),
+            "data: OwnSource.read: valid: must be bytes, is a str",
+        ),
+        (
+            OwnSource(content={"train": b"", "valid": b"a\xff", "test": b""}, characters=True),
+            "data=own: is no UTF-8 text at byte 1 of valid; use data.symbols=bytes, or "
+            "characters=False in a source of your own",
+        ),
         (OwnSource(own_key=17), "data: OwnSource.key: must be str, is a int"),
         (OwnSource(name=None), "data: OwnSource.name: must be str, is None"),
         (OwnSource(name="a/b"), "data: OwnSource.name='a/b': must be a name without /"),

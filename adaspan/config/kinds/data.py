@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class DataConfig:
-    """Text that is cut 90/5/5 into train, valid and test."""
+    """Text; cut 90/5/5 into train, valid and test unless it comes in splits."""
 
     group: ClassVar[str] = "data"
     kind: str = field(default=MISSING, init=False)  # the name that it is registered under
