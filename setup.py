@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: conf/, sweeps/ and the page that error lines point to go into the
+"""What pyproject.toml cannot say: conf/, sweeps/ and the pages of docs/ that it names go into the
 wheel, as adaspan/share/.
 """
 

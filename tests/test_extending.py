@@ -5,17 +5,19 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Launch, environment
-from tests.extensions import EVERY_KIND, FILES, write_files
+from tests.conftest import ROOT, Launch, environment
+from tests.extensions import EVERY_KIND, FILES, PAGE, write_files
 from tests.processes import rows, start, wait_for_step
 
 
@@ -39,6 +41,16 @@ def adaspan(here: Path, *words: str) -> str:
 @pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".py")])
 def test_a_kind_of_ones_own_is_one_short_file(name: str) -> None:
     assert len(FILES[name].splitlines()) < 50
+
+
+def test_every_page_that_the_page_links_to_is_in_a_wheel_too() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    shipped = project["tool"]["setuptools"]["package-data"]["adaspan.share.docs"]
+    links = re.findall(r"\]\(([^)]+)\)", PAGE)
+    assert links
+    for link in links:
+        assert link in shipped
+        assert (ROOT / "docs" / link).exists()
 
 
 def test_every_kind_trains_goes_on_where_it_was_stopped_and_is_reported(
