@@ -49,6 +49,8 @@ def checked(words: Sequence[str]) -> list[str]:
         if word.startswith("-"):
             raise UserError(f"{word}: no such flag; {LAUNCH} --help")
         raise UserError(f"{word}: put flags such as -m before all key=value overrides")
+    if given.config_name and given.config_name.endswith(".yml"):
+        raise UserError(f"--config-name {given.config_name}: the file's name must end in .yaml")
     if given.config_path is None or given.config_path.startswith("pkg://"):
         return list(words)
     folder = Path(given.config_path).expanduser().absolute()

@@ -21,7 +21,7 @@ from adaspan.config.kinds.registry import GROUPS, KINDS, extension_of
 from adaspan.config.mistakes import explained_errors, keys_of, unknown_key
 from adaspan.config.validate import validate
 from adaspan.errors import UserError
-from adaspan.places import CONF, LAUNCH, PACKAGE, SWEEPS, shown
+from adaspan.places import CONF, DEFAULTS, LAUNCH, PACKAGE, SWEEPS, shown
 
 # Holds `hydra_plugins`, the package in which Hydra looks for plugins.
 _PLUGINS = str(PACKAGE / "_plugins")
@@ -47,6 +47,9 @@ _HYDRA_CHOICES = {
 _REGISTER_RESOLVER = (
     "register_new_resolver" if omegaconf.__version__.startswith("2.3.") else "register_resolver"
 )
+
+# What a command line says of a launcher or a sweeper, which only a sweep has.
+_OF_A_SWEEP = re.compile(r"[+~]*hydra[/.](launcher|sweeper)\b")
 
 _PLAIN = re.compile(r"[\w./:~+-]+")  # what Hydra reads without quotes
 
@@ -92,7 +95,7 @@ def register(folders: Sequence[Path] = (CONF,)) -> None:
         sys.path.append(_PLUGINS)
     store = ConfigStore.instance()
     choices = [{f"override /hydra/{group}": chosen} for group, chosen in _HYDRA_CHOICES.items()]
-    settings = {**_HYDRA_SETTINGS, "help": {"template": _help()}}
+    settings = {**_HYDRA_SETTINGS, "help": {"template": _help(folders)}}
     store.store(group="_schema", name="run", node=schema.RunConfig, package="_global_")
     store.store(group="_schema", name="hydra_settings", node=settings, package="hydra")
     store.store(group="_schema", name="hydra_choices", node={"defaults": choices})
@@ -116,12 +119,18 @@ def _schema_of(group: str, kind: str) -> DictConfig:
     return schema
 
 
-def _help() -> str:
+def _help(folders: Sequence[Path]) -> str:
     options: dict[str, list[str]] = {}
     for group in GROUPS:
         options[group] = [kind for kind in KINDS[group] if extension_of(group, kind)]
-    for path in sorted([*CONF.glob("*/*.yaml"), *SWEEPS.glob("*.yaml")]):
-        options.setdefault(path.parent.name, []).append(path.stem)
+    files = [*CONF.glob("*/*.yaml"), *SWEEPS.glob("*.yaml")]
+    for folder in folders:
+        if folder not in (CONF, DEFAULTS):  # of the user's own
+            files += folder.glob("*/*.yaml")
+    for path in sorted(files):
+        names = options.setdefault(path.parent.name, [])
+        if path.stem not in names:
+            names.append(path.stem)
     groups = (f"  {group:<10}  {', '.join(names)}" for group, names in sorted(options.items()))
     return _HELP.format(
         launch=LAUNCH,
@@ -173,13 +182,19 @@ def _extensions_of(config: schema.RunConfig) -> list[str]:
 
 
 def require_multirun() -> None:
-    """Raise `UserError` if a launcher was chosen for a single run, which would ignore it."""
+    """Raise `UserError` if a single run is to have a launcher or a sweeper, which it would ignore:
+    what was typed as a preview would train.
+    """
     hydra = HydraConfig.get()
+    if hydra.mode is not RunMode.RUN:
+        return
+    words = [word for word in hydra.overrides.hydra if _OF_A_SWEEP.match(word)]
     launcher = hydra.runtime.choices.get("hydra/launcher")
-    if hydra.mode is RunMode.RUN and launcher not in (_HYDRA_CHOICES["launcher"], "basic"):
-        raise UserError(
-            f"hydra/launcher={launcher}: works only with -m; add -m even for a single run"
-        )
+    if not words and launcher not in (_HYDRA_CHOICES["launcher"], "basic"):  # chosen by a file
+        words = [f"hydra/launcher={launcher}"]
+    if words:
+        refusal = "works only with -m; add -m even for a single run"
+        raise UserError("\n".join(f"{word}: {refusal}" for word in words))
 
 
 def default_values(overrides: Sequence[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -101,6 +102,11 @@ def _explain(error: Exception) -> str:
         return f"{match[1]}: chosen already; write {match[1]}=OPTION, without a plus"
     if match := re.search(r"Could not append to config. An item is already at '(.*?)'", str(error)):
         return f"{match[1]}: has a value already; write {match[1]}=VALUE, without a plus"
+    if match := re.match(r"Additional config directory '(.*)' not found", str(error)):
+        return (
+            f"--config-dir {shown(Path(match[1]))}: no such folder; it is to hold options of your "
+            "own, as GROUP/OPTION.yaml"
+        )
     if match := re.match(r"Ambiguous value for argument '(.*)'", str(error)):
         return f"{match[1]}: several values; add -m to train one run for each"
     if match := re.match(r"Error merging override (.*)", str(error)):
@@ -111,6 +117,8 @@ def _explain(error: Exception) -> str:
 def _unreadable(word: str) -> str:
     """One line for an override that Hydra cannot parse, with the quotes that a value may need."""
     key, _, value = word.partition("=")
+    if value.endswith(","):
+        return f"{word}: cannot be read; leave out the space after the comma"
     if value[:1] in "[{":  # a list that is not closed, or no value at all
         return f"{word}: cannot be read; write key=value"
     quoted = "{}='{}'".format(key, value.replace("'", "\\'"))

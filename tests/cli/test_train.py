@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from adaspan import __version__
+from adaspan.__main__ import main as module_main
 from adaspan.cli import main
 from tests.conftest import Launch, call, environment
 
@@ -43,6 +44,19 @@ def test_the_version_is_ours_however_it_is_asked(launch_here: Launch, tmp_path: 
         shown = call(main, "adaspan", *words, folder=tmp_path)
         assert (shown.returncode, shown.stdout) == (0, f"adaspan, version {__version__}\n")
         assert launch_here("--version").stdout == shown.stdout
+
+
+def test_python_m_adaspan_takes_sub_commands_and_trains_without_one(tmp_path: Path) -> None:
+    def typed(*words: str) -> str:
+        end = call(module_main, "__main__.py", *words, folder=tmp_path)
+        assert end.returncode == 2
+        (line,) = end.stderr.splitlines()
+        return line
+
+    assert "runs: no runs here" in typed("status")
+    assert "span.limit=0: must be at least 1" in typed("train", "span.limit=0")
+    assert "span.limit=0: must be at least 1" in typed("span.limit=0")
+    assert "model: cannot be read; write key=value" in typed("model")
 
 
 @pytest.mark.slow

@@ -62,6 +62,8 @@ MISTAKES = [
     ("tracking.tags=['']", "tracking.tags=: a tag has 1 to 64 characters"),
     ("model.dim", "model.dim: cannot be read; write key=value"),
     ("model.heads=[1", "model.heads=[1: cannot be read; write key=value"),
+    ("span.limit=16,", "span.limit=16,: cannot be read; leave out the space after the comma"),
+    ("tracking.tags=[a,", "tracking.tags=[a,: cannot be read; leave out the space after the comma"),
     ("data.path=a=b", "data.path=a=b: cannot be read; quote the value: \"data.path='a=b'\""),
     ("span=fixed,adaptive", "span=fixed,adaptive: several values; add -m"),
     ("foo.bar=1", "foo.bar=1: no such key; one of model, span, data"),
@@ -168,6 +170,49 @@ def test_a_cluster_does_not_silently_pass_over_a_single_run(
     assert line.startswith("adaspan: error: hydra/launcher=slurm: ")
     assert "add -m" in line
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["hydra.launcher.dry_run=true", "hydra.launcher.processes=2", "hydra.sweeper.params=null"],
+)
+def test_a_preview_of_a_single_run_is_no_training(
+    word: str, launch_here: Launch, tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    end = launch_here(*tiny, word)
+    assert end.returncode == 2
+    (line,) = end.stderr.splitlines()
+    assert line == f"adaspan: error: {word}: works only with -m; add -m even for a single run"
+    assert not (tmp_path / "runs").exists()
+    assert launch_here("-m", *tiny, "hydra.launcher.dry_run=true", word).returncode == 0
+
+
+def test_a_folder_of_options_that_is_not_there_is_told_with_what_it_is_for(
+    launch_here: Launch,
+) -> None:
+    end = launch_here("--config-dir", "nowhere")
+    assert end.returncode == 2
+    assert end.stderr == (
+        "adaspan: error: --config-dir nowhere: no such folder; it is to hold options of your own, "
+        "as GROUP/OPTION.yaml\n"
+    )
+
+
+def test_a_configuration_of_another_ending_is_told_the_right_one(launch_here: Launch) -> None:
+    end = launch_here("--config-name", "config.yml")
+    assert end.returncode == 2
+    (line,) = end.stderr.splitlines()
+    assert line.endswith("--config-name config.yml: the file's name must end in .yaml")
+
+
+def test_help_lists_options_of_ones_own(launch_here: Launch, tmp_path: Path) -> None:
+    option = tmp_path / "own" / "span" / "my_short_span.yaml"
+    option.parent.mkdir(parents=True)
+    option.write_text("defaults: [adaptive, _self_]\nlimit: 64\n")
+    assert "my_short_span" in launch_here("--config-dir", "own", "--help").stdout
+    assert "my_short_span" not in launch_here("--help").stdout
+    shown = launch_here("--config-dir", "own", "span=my_short_span", "--cfg", "job")
+    assert "limit: 64" in shown.stdout
 
 
 @pytest.mark.slow
