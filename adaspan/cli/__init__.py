@@ -14,19 +14,10 @@ from adaspan.cli.resubmit import resubmit
 from adaspan.cli.status import status
 from adaspan.cli.sync import sync
 from adaspan.cli.train import train
-from adaspan.errors import reported_in_one_line
+from adaspan.cli.usage import Commands
 
 
-class _Commands(click.Group):
-    def invoke(self, context: click.Context) -> object:
-        with reported_in_one_line():
-            return super().invoke(context)
-
-    def list_commands(self, context: click.Context) -> list[str]:
-        return list(self.commands)  # as they are added below, not by the alphabet
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
     """Train runs; watch, stop, resubmit and compare them.

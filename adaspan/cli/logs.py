@@ -25,4 +25,4 @@ def logs(run: str, output_dir: Path, follow: bool) -> None:
     if not paths:
         (state,) = read_states({folder.path: {}})
         raise UserError(f"{folder.path}: has printed nothing yet; {state.state} {state.error}")
-    os.execvp("tail", ["tail", "--lines=+1", *(["--follow=name"] if follow else []), *paths])
+    os.execvp("tail", ["tail", "-n", "+1", *(["-F"] if follow else []), *paths])

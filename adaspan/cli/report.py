@@ -43,7 +43,7 @@ _WIDTH = 80
 @click.option("--dry-run", is_flag=True, help="Only write to a file what --wandb would save.")
 @click.option(
     "--margin",
-    type=click.FloatRange(min=0),
+    type=float,
     default=0.02,
     show_default=True,
     help="How much worse, in bpc, the cheapest run may be that the finding names beside the best.",
@@ -77,8 +77,8 @@ def report(
     from adaspan.report.table import finding
     from adaspan.report.terminal import to_text
 
-    if not math.isfinite(margin):
-        raise UserError(f"--margin {margin}: must be a finite number")
+    if not 0 <= margin < math.inf:
+        raise UserError(f"--margin {margin}: must be a finite number, at least 0")
     if open_it and form != "html":
         raise UserError(f"--open --format {form}: only a page can be opened; leave one of them out")
     if dry_run and not on_wandb:

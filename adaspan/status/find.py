@@ -25,44 +25,47 @@ def sweeps(output_dir: Path) -> dict[str, Runs]:
     }
 
 
-def find_sweep(output_dir: Path, wanted: str) -> tuple[str, Runs]:
-    """The one sweep of this name, less its hash, or whose name begins like that.
+def find_sweep(output_dir: Path, name: str) -> tuple[str, Runs]:
+    """The one sweep of this name, less its hash, or whose name begins like that; a path to its
+    folder will do, too.
 
     Raises:
         UserError: there is none, or there are several.
     """
     known = sweeps(output_dir)
-    named = [name for name in known if name.rpartition("-")[0] == wanted]
-    fitting = named or [name for name in known if name.startswith(wanted)]
-    name = _only(f"{output_dir}/sweeps", wanted, fitting, [*known])
-    return name, known[name]
+    matching = _sweeps_named(output_dir, name)
+    if name and not matching and (runs := _runs_named(output_dir, name)):
+        raise UserError(_is_a_run(output_dir, name, runs))
+    sweep = _only(f"{output_dir}/sweeps", name, matching, [*known])
+    return sweep, known[sweep]
 
 
-def find_run(output_dir: Path, wanted: str) -> Path:
-    """The one run whose folder's name holds `wanted`; a path to the folder will do, too.
+def find_run(output_dir: Path, name: str) -> Path:
+    """The one run whose folder's name holds this; a path to the folder will do, too.
 
     Raises:
         UserError: there is none, or there are several.
     """
-    given = Path(wanted)
-    if wanted and (given / "config.yaml").exists():
-        listed = output_dir / given.resolve().name  # one spelling, whichever way it is given
-        return listed if listed.exists() and listed.samefile(given) else given
+    if run := _run_at(output_dir, name):
+        return run
+    matching = _runs_named(output_dir, name)
+    if name and not matching and _sweeps_named(output_dir, name):
+        raise UserError(f"{name}: is a sweep, not a run; adaspan status {name} lists its runs")
     names = [path.name for path in _folders(output_dir)]
-    return output_dir / _only(str(output_dir), wanted, [n for n in names if wanted in n], names)
+    return output_dir / _only(str(output_dir), name, matching, names)
 
 
-def find_runs(output_dir: Path, wanted: Sequence[str]) -> Runs:
+def find_runs(output_dir: Path, names: Sequence[str]) -> Runs:
     """All runs of the sweeps and the single runs that are named; without a name, every run.
 
     Raises:
         UserError: a name that matches none or several.
     """
-    if not wanted:
+    if not names:
         return {path: {} for path in _folders(output_dir)}
     runs: Runs = {}
-    for name in wanted:
-        if name and any(sweep.startswith(name) for sweep in sweeps(output_dir)):
+    for name in names:
+        if name and _sweeps_named(output_dir, name):
             runs |= find_sweep(output_dir, name)[1]
         else:
             runs[find_run(output_dir, name)] = {}
@@ -82,18 +85,57 @@ def _folders(output_dir: Path) -> list[Path]:
     return sorted(path.parent for path in output_dir.glob("*/config.yaml"))
 
 
-def _only(where: str, wanted: str, matching: Sequence[str], all_of_them: Sequence[str]) -> str:
-    if not wanted:
+def _runs_named(output_dir: Path, name: str) -> list[str]:
+    if run := _run_at(output_dir, name):
+        return [run.name]
+    return [path.name for path in _folders(output_dir) if name in path.name]
+
+
+def _run_at(output_dir: Path, name: str) -> Path | None:
+    """The run whose folder a path leads to."""
+    path = Path(name)
+    if not name or not (path / "config.yaml").exists():
+        return None
+    listed = output_dir / path.resolve().name  # one spelling, whichever way it is given
+    return listed if listed.exists() and listed.samefile(path) else path
+
+
+def _sweeps_named(output_dir: Path, name: str) -> list[str]:
+    path = Path(name)
+    if name and (path / "manifest.json").exists():  # as the shell completes it
+        others = path.resolve().parents[1]
+        if others != output_dir.resolve():
+            raise UserError(f"{name}: is not in {output_dir}; add --runs {others}")
+        return [path.resolve().name]
+    known = sweeps(output_dir)
+    named = [sweep for sweep in known if sweep.rpartition("-")[0] == name]
+    return named or [sweep for sweep in known if sweep.startswith(name)]
+
+
+def _is_a_run(output_dir: Path, name: str, runs: Sequence[str]) -> str:
+    """One line for a name that should be a sweep's."""
+    if len(runs) > 1:
+        return f"{name}: matches no sweep, but runs: {_some(runs)}; leave it out for all runs"
+    own = [f"its sweep is {sweep}" for sweep in sweeps_of(output_dir, output_dir / runs[0])]
+    way_out = "; ".join([f"adaspan explain {name} shows it", *own[-1:]])
+    return f"{name}: is a run, not a sweep; {way_out}"
+
+
+def _only(where: str, name: str, matching: Sequence[str], all_of_them: Sequence[str]) -> str:
+    if not name:
         raise UserError("'': is an empty name; is a shell variable empty?")
     if len(matching) == 1:
         return matching[0]
-    if wanted in matching:
-        return wanted
+    if name in matching:
+        return name
     if matching:
-        more = f" and {len(matching) - 5} more" if len(matching) > 5 else ""
         raise UserError(
-            f"{wanted}: matches {len(matching)} in {where}: {', '.join(matching[:5])}{more}; "
-            "type more of the name"
+            f"{name}: matches {len(matching)} in {where}: {_some(matching)}; type more of the name"
         )
-    known = ", ".join(list(all_of_them)[-5:]) or "nothing yet"
-    raise UserError(f"{wanted}: not in {where}, which has {known}; --runs names another folder")
+    known = _some(all_of_them[::-1]) or "nothing yet"
+    raise UserError(f"{name}: not in {where}, which has {known}; --runs names another folder")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more

@@ -111,6 +111,37 @@ def test_a_mistake_is_one_line_that_shows_the_way_out(adaspan: Adaspan, tmp_path
         assert len(end.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("train.steps=20", "train.steps=20: no such command; did you mean: adaspan train train."),
+        ("-m span.limit=3,4", "-m: did you mean: adaspan train -m span.limit=3,4"),
+        ("--runs foo status", "--runs: goes after the command: adaspan status --runs foo"),
+        ("--foo", "--foo: no such option; adaspan --help"),
+        ("statsu seeds", "statsu: no such command; did you mean: adaspan status seeds"),
+        ("spam", "spam: no such command; one of train, status, "),
+        ("logs", "RUN: is missing; adaspan logs --help"),
+        ("report --format pdf", "--format: 'pdf' is not one of 'html', 'text', "),
+        ("report --margin abc", "--margin: 'abc' is not a valid float; adaspan report --help"),
+        ("report --margin -1", "--margin -1.0: must be a finite number, at least 0"),
+        ("report --margi 1", "No such option '--margi'. (Did you mean one of: "),
+        ("status a b", "Got unexpected extra argument (b); adaspan status --help"),
+    ],
+)
+def test_a_mistake_in_how_it_is_typed_is_one_line_too(
+    adaspan: Adaspan, words: str, message: str
+) -> None:
+    end = adaspan(*words.split())
+    assert end.returncode == 2
+    (line,) = end.stderr.splitlines()
+    assert line.startswith(f"adaspan: error: {message}")
+
+
+def test_without_a_command_the_commands_are_listed(adaspan: Adaspan) -> None:
+    end = adaspan()
+    assert "Commands:\n  train" in end.stdout + end.stderr
+
+
 def test_without_slurm_the_way_to_train_here_is_shown(
     adaspan: Adaspan, launch_here: Launch, tiny: tuple[str, ...], tmp_path: Path
 ) -> None:

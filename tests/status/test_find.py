@@ -62,7 +62,7 @@ def test_a_name_that_matches_several_or_none_is_refused_with_those_there_are(run
         find_sweep(runs, "seeds")
     with pytest.raises(UserError, match="text: matches 3 in"):
         find_run(runs, "text")
-    with pytest.raises(UserError, match=r"spam: not in .*text-seed2-cccccccccc; --runs names"):
+    with pytest.raises(UserError, match=r"spam: not in .*text-seed2-cccccccccc.*; --runs names"):
         find_run(runs, "spam")
 
 
@@ -76,3 +76,48 @@ def test_a_run_knows_all_its_sweeps(runs: Path) -> None:
         "ramp-111111",
         "seeds-222222",
     ]
+
+
+def test_a_sweep_by_the_path_that_the_shell_completes(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs.parent)
+    path = f"{runs.name}/sweeps/ramp-111111/"
+    assert find_sweep(Path(runs.name), path)[0] == "ramp-111111"
+    assert [*find_runs(Path(runs.name), [path])] == [Path(runs.name) / "text-ramp8-aaaaaaaaaa"]
+    with pytest.raises(UserError, match=rf"ramp-111111/: is not in elsewhere; add --runs {runs}"):
+        find_sweep(Path("elsewhere"), path)
+    assert find_sweep(runs, path)[0] == "ramp-111111", "as the error says"
+
+
+@pytest.mark.parametrize("name", ["seed2", "text-seed2-cccccccccc"])
+def test_a_run_in_place_of_a_sweep_is_told_and_what_to_type(runs: Path, name: str) -> None:
+    for given in (name, str(runs / "text-seed2-cccccccccc")):
+        with pytest.raises(UserError) as told:
+            find_sweep(runs, given)
+        assert str(told.value) == (
+            f"{given}: is a run, not a sweep; adaspan explain {given} shows it; "
+            "its sweep is seeds-333333"
+        )
+        assert find_run(runs, given).name == "text-seed2-cccccccccc"
+    with pytest.raises(UserError, match=r"text: matches no sweep, but runs: .*; leave it out"):
+        find_sweep(runs, "text")
+
+
+def test_a_sweep_in_place_of_a_run_is_told_and_what_to_type(runs: Path) -> None:
+    for given in ("ramp-11", str(runs / "sweeps" / "ramp-111111")):
+        with pytest.raises(UserError) as told:
+            find_run(runs, given)
+        line = f"{given}: is a sweep, not a run; adaspan status {given} lists its runs"
+        assert str(told.value) == line
+        assert find_sweep(runs, given)[0] == "ramp-111111"
+
+
+def test_a_list_that_is_cut_says_how_many_more_there_are(runs: Path) -> None:
+    for i in range(7):
+        (runs / f"text-more{i}").mkdir()
+        (runs / f"text-more{i}" / "config.yaml").write_text("")
+    with pytest.raises(UserError, match=r"text-more6, text-more5 and 5 more; --runs"):
+        find_run(runs, "spam")
+    with pytest.raises(UserError, match=r"text-more4 and 2 more; type more"):
+        find_run(runs, "more")
