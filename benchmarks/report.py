@@ -73,7 +73,7 @@ def rows(config: RunConfig, count: int) -> Iterator[Row]:
         row: Row = {
             "step": step,
             "tokens": step * TOKENS_A_STEP,
-            "train/bpc": 1 + 5 / math.sqrt(step) + chance.gauss(0, 0.02),
+            "train/bpb": 1 + 5 / math.sqrt(step) + chance.gauss(0, 0.02),
             "train/learning_rate": 0.07,
             "perf/tokens_per_second": chance.uniform(20_000, 22_000),
             "perf/memory_gb": 10.0,
@@ -85,13 +85,13 @@ def rows(config: RunConfig, count: int) -> Iterator[Row]:
             "flops/executed_training": 7 * macs * step * TOKENS_A_STEP,
         }
         if step % ROWS_AN_EVALUATION == 0 or step == count - 1:
-            row["valid/bpc"] = row["train/bpc"] + chance.gauss(0.05, 0.01)
+            row["valid/bpb"] = row["train/bpb"] + chance.gauss(0.05, 0.01)
             for layer, head, span in heads:
                 row[f"span/layer_{layer:02d}/head_{head}"] = span * step / count
         yield row
-    bpc = 1.1 + chance.gauss(0, 0.02)
+    bpb = 1.1 + chance.gauss(0, 0.02)
     last = {key: value for key, value in row.items() if not key.startswith(EVALUATED)}
-    yield {**last, "final/valid_bpc": bpc, "final/test_bpc": bpc + 0.05, "best/valid_bpc": bpc}
+    yield {**last, "final/valid_bpb": bpb, "final/test_bpb": bpb + 0.05, "best/valid_bpb": bpb}
 
 
 def make(path: Path, runs: int, rows_a_run: int) -> list[Path]:

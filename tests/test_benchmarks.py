@@ -89,7 +89,7 @@ def test_the_runs_made_up_for_the_report_have_all_that_it_shows(
     assert len(comparison.done) == len(comparison.groups) == 4
     assert [len(group.done) for group in comparison.groups] == [2] * 4, "two seeds each"
     for group in comparison.done:
-        for figure in ("valid_bpc", "test_bpc", "span_mean", "macs_per_token", "tokens_per_second"):
+        for figure in ("valid", "test", "span_mean", "macs_per_token", "tokens_per_second"):
             assert getattr(group, figure) is not None, figure
         curve = group.curve()
         assert curve is not None

@@ -62,7 +62,7 @@ def test_every_kind_trains_goes_on_where_it_was_stopped_and_is_reported(
     assert "attention normed" in end.stdout
     assert "files · train" in end.stdout
     undisturbed = rows(run_folder())
-    evaluations = [row for row in undisturbed if "valid/bpc" in row]
+    evaluations = [row for row in undisturbed if "valid/bpb" in row]
     assert evaluations[-1]["span/layer_00/head_0"] == evaluations[-1]["span/layer_00/head_1"]
     for row in (undisturbed[-1], *evaluations):
         assert 0 <= row["span/at_limit"] <= 1

@@ -16,6 +16,7 @@ from adaspan.files import replacing
 
 if TYPE_CHECKING:
     from adaspan.report.comparison import Comparison
+    from adaspan.report.paper import AgainstPaper
 
 # Of text that goes to a file.
 _WIDTH = 80
@@ -44,9 +45,8 @@ _WIDTH = 80
 @click.option(
     "--margin",
     type=float,
-    default=0.02,
-    show_default=True,
-    help="How much worse, in bpc, the cheapest run may be that the finding names beside the best.",
+    help="How much worse the cheapest run may be that the finding names beside the best. "
+    "Default: 0.02 for bpb and bpc, 0.2 for ppl.",
 )
 @click.option(
     "--against",
@@ -61,7 +61,7 @@ def report(
     out: Path | None,
     on_wandb: bool,
     dry_run: bool,
-    margin: float,
+    margin: float | None,
     against: str | None,
     open_it: bool,
 ) -> None:
@@ -69,15 +69,13 @@ def report(
 
     The result is a page that needs no network, a table, or figures.
     """
-    from adaspan.report import export
     from adaspan.report.comparison import compare
     from adaspan.report.page import write_page
     from adaspan.report.paper import against_paper
     from adaspan.report.plots import all_plots
     from adaspan.report.table import finding
-    from adaspan.report.terminal import to_text
 
-    if not 0 <= margin < math.inf:
+    if margin is not None and not 0 <= margin < math.inf:
         raise UserError(f"--margin {margin}: must be a finite number, at least 0")
     if open_it and form != "html":
         raise UserError(f"--open --format {form}: only a page can be opened; leave one of them out")
@@ -93,43 +91,67 @@ def report(
     beside = output_dir / "sweeps" / title if sweep else output_dir
     if out:
         _check(out, is_folder=form == "png")
-    comparison = compare(title, runs)
-    papers = against_paper(comparison) if against else None
-    if on_wandb:
-        _to_wandb(comparison, margin, beside, out, dry_run=dry_run, open_it=open_it)
-    elif form == "html":
-        path = out or beside / "report.html"
-        write_page(comparison, path, margin, papers)
-        click.echo(f"{finding(comparison, margin)}\npage    {path}")
-        if open_it:
-            click.launch(str(path))
-    elif form == "png":
-        with from_extra("figures", "--format png"):
-            from adaspan.report.png import write_pictures
-        for path in write_pictures(all_plots(comparison), out or beside / "figures"):
-            click.echo(f"picture {path}")
-    else:
-        console = Console()
-        on_terminal = console.is_terminal and not out
-        width = console.width if on_terminal else _WIDTH
-        coloured = on_terminal and not console.no_color
-        texts: dict[str, Callable[[], str]] = {
-            "text": lambda: to_text(comparison, margin, width, coloured=coloured, against=papers),
-            "md": lambda: export.to_markdown(comparison, margin, papers),
-            "csv": lambda: export.to_csv(comparison, papers),
-            "json": lambda: export.to_json(comparison, margin, papers),
-        }
-        if out:
-            with replacing(out) as file:
-                file.write(texts[form]().encode())
+    parts = compare(title, runs).apart()
+    if out and len(parts) > 1:
+        names = ", ".join(part.measure.name for part in parts)
+        raise UserError(
+            f"--out {out}: the runs have scores in {names}, which make a report each; leave out "
+            "--out, or name a sweep"
+        )
+    for part in parts:
+        papers = against_paper(part) if against else None
+        own = part.measure.margin if margin is None else margin
+        suffix = f"_{part.measure.name}" if len(parts) > 1 else ""
+        if on_wandb:
+            _to_wandb(part, own, beside, suffix, out, dry_run=dry_run, open_it=open_it)
+        elif form == "html":
+            path = out or beside / f"report{suffix}.html"
+            write_page(part, path, own, papers)
+            click.echo(f"{finding(part, own)}\npage    {path}")
+            if open_it:
+                click.launch(str(path))
+        elif form == "png":
+            with from_extra("figures", "--format png"):
+                from adaspan.report.png import write_pictures
+            for path in write_pictures(all_plots(part), out or beside / f"figures{suffix}"):
+                click.echo(f"picture {path}")
         else:
-            click.echo(texts[form](), nl=False)
+            _show(part, own, papers, form, out)
+
+
+def _show(
+    comparison: Comparison,
+    margin: float,
+    papers: AgainstPaper | None,
+    form: str,
+    out: Path | None,
+) -> None:
+    """As text, on the terminal or in a file."""
+    from adaspan.report import export
+    from adaspan.report.terminal import to_text
+
+    console = Console()
+    on_terminal = console.is_terminal and not out
+    width = console.width if on_terminal else _WIDTH
+    coloured = on_terminal and not console.no_color
+    texts: dict[str, Callable[[], str]] = {
+        "text": lambda: to_text(comparison, margin, width, coloured=coloured, against=papers),
+        "md": lambda: export.to_markdown(comparison, margin, papers),
+        "csv": lambda: export.to_csv(comparison, papers),
+        "json": lambda: export.to_json(comparison, margin, papers),
+    }
+    if out:
+        with replacing(out) as file:
+            file.write(texts[form]().encode())
+    else:
+        click.echo(texts[form](), nl=False)
 
 
 def _to_wandb(
     comparison: Comparison,
     margin: float,
     beside: Path,
+    suffix: str,
     out: Path | None,
     *,
     dry_run: bool,
@@ -139,11 +161,11 @@ def _to_wandb(
         from adaspan.report.wandb import lacking, save_report, write_specification
 
     if dry_run:
-        path = out or beside / "report_specification.json"
+        path = out or beside / f"report_specification{suffix}.json"
         write_specification(comparison, margin, path)
         click.echo(f"report  {path}")
         return
-    url = save_report(comparison, margin, beside / "wandb_report.json")
+    url = save_report(comparison, margin, beside / f"wandb_report{suffix}.json")
     click.echo(f"report  {url}")
     if missing := lacking(comparison):
         click.echo(

@@ -98,7 +98,7 @@ class LocalLauncherConfig:
     fail_fast: bool = False  # start no more after the first failure
     wait: bool = True  # for the results, as a search needs it; never false here
     dry_run: bool = False  # only show the runs
-    objectives: list[str] | None = None  # figures that a search gets; null: bpc on all of valid
+    objectives: list[str] | None = None  # figures that a search gets; null: final/valid
 
 
 @dataclass
@@ -130,4 +130,4 @@ class SlurmLauncherConfig(SlurmSettings):
     dry_run: bool = False  # only show the runs and the batch script
     max_gpu_hours: float | None = None  # upper limit on GPU-hours, estimated at gpu_tflops
     gpu_tflops: float = MISSING  # what one GPU sustains, in TFLOP/s
-    objectives: list[str] | None = None  # figures that a search gets; null: bpc on all of valid
+    objectives: list[str] | None = None  # figures that a search gets; null: final/valid

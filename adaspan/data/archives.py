@@ -29,6 +29,7 @@ class Archive:
     sha256: str  # of the zip file
     content_sha256: str | None  # of the member, where it is published
     content_md5: str | None = None
+    characters: bool = False  # what its tokens are; otherwise bytes
 
 
 ENWIK8 = Archive(
@@ -43,6 +44,7 @@ TEXT8 = Archive(
     sha256="a6640522afe85d1963ad56c05b0ede0a0c000dddc9671758a6cc09b7a38e5232",
     content_sha256=None,
     content_md5="3bea1919949baf155f99411df5fada7e",
+    characters=True,  # a byte each
 )
 
 
@@ -53,11 +55,14 @@ class ArchiveSource:
     archive: Archive
     downloads: Path
     local: Path | None = None
-    characters = False
 
     @property
     def name(self) -> str:
         return self.archive.name
+
+    @property
+    def characters(self) -> bool:
+        return self.archive.characters
 
     def key(self) -> str:
         return self.archive.sha256  # the text cannot differ: it is checked on reading

@@ -17,7 +17,9 @@ class Source(Protocol):
     @property
     def name(self) -> str: ...
 
-    characters: bool  # tokens are characters of UTF-8 text; otherwise bytes
+    @property
+    def characters(self) -> bool:
+        """Whether tokens are characters of UTF-8 text; otherwise bytes."""
 
     def key(self) -> str:
         """Differs whenever the text may differ; computed without reading it where possible."""

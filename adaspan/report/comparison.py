@@ -14,17 +14,37 @@ from adaspan.report.labels import by_number
 from adaspan.runs import figures
 from adaspan.runs.folder import DATA_KEY, RunFolder
 from adaspan.runs.identity import NOT_IDENTITY
+from adaspan.runs.measures import BPB, MEASURES, Measure
 from adaspan.status.state import describe, standings
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that a report shows."""
+    """All that a report shows. Runs of different measures are not comparable: see `apart`."""
 
     title: str
     runs: Sequence[Run]
     groups: Sequence[Group]
     copies: Sequence[Run]  # copies of other folders, left out: they would count as seeds
+
+    @cached_property
+    def measure(self) -> Measure:
+        """Of the scores; that of bytes before there are any."""
+        return next((group.measure for group in self.groups if group.measure), BPB)
+
+    def apart(self) -> list[Comparison]:
+        """The same, a comparison for each measure that its groups have; groups without a score are
+        in all of them.
+        """
+        measures = [one for one in MEASURES if any(group.measure == one for group in self.groups)]
+        if len(measures) < 2:
+            return [self]
+        return [self._of(measure) for measure in measures]
+
+    def _of(self, measure: Measure) -> Comparison:
+        groups = [group for group in self.groups if group.measure in (measure, None)]
+        runs = [run for group in groups for run in group.runs]
+        return Comparison(f"{self.title}-{measure.name}", runs, groups, self.copies)
 
     @property
     def varied(self) -> list[str]:
@@ -35,20 +55,20 @@ class Comparison:
     def done(self) -> list[Group]:
         """Groups with a result, the best first."""
         done = [group for group in self.groups if group.done]
-        return sorted(done, key=_score)
+        return sorted(done, key=lambda group: group.rank)
 
     def cheapest_within(self, margin: float) -> Group | None:
-        """The group with the fewest FLOPs a token of those within `margin` bpc of the best."""
+        """The group with the fewest FLOPs a token of those within `margin` of the best."""
         if not self.done:
             return None
-        best = _score(self.done[0])
-        return min((group for group in self.done if _score(group) <= best + margin), key=_cost)
+        best = self.done[0].rank
+        return min((group for group in self.done if group.rank <= best + margin), key=_cost)
 
     def pareto_front(self) -> list[Group]:
-        """Groups for which no cheaper group has a bpc as good, the cheapest first."""
+        """Groups for which no cheaper group has a score as good, the cheapest first."""
         front: list[Group] = []
-        for group in sorted(self.done, key=lambda group: (_cost(group), _score(group))):
-            if not front or _score(group) < _score(front[-1]):
+        for group in sorted(self.done, key=lambda group: (_cost(group), group.rank)):
+            if not front or group.rank < front[-1].rank:
                 front.append(group)
         return front
 
@@ -59,11 +79,6 @@ class Comparison:
         rows = {key: [str(values.get(key, "")) for values in firsts] for key in keys}
         differing = {key: row for key, row in rows.items() if len(set(row)) > 1}
         return list(differing), [list(row) for row in zip(*differing.values(), strict=True)]
-
-
-def _score(group: Group) -> float:
-    """Less for a better group."""
-    return figures.VALID_BPC.rank(group.valid_bpc)
 
 
 def _cost(group: Group) -> float:

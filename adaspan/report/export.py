@@ -15,10 +15,8 @@ from adaspan.report.paper import AgainstPaper
 from adaspan.report.table import finding, standing_of, table_of, unfinished
 from adaspan.runs import figures
 
-# What a run that is done adds to its group's means.
+# What a run that is done adds to its group's means, beside its scores.
 _OF_A_RUN = (
-    figures.VALID_BPC,
-    figures.TEST_BPC,
     figures.SPAN_MEAN,
     figures.SPAN_MAX,
     figures.PAPER_MACS,
@@ -39,6 +37,8 @@ def to_csv(comparison: Comparison, against: AgainstPaper | None = None) -> str:
 def to_json(comparison: Comparison, margin: float, against: AgainstPaper | None = None) -> str:
     """The finding, and an object for each group with exact values and its runs."""
     table, papers = table_of(comparison), _of_papers(comparison, against)
+    measure = comparison.measure
+    of_a_run = (figures.VALID.of(measure), figures.TEST.of(measure), *_OF_A_RUN)
     groups = [
         {
             "varies": _typed(group),
@@ -50,8 +50,8 @@ def to_json(comparison: Comparison, margin: float, against: AgainstPaper | None 
                     "seed": run.seed,
                     "state": run.state.state,
                     "step": run.state.step,
-                    figures.QUICK_BPC.key: run.quick_bpc,
-                    **{figure.key: run.last.get(figure.key) for figure in _OF_A_RUN},
+                    figures.QUICK.key(measure): run.quick,
+                    **{figure.key: run.last.get(figure.key) for figure in of_a_run},
                     "error": run.state.error or None,
                 }
                 for run in group.runs

@@ -6,6 +6,7 @@ others have so far is never mixed into them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from adaspan.report.labels import in_short
 from adaspan.runs import figures
 from adaspan.runs.failures import State
 from adaspan.runs.figures import Figure, Row
+from adaspan.runs.measures import Measure
 from adaspan.status.state import RunState
 
 SEED = "train.seed"
@@ -31,7 +33,7 @@ class Curve:
     steps: NDArray[np.int64]
     tokens: NDArray[np.float64]
     flops: NDArray[np.float64]  # of training so far, executed
-    bpc: NDArray[np.float64]  # on part of valid
+    valid: NDArray[np.float64]  # score on part of valid
     spread: NDArray[np.float64]  # standard deviation over seeds, 0 for one
 
     def thinned(self, most: int) -> Curve:
@@ -41,7 +43,7 @@ class Curve:
             self.steps[kept],
             self.tokens[kept],
             self.flops[kept],
-            self.bpc[kept],
+            self.valid[kept],
             self.spread[kept],
         )
 
@@ -66,7 +68,7 @@ class Run:
 
     @property
     def is_done(self) -> bool:
-        return self.state.state == State.DONE and figures.VALID_BPC.key in self.last
+        return self.state.state == State.DONE and figures.is_final(self.last)
 
     @cached_property
     def last(self) -> Row:
@@ -75,12 +77,17 @@ class Run:
 
     @cached_property
     def evaluations(self) -> list[Row]:
-        return [row for row in self.rows if figures.QUICK_BPC.key in row]
+        return [row for row in self.rows if figures.QUICK.within(row)]
+
+    @cached_property
+    def measure(self) -> Measure | None:
+        """Of its scores; None before it has one."""
+        return figures.measure_of(self.rows)
 
     @property
-    def quick_bpc(self) -> float | None:
+    def quick(self) -> float | None:
         """The last quick evaluation: not to be compared with a final figure."""
-        return self.evaluations[-1][figures.QUICK_BPC.key] if self.evaluations else None
+        return figures.QUICK.value(self.evaluations[-1]) if self.evaluations else None
 
     @cached_property
     def tokens_per_second(self) -> float | None:
@@ -153,19 +160,29 @@ class Group:
         assert isinstance(limit, int)
         return limit
 
+    @cached_property
+    def measure(self) -> Measure | None:
+        """Of its scores; None before there is one."""
+        return next((run.measure for run in self.runs if run.measure), None)
+
     @property
-    def valid_bpc(self) -> float | None:
-        """On all of valid."""
-        return self.mean(figures.VALID_BPC)
+    def valid(self) -> float | None:
+        """The score on all of valid."""
+        return mean_of(self.done, lambda run: figures.VALID.value(run.last))
+
+    @property
+    def rank(self) -> float:
+        """Less for a better score on valid; those without one come last."""
+        return math.inf if self.valid is None else self.valid
 
     @property
     def spread(self) -> float | None:
-        """Standard deviation of the valid bpc over seeds; None for fewer than two."""
-        return self.deviation(figures.VALID_BPC)
+        """Standard deviation of that over seeds; None for fewer than two."""
+        return self.deviation(figures.VALID.of(self.measure)) if self.measure else None
 
     @property
-    def test_bpc(self) -> float | None:
-        return self.mean(figures.TEST_BPC)
+    def test(self) -> float | None:
+        return mean_of(self.done, lambda run: figures.TEST.value(run.last))
 
     @property
     def span_mean(self) -> float | None:
@@ -221,11 +238,11 @@ def _mean_curve(runs: Sequence[Run]) -> Curve:
     def of(figure: Figure) -> NDArray[np.float64]:
         return np.array([[row[figure.key] for row in run.evaluations] for run in runs])
 
-    bpc = of(figures.QUICK_BPC)
+    valid = np.array([[figures.QUICK.value(row) for row in run.evaluations] for run in runs])
     return Curve(
         steps=of(figures.STEP)[0],
         tokens=of(figures.TOKENS).mean(0),
         flops=of(figures.TRAINING_FLOPS).mean(0),
-        bpc=bpc.mean(0),
-        spread=bpc.std(0, ddof=min(1, len(runs) - 1)),
+        valid=valid.mean(0),
+        spread=valid.std(0, ddof=min(1, len(runs) - 1)),
     )

@@ -39,7 +39,7 @@ def write_page(
     Args:
         comparison: what it shows.
         path: of the file; links to run folders are relative to it.
-        margin: bpc by which the cheapest run in the finding may be worse than the best.
+        margin: by how much the cheapest run in the finding may be worse than the best.
         against: the papers' rows to show beside the groups.
     """
     environment = Environment(
@@ -56,6 +56,7 @@ def write_page(
     looked = list(zip(comparison.groups, looks(comparison), strict=True))
     page = environment.get_template("page.html.j2").render(
         title=comparison.title,
+        measure=comparison.measure,
         counts=Counter(run.state.state for run in comparison.runs),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=__version__,

@@ -17,6 +17,7 @@ from adaspan.report.comparison import Comparison
 from adaspan.report.groups import Group
 from adaspan.runs import figures
 from adaspan.runs.figures import Figure
+from adaspan.runs.measures import MEASURES, Measure
 
 # Keys that runs of older versions do not have, and what they were trained with.
 _BEFORE = {"model.persistent": ModelConfig.persistent}
@@ -58,11 +59,15 @@ class AgainstPaper:
     """A comparison's groups, each with the papers' row that it repeats, if any."""
 
     pairs: Sequence[tuple[Group, PaperRow | None]]
+    measure: Measure  # of the groups' scores
 
     @property
     def shown(self) -> list[Figure]:
-        """Figures that the matched rows have."""
-        keys = dict.fromkeys(key for _, row in self.pairs if row for key in row.figures)
+        """Figures that the matched rows have, without scores of another measure."""
+        others = {
+            score.key(one) for one in MEASURES if one != self.measure for score in figures.SCORES
+        }
+        keys = {key for _, row in self.pairs if row for key in row.figures} - others
         return [figure for figure in figures.declared() if figure.key in keys]
 
     def table(self) -> list[list[str]]:
@@ -112,7 +117,8 @@ class AgainstPaper:
 
 def against_paper(comparison: Comparison) -> AgainstPaper:
     """Find the papers' row of each group."""
-    return AgainstPaper([(group, _row_of(group)) for group in comparison.groups])
+    pairs = [(group, _row_of(group)) for group in comparison.groups]
+    return AgainstPaper(pairs, comparison.measure)
 
 
 def _row_of(group: Group) -> PaperRow | None:

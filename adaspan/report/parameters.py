@@ -21,14 +21,13 @@ _WIDE = 30
 
 
 _FIGURES: Sequence[tuple[str, Callable[[Group], float | None], str]] = (
-    (figures.VALID_BPC.axis, lambda group: group.valid_bpc, "~g"),
     (figures.SPAN_MEAN.axis, lambda group: group.span_mean, "~g"),
     (figures.PAPER_MACS.axis, lambda group: group.macs_per_token, "~s"),
 )
 
 
 def parameters(comparison: Comparison) -> go.Figure:
-    """A line a group through all that varies, to its bpc and what it costs."""
+    """A line a group through all that varies, to its score and what it costs."""
     shown = [
         (group, look)
         for group, look in zip(comparison.groups, looks(comparison), strict=True)
@@ -41,9 +40,13 @@ def parameters(comparison: Comparison) -> go.Figure:
         _dimension(key, [group.varies.get(key, "") for group in groups])
         for key in comparison.varied
     ]
+    valid = figures.VALID.of(comparison.measure)
     dimensions += [
-        {"label": label, **_scale([figure(group) or 0.0 for group in groups], form)}
-        for label, figure, form in _FIGURES
+        {"label": valid.axis, **_scale([group.valid or 0.0 for group in groups], "~g")},
+        *(
+            {"label": label, **_scale([figure(group) or 0.0 for group in groups], form)}
+            for label, figure, form in _FIGURES
+        ),
     ]
     last = len(shown) - 1
     colours = [[index / last, look.colour] for index, (_, look) in enumerate(shown)]

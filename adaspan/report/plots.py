@@ -36,8 +36,8 @@ def all_plots(comparison: Comparison) -> dict[str, go.Figure]:
     plots = {
         "span_limits": span_limits(comparison),
         "pareto": pareto(comparison),
-        "bpc_by_tokens": curves(comparison, "tokens"),
-        "bpc_by_flops": curves(comparison, "flops"),
+        "valid_by_tokens": curves(comparison, "tokens"),
+        "valid_by_flops": curves(comparison, "flops"),
         "spans": spans(comparison),
         "layers": layers(comparison),
         "token_spans": token_spans(comparison),
@@ -47,12 +47,16 @@ def all_plots(comparison: Comparison) -> dict[str, go.Figure]:
 
 
 def span_limits(comparison: Comparison) -> go.Figure:
-    """Figure 3 of the paper: bpc, mean span and cost against the limit, a line a kind of span.
+    """Figure 3 of the paper: score, mean span and cost against the limit, a line a kind of span.
 
     Groups that differ in more than the kind and the limit get lines of their own.
     """
     panels: Sequence[tuple[str, Callable[[Group], float | None], dict[str, object]]] = (
-        (figures.VALID_BPC.axis, lambda group: group.valid_bpc, {"hoverformat": ".3f"}),
+        (
+            figures.VALID.of(comparison.measure).axis,
+            lambda group: group.valid,
+            {"hoverformat": comparison.measure.hover},
+        ),
         (figures.SPAN_MEAN.axis, lambda group: group.span_mean, {"hoverformat": ".1f"}),
         (
             figures.PAPER_MACS.axis,
@@ -99,7 +103,7 @@ def span_limits(comparison: Comparison) -> go.Figure:
 
 
 def pareto(comparison: Comparison) -> go.Figure:
-    """Bpc against the cost of a token, and the Pareto front."""
+    """The score on valid against the cost of a token, and the Pareto front."""
     figure = plain(comparison)
     if not comparison.done:
         return figure
@@ -107,7 +111,7 @@ def pareto(comparison: Comparison) -> go.Figure:
     dearest = max(comparison.done, key=lambda group: group.macs_per_token or 0.0)
     figure.add_scatter(
         x=[*(group.macs_per_token for group in front), dearest.macs_per_token],
-        y=[*(group.valid_bpc for group in front), front[-1].valid_bpc],
+        y=[*(group.valid for group in front), front[-1].valid],
         name="Pareto front",
         mode="lines",
         line={"color": GREY, "shape": "hv", "dash": "dot"},
@@ -118,7 +122,7 @@ def pareto(comparison: Comparison) -> go.Figure:
             continue
         figure.add_scatter(
             x=[group.macs_per_token],
-            y=[group.valid_bpc],
+            y=[group.valid],
             error_y=_spreads([group]),
             name=text(group.short_label),
             legendgroup=group.label,
@@ -129,12 +133,13 @@ def pareto(comparison: Comparison) -> go.Figure:
                 "color": look.colour,
                 "line": {"width": 2 if group in front else 0, "color": GREY},
             },
-            hovertemplate="<b>%{fullData.name}</b><br>%{y:.3f} bpc"
+            hovertemplate="<b>%{fullData.name}</b><br>"
+            f"%{{y:{comparison.measure.hover}}} {comparison.measure.name}"
             "<br>%{x:.3s} multiply-adds a token<extra></extra>",
         )
     costs = np.array([group.macs_per_token or 1.0 for group in comparison.done])
     name_x(figure, figures.PAPER_MACS.axis, type="log", tickformat=COUNTS, **log_ticks(costs))
-    name_y(figure, figures.VALID_BPC.axis)
+    name_y(figure, figures.VALID.of(comparison.measure).axis)
     return figure
 
 

@@ -21,7 +21,6 @@ from plotly.colors import label_rgb, sample_colorscale, unlabel_rgb
 from adaspan.report.comparison import Comparison
 from adaspan.report.groups import Group
 from adaspan.report.labels import by_number
-from adaspan.runs import figures
 from adaspan.units import si
 
 GREY = "rgb(127,127,127)"
@@ -155,9 +154,7 @@ def _by_values(groups: Sequence[Group]) -> list[int]:
 
 def _by_result(groups: Sequence[Group]) -> list[int]:
     """Indices of the groups, those without a result first, then from the worst to the best."""
-    return sorted(
-        range(len(groups)), key=lambda index: -figures.VALID_BPC.rank(groups[index].valid_bpc)
-    )
+    return sorted(range(len(groups)), key=lambda index: -groups[index].rank)
 
 
 def _shades(kind: str, count: int) -> list[str]:

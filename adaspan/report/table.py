@@ -15,6 +15,7 @@ from adaspan.report.labels import readable, short_keys
 from adaspan.runs import figures
 from adaspan.runs.failures import State
 from adaspan.runs.figures import Figure
+from adaspan.runs.measures import Measure
 from adaspan.units import duration, si
 
 Value = str | float | None
@@ -38,13 +39,22 @@ def _of_figure(figure: Figure, note: str = "") -> Column:
     return Column(figure.title, figure.key, figure.meaning + note, written=figure.written)
 
 
+def _columns(measure: Measure) -> list[Column]:
+    return [
+        _of_figure(
+            figures.VALID.of(measure),
+            f": {measure.meaning}, ± the standard deviation over the seeds done",
+        ),
+        _of_figure(figures.TEST.of(measure), ", likewise"),
+        _of_figure(
+            figures.QUICK.of(measure),
+            ", the last, where no seed is done, of the one that got furthest; not comparable",
+        ),
+        *_COLUMNS,
+    ]
+
+
 _COLUMNS = (
-    _of_figure(figures.VALID_BPC, ", ± the standard deviation over the seeds done"),
-    _of_figure(figures.TEST_BPC, ", likewise"),
-    _of_figure(
-        figures.QUICK_BPC,
-        ", the last, where no seed is done, of the one that got furthest; not comparable",
-    ),
     _of_figure(figures.SPAN_MEAN),
     _of_figure(figures.SPAN_MAX),
     _of_figure(figures.PAPER_MACS),
@@ -56,8 +66,6 @@ _COLUMNS = (
 )
 # Figures whose last values represent a run.
 _MEANS = (
-    figures.VALID_BPC,
-    figures.TEST_BPC,
     figures.SPAN_MEAN,
     figures.SPAN_MAX,
     figures.PAPER_MACS,
@@ -67,17 +75,19 @@ _MEANS = (
     figures.ATTENTION_FLOPS,
     figures.FEED_FORWARD_FLOPS,
 )
-# Shown with their standard deviations over seeds.
-_SPREAD = (figures.VALID_BPC, figures.TEST_BPC)
 
 
 def _deviation_key(key: str) -> str:
     return f"{key}_std"
 
 
-# What a person reads in another column, or in a line of its own.
+def _spread(measure: Measure) -> tuple[Figure, Figure]:
+    """Shown with their standard deviations over seeds."""
+    return figures.VALID.of(measure), figures.TEST.of(measure)
+
+
+# What a person reads in another column, or in a line of its own, beside the deviations.
 _ONLY_EXACT = (
-    *(_deviation_key(figure.key) for figure in _SPREAD),
     figures.TRAINING_FLOPS.key,
     figures.PARAMETERS.key,
     figures.ATTENTION_FLOPS.key,
@@ -103,17 +113,19 @@ class Table:
 def table_of(comparison: Comparison) -> Table:
     """The table, what varies first."""
     own = [figures.figure_of(key) for key in _own_figures(comparison)]
-    rows = [_values(group, own) for group in comparison.groups]
+    measure = comparison.measure
+    rows = [_values(group, own, measure) for group in comparison.groups]
     titles = short_keys(comparison.varied)
     varied = [
         Column(titles[key], key, key, _are_numbers(row.get(key) for row in rows))
         for key in comparison.varied
     ] or [Column("run", "run", is_number=False)]
-    columns = [*_COLUMNS, *map(_of_figure, own)]
+    columns = [*_columns(measure), *map(_of_figure, own)]
     shown = [column for column in columns if any(row[column.key] is not None for row in rows)]
     if all(row["seeds"] == 1 for row in rows):
         shown = [column for column in shown if column.key != "seeds_done"]
     keys = [column.key for column in (*varied, *columns)]
+    keys += [_deviation_key(figure.key) for figure in _spread(measure)]
     return Table([*varied, *shown], [*keys, *_ONLY_EXACT], rows)
 
 
@@ -131,7 +143,7 @@ def text_of(column: Column, values: Mapping[str, Value]) -> str:
     if isinstance(value, str):
         return readable(value) if column.is_number else value
     text = column.written(value)
-    if column.key == figures.QUICK_BPC.key:
+    if column.key.startswith(figures.QUICK.prefix):
         return f"({text})"
     if column.key == "seeds_done" and value != values["seeds"]:
         return f"{text} of {values['seeds']}"
@@ -159,7 +171,7 @@ def standing_of(run: Run) -> str:
         return "done, but its final figures are missing from metrics.jsonl"
     queue = f" ({state.slurm})" if state.slurm else ""
     step = f" at step {state.step} of {state.steps}" if state.steps else ""
-    quick = "" if run.quick_bpc is None else f", quick bpc {run.quick_bpc:.3f}"
+    quick = f", quick {figures.QUICK.told(run.evaluations[-1])}" if run.evaluations else ""
     error = f": {state.error}" if state.error else ""
     return f"{state.state}{queue}{step}{quick}{error}"
 
@@ -169,7 +181,7 @@ def finding(comparison: Comparison, margin: float) -> str:
 
     Args:
         comparison: the runs.
-        margin: bpc by which the cheapest run may be worse than the best.
+        margin: by how much the cheapest run may be worse than the best.
     """
     missing = len(unfinished(comparison))
     best, cheap = next(iter(comparison.done), None), comparison.cheapest_within(margin)
@@ -177,21 +189,26 @@ def finding(comparison: Comparison, margin: float) -> str:
         if len(comparison.runs) == 1:
             return "The run is not done yet."
         return f"None of the {len(comparison.runs)} runs is done yet."
+    measure = comparison.measure
     sentences = [
-        f"Best: {best.label}, {_bpc(best)} bpc on valid, {best.test_bpc:.3f} on test, at "
+        f"Best: {best.label}, {_valid(best, measure)} on valid, "
+        f"{measure.written(best.test or 0.0)} on test, at "
         f"{si(best.macs_per_token or 0.0)} multiply-adds a token and a mean span of "
         f"{best.span_mean:.1f} tokens."
     ]
     ratio = (best.macs_per_token or 0.0) / (cheap.macs_per_token or 1.0)
     if ratio >= _WORTH_MENTIONING:
         sentences.append(
-            f"Within {margin:g} bpc of it the cheapest is {cheap.label}: {_bpc(cheap)} bpc on "
-            f"valid at {si(cheap.macs_per_token or 0.0)}, {ratio:.2f} times cheaper."
+            f"Within {margin:g} {measure.name} of it the cheapest is {cheap.label}: "
+            f"{_valid(cheap, measure)} on valid at {si(cheap.macs_per_token or 0.0)}, "
+            f"{ratio:.2f} times cheaper."
         )
     elif len(comparison.done) > 1:
-        sentences.append(f"No run that is clearly cheaper comes within {margin:g} bpc of it.")
+        sentences.append(
+            f"No run that is clearly cheaper comes within {margin:g} {measure.name} of it."
+        )
     if len({_data(group) for group in comparison.done}) > 1:
-        sentences.append("The runs are on different data, so their bpc says little.")
+        sentences.append(f"The runs are on different data, so their {measure.name} says little.")
     if missing:
         sentences.append(f"{missing} of {len(comparison.runs)} runs are not done.")
     if comparison.copies:
@@ -200,12 +217,12 @@ def finding(comparison: Comparison, margin: float) -> str:
     return " ".join(sentences)
 
 
-def _bpc(group: Group) -> str:
-    """Its valid bpc with the spread, and the number of seeds."""
-    spread = "" if group.spread is None else f" ± {group.spread:.3f}"
+def _valid(group: Group, measure: Measure) -> str:
+    """Its score on valid with the spread, and the number of seeds."""
+    spread = "" if group.spread is None else f" ± {measure.written(group.spread)}"
     done, seeds = len(group.done), len(group.runs)
     of = f" ({done} of {seeds} seeds)" if done < seeds else f" ({seeds} seeds)" if seeds > 1 else ""
-    return f"{group.valid_bpc:.3f}{spread}{of}"
+    return f"{measure.written(group.valid or 0.0)}{spread}{of} {measure.name}"
 
 
 def _data(group: Group) -> tuple[object, ...]:
@@ -214,21 +231,22 @@ def _data(group: Group) -> tuple[object, ...]:
     return values["data"], values.get("data.path"), group.first.data
 
 
-def _values(group: Group, own: Sequence[Figure]) -> dict[str, Value]:
+def _values(group: Group, own: Sequence[Figure], measure: Measure) -> dict[str, Value]:
     """By column key; None where there is none.
 
     Args:
         group: the row.
         own: figures that are not ours.
+        measure: of the scores.
     """
     errors = dict.fromkeys(run.state.error for run in group.runs if run.state.error)
     furthest = max(group.runs, key=lambda run: run.state.step)
     return {
         "run": group.runs[0].name,
         **group.varies,
-        **{figure.key: group.mean(figure) for figure in (*_MEANS, *own)},
-        **{_deviation_key(figure.key): group.deviation(figure) for figure in _SPREAD},
-        figures.QUICK_BPC.key: None if group.done else furthest.quick_bpc,
+        **{figure.key: group.mean(figure) for figure in (*_spread(measure), *_MEANS, *own)},
+        **{_deviation_key(figure.key): group.deviation(figure) for figure in _spread(measure)},
+        figures.QUICK.key(measure): None if group.done else furthest.quick,
         figures.TOKENS_PER_SECOND.key: group.tokens_per_second,
         "seconds": group.seconds,
         "seeds_done": len(group.done),

@@ -33,15 +33,15 @@ _NO_LETTER = "·"
 _NOT_DONE = "×"  # a seed beside the mean of the others
 _PLOT_HEIGHT, _TICKS = 18, 5
 _MOST_POINTS = 40
-# Left out of a table that is too wide, the first first.
+# Left out of a table that is too wide, the first first; beginnings of keys.
 _LEFT_OUT = (
     figures.TOKENS_PER_SECOND.key,
     figures.EXECUTED_FLOPS.key,
     "seconds",
-    figures.QUICK_BPC.key,
+    figures.QUICK.prefix,
     figures.SPAN_MAX.key,
     "seeds_done",
-    figures.TEST_BPC.key,
+    figures.TEST.prefix,
 )
 
 
@@ -67,7 +67,7 @@ def to_text(
 
     Args:
         comparison: what it shows.
-        margin: bpc by which the cheapest run in the finding may be worse than the best.
+        margin: by how much the cheapest run in the finding may be worse than the best.
         width: in characters.
         coloured: with codes for colours.
         against: the papers' rows to show beside the groups.
@@ -80,13 +80,14 @@ def to_text(
         color_system="256" if coloured else None,
         highlight=False,
     )
+    measure = comparison.measure
     marked = [
         (group, look, (_LETTERS + _NO_LETTER * len(comparison.groups))[index])
         for index, (group, look) in enumerate(
             zip(comparison.groups, looks(comparison), strict=True)
         )
     ]
-    best_first = sorted(marked, key=lambda item: figures.VALID_BPC.rank(item[0].valid_bpc))
+    best_first = sorted(marked, key=lambda item: item[0].rank)
     console.print(Text(comparison.title, style="bold"))
     console.print(Text(finding(comparison, margin)))
     console.print()
@@ -99,10 +100,15 @@ def to_text(
         console.print(Text(f"not done: {group.short_label}{seed}: {standing_of(run)}"))
     if against:
         _print_papers(console, against)
+    quick, valid = figures.QUICK.of(measure), figures.VALID.of(measure)
     for title, points, label_of_x in (
-        (f"{figures.QUICK_BPC.axis}, against {figures.TOKENS.axis}", _curves(best_first), si),
         (
-            f"{figures.VALID_BPC.axis} against {figures.PAPER_MACS.axis}",
+            f"{quick.axis}, against {figures.TOKENS.axis}",
+            _curves(best_first),
+            si,
+        ),
+        (
+            f"{valid.axis} against {figures.PAPER_MACS.axis}",
             _costs(best_first),
             lambda place: si(10**place),
         ),
@@ -124,8 +130,8 @@ def _print_table(
     table = table_of(comparison)
     shown, left_out = list(table.columns), []
     for key in (None, *_LEFT_OUT):
-        left_out += [column for column in shown if column.key == key]
-        shown = [column for column in shown if column.key != key]
+        left_out += [column for column in shown if key and column.key.startswith(key)]
+        shown = [column for column in shown if column not in left_out]
         drawn = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
         drawn.add_column("")
         for column in shown:
@@ -166,7 +172,7 @@ def _curves(marked: Sequence[tuple[Group, Look, str]]) -> list[_Points]:
             if curve is not None:
                 thin = curve.thinned(_MOST_POINTS)
                 late = thin.steps >= SHOWN_FROM * group.first.state.steps
-                drawn.append(_Points(own_mark, look.colour, thin.tokens[late], thin.bpc[late]))
+                drawn.append(_Points(own_mark, look.colour, thin.tokens[late], thin.valid[late]))
     return [points for points in drawn if points.x.size]
 
 
@@ -176,7 +182,7 @@ def _costs(marked: Sequence[tuple[Group, Look, str]]) -> list[_Points]:
             mark,
             look.colour,
             np.log10([group.macs_per_token or 1.0]),
-            np.array([group.valid_bpc]),
+            np.array([group.valid]),
         )
         for group, look, mark in marked
         if group.done

@@ -20,6 +20,7 @@ from adaspan.report.comparison import Comparison
 from adaspan.report.export import to_markdown
 from adaspan.report.groups import Run
 from adaspan.runs import figures
+from adaspan.runs.figures import Figure
 from adaspan.tracking.account import report_titles, signed_in
 from adaspan.tracking.files import TrackedFiles
 from adaspan.tracking.internals import report_specification
@@ -28,7 +29,6 @@ _COLUMNS = 24  # of a grid of panels
 _HEIGHT = 8  # of a panel, in the same unit
 _LONGEST_TITLE = 128  # that W&B takes
 
-_BPC = wr.SummaryMetric(figures.VALID_BPC.summary_name)
 _MACS = wr.SummaryMetric(figures.PAPER_MACS.summary_name)
 _SPAN_MEAN = wr.SummaryMetric(figures.SPAN_MEAN.summary_name)
 _SPAN_MAX = wr.SummaryMetric(figures.SPAN_MAX.summary_name)
@@ -48,7 +48,7 @@ def save_report(comparison: Comparison, margin: float, record: Path) -> str:
 
     Args:
         comparison: what it shows.
-        margin: bpc by which the cheapest run in the finding may be worse than the best.
+        margin: by how much the cheapest run in the finding may be worse than the best.
         record: file with the id of the report that was saved before.
 
     Returns:
@@ -106,6 +106,8 @@ def _report(comparison: Comparison, margin: float, entity: str, project: str) ->
     blocks: list[Any] = [wr.MarkdownBlock(text=to_markdown(comparison, margin))]
 
     done = [run for run in comparison.runs if run.is_done]
+    measure = comparison.measure
+    valid = figures.VALID.of(measure)
 
     def section(
         title: str,
@@ -113,22 +115,23 @@ def _report(comparison: Comparison, margin: float, entity: str, project: str) ->
         runs: Sequence[Run] = comparison.runs,
         groupby: Sequence[str] = (),
     ) -> None:
-        runset = _runset(comparison.title, runs, entity, project, groupby)
+        runset = _runset(comparison.title, runs, entity, project, groupby, valid)
         blocks.extend([wr.H2(title), _grid(runset, rows)])
 
     if "span.limit" in varied:
-        section("What a longer limit brings, and what it costs", _against_limit())
+        section("What a longer limit brings, and what it costs", _against_limit(valid))
     if varied:
-        section("bpc against the cost of a token", [_pareto()])
+        section(f"{measure.name} against the cost of a token", [_pareto(valid)])
     # Means over seeds that are done, as everywhere else.
     groupby = [f"config.{_path(key)}" for key in varied]
-    section("How they learned", _curves(), runs=done or comparison.runs, groupby=groupby)
+    curves = _curves(figures.QUICK.of(measure))
+    section("How they learned", curves, runs=done or comparison.runs, groupby=groupby)
     section("Spans, head by head", _bars(), [_heatmaps()])
     if varied:
         section(
             "All that was varied",
-            [_parameters(varied)],
-            [wr.ParameterImportancePlot(with_respect_to=_BPC.name)],
+            [_parameters(varied, valid)],
+            [wr.ParameterImportancePlot(with_respect_to=valid.summary_name)],
         )
         section("How the configurations differ", [wr.RunComparer(diff_only="split")])
     return wr.Report(
@@ -149,7 +152,12 @@ def _varied(comparison: Comparison) -> list[str]:
 
 
 def _runset(
-    title: str, runs: Sequence[Run], entity: str, project: str, groupby: Sequence[str]
+    title: str,
+    runs: Sequence[Run],
+    entity: str,
+    project: str,
+    groupby: Sequence[str],
+    valid: Figure,
 ) -> wr.Runset:
     """These runs and no others, the best first."""
     ids = sorted(_id(run.path) for run in runs)
@@ -159,7 +167,7 @@ def _runset(
         name=title,
         filters=expr.And(expr.Metric("ID").isin(ids)),
         groupby=list(groupby),
-        order=[wr.OrderBy(_BPC, ascending=True)],
+        order=[wr.OrderBy(_in_summary(valid), ascending=True)],
     )
 
 
@@ -182,38 +190,42 @@ def _path(key: str) -> str:
     return f"{key}.kind" if key in GROUPS else key
 
 
-def _against_limit() -> list[wr.ScatterPlot]:
+def _in_summary(figure: Figure) -> wr.SummaryMetric:
+    return wr.SummaryMetric(figure.summary_name)
+
+
+def _against_limit(valid: Figure) -> list[wr.ScatterPlot]:
     """Figure 3 of the paper."""
     return [
         wr.ScatterPlot(title=title, x=wr.Config("span.limit"), y=figure, log_x=True)
         for title, figure in (
-            (figures.VALID_BPC.axis, _BPC),
+            (valid.axis, _in_summary(valid)),
             (figures.SPAN_MEAN.axis, _SPAN_MEAN),
             (figures.PAPER_MACS.axis, _MACS),
         )
     ]
 
 
-def _pareto() -> wr.ScatterPlot:
-    """The line of least bpc so far is the Pareto front."""
+def _pareto(valid: Figure) -> wr.ScatterPlot:
+    """The line of the least so far is the Pareto front."""
     return wr.ScatterPlot(
-        title=f"{figures.VALID_BPC.axis} against {figures.PAPER_MACS.axis}",
+        title=f"{valid.axis} against {figures.PAPER_MACS.axis}",
         x=_MACS,
-        y=_BPC,
+        y=_in_summary(valid),
         log_x=True,
         running_ymin=True,
     )
 
 
-def _curves() -> list[wr.LinePlot]:
+def _curves(quick: Figure) -> list[wr.LinePlot]:
     """A line a group, with a band of one standard deviation over seeds."""
     return [
         wr.LinePlot(
             title=title,
             x=x,
-            y=[figures.QUICK_BPC.key],
+            y=[quick.key],
             title_x=title_x,
-            title_y=figures.QUICK_BPC.axis,
+            title_y=quick.axis,
             groupby_aggfunc="mean",
             groupby_rangefunc="stddev",
             max_runs_to_show=100,
@@ -239,10 +251,10 @@ def _heatmaps() -> wr.MediaBrowser:
     )
 
 
-def _parameters(varied: Sequence[str]) -> wr.ParallelCoordinatesPlot:
-    """A line a run through all that varies, to its bpc and its cost."""
+def _parameters(varied: Sequence[str], valid: Figure) -> wr.ParallelCoordinatesPlot:
+    """A line a run through all that varies, to its score and its cost."""
     axes: list[tuple[Any, str]] = [(wr.Config(_path(key)), key) for key in varied]
-    axes += [(_BPC, figures.VALID_BPC.axis), (_MACS, figures.PAPER_MACS.axis)]
+    axes += [(_in_summary(valid), valid.axis), (_MACS, figures.PAPER_MACS.axis)]
     columns = [
         wr.ParallelCoordinatesPlotColumn(metric=metric, display_name=name) for metric, name in axes
     ]

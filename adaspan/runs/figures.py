@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from adaspan.config.kinds.registry import KINDS
 from adaspan.errors import UserError
+from adaspan.runs.measures import BPB, BPC, MEASURES, Measure
 from adaspan.units import si
 
 Row = dict[str, Any]  # flat; "step" first
@@ -110,58 +111,103 @@ def figure_of(key: str) -> Figure:
     return _figures.get(key) or Figure(key, title=key, meaning=key, written="{:.4g}".format)
 
 
+@dataclass(frozen=True)
+class Score:
+    """A loss in the measure of the run's data: a figure for each, of which a run has one.
+
+    Args:
+        prefix: of the keys, which end in the measure's name: `final/valid_`.
+    """
+
+    prefix: str
+    by_measure: Mapping[str, Figure]
+
+    @property
+    def name(self) -> str:
+        """What stands for it whatever the data: `final/valid`."""
+        return self.prefix.rstrip("_/")
+
+    def of(self, measure: Measure) -> Figure:
+        """The figure of a run whose data have this measure."""
+        return self.by_measure[measure.name]
+
+    def key(self, measure: Measure) -> str:
+        """Of that figure, in a row."""
+        return self.of(measure).key
+
+    def within(self, row: Mapping[str, Any]) -> Figure | None:
+        """The figure of it that a row has."""
+        return next((f for f in self.by_measure.values() if f.key in row), None)
+
+    def value(self, row: Mapping[str, Any]) -> float | None:
+        """What a row has of it, in whichever measure."""
+        figure = self.within(row)
+        return None if figure is None else row[figure.key]
+
+    def told(self, row: Mapping[str, Any]) -> str:
+        """The same with its measure: `1.024 bpc`; empty if the row has none."""
+        measure = next((m for m in MEASURES if self.key(m) in row), None)
+        return (
+            "" if measure is None else f"{measure.written(row[self.key(measure)])} {measure.name}"
+        )
+
+
+def _score(
+    prefix: str, title: str, meaning: str, rows: tuple[Moment, ...], label: str = ""
+) -> Score:
+    by_measure = {
+        measure.name: register(
+            Figure(
+                f"{prefix}{measure.name}",
+                f"{title} {measure.name}",
+                meaning,
+                measure.meaning,
+                "lower",
+                measure.written,
+                rows,
+                label and f"{measure.name} {label}",
+            )
+        )
+        for measure in MEASURES
+    }
+    return Score(prefix, by_measure)
+
+
+def measure_of(rows: Iterable[Mapping[str, Any]]) -> Measure | None:
+    """The measure of the scores in a run's rows; None before the first."""
+    keys = {score.key(measure): measure for measure in MEASURES for score in SCORES}
+    return next((keys[key] for row in rows for key in row if key in keys), None)
+
+
 def _decimals(digits: int) -> Callable[[float], str]:
     return lambda value: f"{value:.{digits}f}"
-
-
-def _bpc(key: str, title: str, meaning: str, row: Moment, label: str = "") -> Figure:
-    written = _decimals(3)
-    return register(Figure(key, title, meaning, "bits a token", "lower", written, (row,), label))
 
 
 def _span(key: str, title: str, meaning: str) -> Figure:
     return register(Figure(key, title, meaning, "tokens", "neither", _decimals(1), _ALL))
 
 
-_ALL: tuple[Moment, ...] = ("log", "evaluation", "end")
+_LOG: tuple[Moment, ...] = ("log", "evaluation")
+_END: tuple[Moment, ...] = ("end",)
+_ALL: tuple[Moment, ...] = (*_LOG, *_END)
 
 STEP = register(Figure("step", "step", "updates so far", rows=_ALL))
 TOKENS = register(
     Figure("tokens", "tokens", "that the updates so far have learned from", label="tokens read")
 )
 
-TRAIN_BPC = register(
-    Figure(
-        "train/bpc",
-        "train",
-        "mean loss of the updates since the row before",
-        "bits a token",
-        "lower",
-        _decimals(3),
-    )
-)
+TRAIN = _score("train/", "train", "mean loss of the updates since the row before", _LOG)
 LEARNING_RATE = register(
     Figure("train/learning_rate", "lr", "of the last update", written="{:.4g}".format)
 )
-QUICK_BPC = _bpc(
-    "valid/bpc",
-    "quick",
-    "bpc at a quick look at valid",
-    "evaluation",
-    label="bpc on valid, quick look",
+QUICK = _score(
+    "valid/", "quick", "at a quick look at valid", ("evaluation",), "on valid, quick look"
 )
-VALID_BPC = _bpc(
-    "final/valid_bpc",
-    "valid",
-    "bpc of the best weights on all of valid",
-    "end",
-    label="bpc on valid",
-)
-TEST_BPC = _bpc(
-    "final/test_bpc", "test", "bpc of the best weights on all of test", "end", label="bpc on test"
-)
-BEST_BPC = _bpc("best/valid_bpc", "best quick", "bpc at the best quick look at valid", "end")
-LAST_BPC = _bpc("last/valid_bpc", "last quick", "bpc at the last quick look at valid", "end")
+VALID = _score("final/valid_", "valid", "of the best weights on all of valid", _END, "on valid")
+TEST = _score("final/test_", "test", "of the best weights on all of test", _END, "on test")
+BEST = _score("best/valid_", "best quick", "at the best quick look at valid", _END)
+LAST = _score("last/valid_", "last quick", "at the last quick look at valid", _END)
+SCORES = (TRAIN, QUICK, VALID, TEST, BEST, LAST)
 PARAMETERS = register(
     Figure("parameters", "parameters", "numbers that the model learns", rows=("end",))
 )
@@ -273,10 +319,12 @@ _BUILT_IN = frozenset([*_figures, HEATMAP.key])
 _HEAD = re.compile(HEAD_SPAN.key.replace("LL", r"(\d+)").replace("H", r"(\d+)"))
 # Keys of rows that were written before each figure had one name, and what they are called now.
 _RENAMED = {
-    "val/bpc": QUICK_BPC.key,
-    "best/val_bpc": BEST_BPC.key,
-    "last/val_bpc": LAST_BPC.key,
+    "val/bpc": QUICK.key(BPC),
+    "best/val_bpc": BEST.key(BPC),
+    "last/val_bpc": LAST.key(BPC),
 }
+# Bits a byte were once called bpc, too.
+_BYTES_RENAMED = {score.key(BPC): score.key(BPB) for score in SCORES}
 
 
 def head_span_key(layer: int, head: int) -> str:
@@ -310,14 +358,21 @@ def is_built_in(key: str) -> bool:
 
 def is_final(row: Mapping[str, Any]) -> bool:
     """Whether this is the row of the final evaluation, which has the last step's number, too."""
-    return VALID_BPC.key in row
+    return VALID.value(row) is not None
 
 
-def with_present_keys(row: Row) -> Row:
-    """A row under the keys of today, whenever it was written."""
-    if not _RENAMED.keys() & row.keys():
-        return row
-    return {_RENAMED.get(key, key): value for key, value in row.items()}
+def with_present_keys(row: Row, unit_of: Callable[[], str | None]) -> Row:
+    """A row under the keys of today, whenever it was written.
+
+    Args:
+        row: as it stands in the file.
+        unit_of: what the tokens of the run are; called only where it matters.
+    """
+    if _RENAMED.keys() & row.keys():
+        row = {_RENAMED.get(key, key): value for key, value in row.items()}
+    if _BYTES_RENAMED.keys() & row.keys() and unit_of() == "bytes":
+        row = {_BYTES_RENAMED.get(key, key): value for key, value in row.items()}
+    return row
 
 
 def documentation() -> str:
@@ -331,15 +386,24 @@ def documentation() -> str:
         "`train.eval_every` (evaluation), and once at the end. A head's span is under the numbers",
         f"of its layer and head, both from 0: `{head_span_key(3, 5)}`.",
         "",
+        "How well the text is predicted is told in the unit of its tokens: `bpb`, bits a byte;",
+        "`bpc`, bits a character; `ppl`, perplexity, of words. A run has one of them. As an",
+        f"objective, `{VALID.name}` and `{TEST.name}` stand for the one that it has.",
+        "",
         "| key | title | what it is | unit | better | rows |",
         "|---|---|---|---|---|---|",
     ]
+    first = {score.key(MEASURES[0]): score for score in SCORES}
+    others = {score.key(measure) for measure in MEASURES[1:] for score in SCORES}
     for figure in (*declared(), HEAD_SPAN, HEATMAP):
+        if figure.key in others:
+            continue
+        score = first.get(figure.key)
         cells = (
-            f"`{figure.key}`",
-            figure.title,
+            f"`{figure.key}`" if score is None else " ".join(f"`{score.key(m)}`" for m in MEASURES),
+            figure.title if score is None else figure.title.removesuffix(f" {MEASURES[0].name}"),
             figure.meaning,
-            figure.unit,
+            figure.unit if score is None else "of the data",
             "" if figure.better == "neither" else figure.better,
             ", ".join(figure.rows),
         )

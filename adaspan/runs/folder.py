@@ -22,11 +22,13 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from adaspan.config.resolved import read_values
 from adaspan.errors import RunError, UserError
 from adaspan.files import TEMPORARY_SUFFIX, read_json, replacing, write_json
 from adaspan.runs.failures import Failure, FailureClass, State
@@ -172,12 +174,23 @@ class RunFolder:
         """Every complete row; one that a kill cut short is left out."""
         if not self._metrics.exists():
             return []
+        unit = cache(self._unit)
         lines = self._metrics.read_text().split("\n")
         try:
             # The last has no newline after it.
-            return [with_present_keys(json.loads(line)) for line in lines[:-1]]
+            return [with_present_keys(json.loads(line), unit) for line in lines[:-1]]
         except json.JSONDecodeError as error:
             raise RunError(f"{self._metrics}: damaged ({error})") from None
+
+    def _unit(self) -> str | None:
+        """What the tokens of the run are; None where that is not known."""
+        data = read_values(self.path).get("data", {})
+        if data.get("kind") == "text8":  # whose vocabulary was once one of bytes
+            return "characters"
+        if self.vocabulary.exists():
+            unit: str | None = read_json(self.vocabulary).get("unit")
+            return unit
+        return data.get("symbols", "bytes") if data else None  # before vocabularies were kept
 
     def cut_back(self, step: int) -> None:
         """Drop the rows after `step`, and results of a final evaluation: they will come again."""

@@ -31,8 +31,9 @@ class RunState:
     slurm: str = ""  # what SLURM says of its job; "no answer" where there is none, or none answers
     step: int = 0
     steps: int = 0
-    bpc: float | None = None  # on all of valid if the run is done, else the last quick look
-    test_bpc: float | None = None
+    measure: str = ""  # of the two scores: bpb, bpc or ppl; empty before there is one
+    valid: float | None = None  # on all of valid if the run is done, else the last quick look
+    test: float | None = None
     span_mean: float | None = None
     span_max: float | None = None
     macs_per_token: float | None = None  # as the paper counts
@@ -107,7 +108,8 @@ def describe(
     """
     last = rows[-1] if rows else {}
     final = last if figures.is_final(last) else {}
-    quick = [row[figures.QUICK_BPC.key] for row in rows if figures.QUICK_BPC.key in row]
+    measure = figures.measure_of(rows)
+    quick = [score for row in rows if (score := figures.QUICK.value(row)) is not None]
     steps = values["train"]["steps"] if values else 0
     return RunState(
         run=folder.path.name,
@@ -116,8 +118,9 @@ def describe(
         slurm=standing.slurm,
         step=folder.status().get("step", 0),
         steps=steps,
-        bpc=final.get(figures.VALID_BPC.key, quick[-1] if quick else None),
-        test_bpc=final.get(figures.TEST_BPC.key),
+        measure=measure.name if measure else "",
+        valid=figures.VALID.value(final) if final else quick[-1] if quick else None,
+        test=figures.TEST.value(final),
         span_mean=last.get(figures.SPAN_MEAN.key),
         span_max=last.get(figures.SPAN_MAX.key),
         macs_per_token=last.get(figures.PAPER_MACS.key),

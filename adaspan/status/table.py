@@ -9,6 +9,7 @@ from rich.table import Table
 
 from adaspan.runs import figures
 from adaspan.runs.failures import State
+from adaspan.runs.measures import MEASURES, Measure
 from adaspan.status.state import RunState
 from adaspan.units import duration
 
@@ -26,7 +27,11 @@ def show(table: Table) -> None:
 
 def table(title: str, states: Sequence[RunState]) -> Table:
     """A run a line; columns that say nothing yet are left out."""
-    lines = [{**(state.varies or {"run": state.run}), **_cells(state)} for state in states]
+    used = {state.measure for state in states}
+    measures = [measure for measure in MEASURES if measure.name in used]
+    lines = [
+        {**(state.varies or {"run": state.run}), **_cells(state, measures)} for state in states
+    ]
     columns = [
         key
         for key in dict.fromkeys(key for line in lines for key in line)
@@ -34,26 +39,31 @@ def table(title: str, states: Sequence[RunState]) -> Table:
     ]
     shown = Table(title=title, box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for column in columns:
-        shown.add_column(column, overflow="fold")
+        shown.add_column(column.replace(" ", "\n"), overflow="fold")  # narrow
     for line in lines:
         shown.add_row(*(line.get(column, "") for column in columns))
     return shown
 
 
-def _cells(state: RunState) -> dict[str, str]:
+def _cells(state: RunState, measures: Sequence[Measure]) -> dict[str, str]:
+    scores = [
+        (score.of(measure), value if state.measure == measure.name else None)
+        for measure in measures
+        for score, value in ((figures.VALID, state.valid), (figures.TEST, state.test))
+    ]
+    numbers = (
+        *scores,
+        (figures.SPAN_MEAN, state.span_mean),
+        (figures.SPAN_MAX, state.span_max),
+        (figures.PAPER_MACS, state.macs_per_token),
+    )
     return {
         "state": state.state,
         "SLURM": state.slurm.partition(" (")[0],
         "step": f"{state.step}/{state.steps}" if state.steps and state.state != State.DONE else "",
         **{
             figure.title: "" if value is None else figure.written(value)
-            for figure, value in (
-                (figures.VALID_BPC, state.bpc),
-                (figures.TEST_BPC, state.test_bpc),
-                (figures.SPAN_MEAN, state.span_mean),
-                (figures.SPAN_MAX, state.span_max),
-                (figures.PAPER_MACS, state.macs_per_token),
-            )
+            for figure, value in numbers
         },
         "left": "" if state.seconds_left is None else duration(state.seconds_left),
         "error": state.error,

@@ -171,13 +171,12 @@ def _share_of_cores(processes: int) -> dict[str, str]:
 
 
 def _end_of(one: _Running) -> str:
-    status = one.job.folder.status()
     if one.process.returncode == 0:
-        return f"done    {one.job} · valid {status[figures.VALID_BPC.status_name]:.3f} bpc"
+        return f"done    {one.job} · valid {figures.VALID.told(one.job.folder.rows()[-1])}"
     if one.is_elsewhere():
         return _elsewhere(one.job)
     if one.job.folder.state == State.RESUMABLE:
-        return f"stopped {one.job} · step {status['step']}, all saved"
+        return f"stopped {one.job} · step {one.job.folder.status()['step']}, all saved"
     return f"failed  {one.job} · {one.job.folder.last_words()} · {one.job.folder.output}"
 
 

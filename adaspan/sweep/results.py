@@ -13,12 +13,13 @@ Values = float | tuple[float, ...]
 
 def objective_mistakes(objectives: Sequence[str] | None) -> Iterator[str]:
     """What is wrong with `hydra.launcher.objectives`, a line each."""
-    known = [figure.key for figure in figures.declared() if "end" in figure.rows]
+    known = [score.name for score in (figures.VALID, figures.TEST, figures.BEST, figures.LAST)]
+    known += [figure.key for figure in figures.declared() if "end" in figure.rows]
     known += figures.own_keys()
     if objectives == []:
         yield (
             "hydra.launcher.objectives=[]: a search needs at least one, for example "
-            f"[{figures.VALID_BPC.key},{figures.PAPER_MACS.key}]"
+            f"[{figures.VALID.name},{figures.PAPER_MACS.key}]"
         )
     for key in objectives or ():
         if key not in known:
@@ -30,9 +31,10 @@ def results(jobs: Sequence[Job], objectives: Sequence[str] | None) -> list[Value
 
     Args:
         jobs: the runs.
-        objectives: keys of figures that a run has at its end; None: its bpc on all of valid.
+        objectives: keys of figures that a run has at its end, or names of scores; None: its score
+            on all of valid.
     """
-    keys = objectives or [figures.VALID_BPC.key]
+    keys = objectives or [figures.VALID.name]
     return [_of_one(job, keys) for job in jobs]
 
 
@@ -40,8 +42,16 @@ def _of_one(job: Job, keys: Sequence[str]) -> Values | RunError:
     rows = job.folder.rows()
     if not rows or not figures.is_final(rows[-1]):
         return RunError(f"{job}: is not done")
+    values = []
     for key in keys:
-        if key not in rows[-1]:
-            return RunError(f"{job}: has no {key}; it was trained before there was such a figure")
-    values = tuple(float(rows[-1][key]) for key in keys)
-    return values[0] if len(values) == 1 else values
+        value = _value(rows[-1], key)
+        if value is None:
+            return RunError(f"{job}: has no {key}; its last row has {', '.join(rows[-1])}")
+        values.append(value)
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def _value(row: figures.Row, key: str) -> float | None:
+    """Of a figure, or of a score in the measure that the run has."""
+    score = next((score for score in figures.SCORES if score.name == key), None)
+    return row.get(key) if score is None else score.value(row)

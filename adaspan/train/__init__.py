@@ -7,7 +7,7 @@ build.py         the model and the optimizer that a configuration describes
 spans.py         refuses spans of a user's kind that are out of range
 optim.py         the learning rate schedule and clipping
 evaluate.py      how well a model predicts a text
-score.py         bpc of a run's weights on valid and test, by all its processes
+score.py         score of a run's weights on valid and test, by all its processes
 rows.py          the rows of metrics
 record.py        what a run writes down, in its folder and on W&B
 out_of_memory.py out of memory, as one line with a way out

@@ -21,10 +21,6 @@ from adaspan.train.device import to_device
 _QUICK_PIECES = 8
 
 
-def bits(nats: float) -> float:
-    return nats / math.log(2)
-
-
 @dataclass(frozen=True)
 class Score:
     """Total cost of `tokens` tokens."""
@@ -33,9 +29,8 @@ class Score:
     tokens: int
 
     @property
-    def bits_per_token(self) -> float:
-        """Bits per character or byte, whichever the tokens are."""
-        return bits(self.nats / self.tokens)
+    def nats_per_token(self) -> float:
+        return self.nats / self.tokens
 
 
 @dataclass(frozen=True)

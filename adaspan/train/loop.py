@@ -190,11 +190,12 @@ class Session:
 
     def _evaluate(self) -> Row:
         """A quick look at valid; keeps the weights if they are the best so far."""
-        bpc = self._scorer.quick_bpc(self._corpus.valid)
-        if self._trainer.note_if_best(bpc):
+        score = self._scorer.quick(self._corpus.valid)
+        if self._trainer.note_if_best(score):
             self._save_best()
             self._record.note_best(self._trainer)
-        return evaluation_row(self._trainer, bpc) | own_figures(self._trainer, self._corpus.valid)
+        own = own_figures(self._trainer, self._corpus.valid)
+        return evaluation_row(self._trainer, score) | own
 
     def _finish(self) -> None:
         """Score the best weights on the whole of valid and test, and close the run."""
@@ -203,11 +204,11 @@ class Session:
         self._terminal.line(
             f"scoring the weights of step {trainer.best_step}, the best, on all of valid and test"
         )
-        valid_bpc = self._scorer.whole_bpc(corpus.valid, self._leave_if_asked)
-        test_bpc = self._scorer.whole_bpc(corpus.test, self._leave_if_asked)
+        valid = self._scorer.whole(corpus.valid, self._leave_if_asked)
+        test = self._scorer.whole(corpus.test, self._leave_if_asked)
         if not self._processes.is_main:
             return
-        final = final_row(trainer, valid_bpc, test_bpc, self._record.last_quick_bpc())
+        final = final_row(trainer, valid, test, self._record.last_quick())
         final |= own_figures(trainer, corpus.valid)
         if trainer.model.current_spans() is None:
             self._keep_token_spans()
@@ -243,7 +244,7 @@ class Session:
             self._terminal.line(
                 f"{error}; the weights of step {self._trainer.step} are taken for the best"
             )
-            self._trainer.take_for_best(self._record.last_quick_bpc())
+            self._trainer.take_for_best(self._record.last_quick())
             self._save_best()
 
 

@@ -87,13 +87,10 @@ class Record:
         if self._tracker:
             self._tracker.summarize(best_row(trainer))
 
-    def last_quick_bpc(self) -> float:
-        """The bpc of the last quick evaluation that was recorded."""
-        rows = self.folder.rows()
-        bpc: float = next(
-            row[figures.QUICK_BPC.key] for row in reversed(rows) if figures.QUICK_BPC.key in row
-        )
-        return bpc
+    def last_quick(self) -> float:
+        """The score of the last quick evaluation that was recorded."""
+        scores = map(figures.QUICK.value, reversed(self.folder.rows()))
+        return next(score for score in scores if score is not None)
 
     def finish(self, final: Row, weights: Path) -> None:
         """Write down that the run is done.
@@ -112,7 +109,8 @@ class Record:
             final[figures.STEP.key],
             **{
                 figure.status_name: final[figure.key]
-                for figure in (figures.VALID_BPC, figures.TEST_BPC)
+                for score in (figures.VALID, figures.TEST)
+                if (figure := score.within(final))
             },
         )
 

@@ -26,7 +26,6 @@ from adaspan.nn.transformer import Transformer
 from adaspan.runs import figures
 from adaspan.runs.figures import Row
 from adaspan.train.device import peak_flops, peak_memory_gb
-from adaspan.train.evaluate import bits
 from adaspan.train.trainer import Trainer
 
 _log = logging.getLogger(__name__)
@@ -55,10 +54,11 @@ class TrainingRows:
         seconds = self.clock.take()
         tokens, flops = trainer.tokens - self._tokens, trainer.flops - self._flops
         self._tokens, self._flops = trainer.tokens, trainer.flops
+        loss = trainer.measure.of_nats(losses.double().mean().item())
         row = {
             figures.STEP.key: trainer.step,
             figures.TOKENS.key: trainer.tokens,
-            figures.TRAIN_BPC.key: bits(losses.double().mean().item()),
+            figures.TRAIN.key(trainer.measure): loss,
             figures.LEARNING_RATE.key: trainer.rate,
             figures.TOKENS_PER_SECOND.key: tokens / seconds,
             figures.MEMORY.key: peak_memory_gb(self._device),
@@ -73,9 +73,9 @@ class TrainingRows:
         }
 
 
-def evaluation_row(trainer: Trainer, bpc: float) -> Row:
+def evaluation_row(trainer: Trainer, score: float) -> Row:
     """What a quick evaluation adds to the row of its step: its score, and every head's span."""
-    row = {figures.QUICK_BPC.key: bpc}
+    row = {figures.QUICK.key(trainer.measure): score}
     for layer, spans in enumerate(trainer.spans_LH.tolist()):
         for head, span in enumerate(spans):
             row[figures.head_span_key(layer, head)] = span
@@ -156,24 +156,25 @@ def _at_rest(model: Transformer) -> Iterator[None]:
 
 def best_row(trainer: Trainer) -> Row:
     """The best quick evaluation so far."""
-    return {figures.BEST_BPC.key: trainer.best_bpc, figures.BEST_STEP.key: trainer.best_step}
+    best = figures.BEST.key(trainer.measure)
+    return {best: trainer.best_score, figures.BEST_STEP.key: trainer.best_step}
 
 
-def final_row(trainer: Trainer, valid_bpc: float, test_bpc: float, last_bpc: float) -> Row:
+def final_row(trainer: Trainer, valid: float, test: float, last: float) -> Row:
     """The row of the final evaluation.
 
     Args:
         trainer: which has the best weights.
-        valid_bpc: of these, on all of valid.
-        test_bpc: likewise.
-        last_bpc: of the last weights, at a quick evaluation.
+        valid: the score of these on all of valid.
+        test: likewise.
+        last: of the last weights, at a quick evaluation.
     """
     return {
         figures.STEP.key: trainer.step,
-        figures.VALID_BPC.key: valid_bpc,
-        figures.TEST_BPC.key: test_bpc,
+        figures.VALID.key(trainer.measure): valid,
+        figures.TEST.key(trainer.measure): test,
         **best_row(trainer),
-        figures.LAST_BPC.key: last_bpc,
+        figures.LAST.key(trainer.measure): last,
         figures.PARAMETERS.key: sum(p.numel() for p in trainer.model.parameters()),
         **_spans(trainer),
     }

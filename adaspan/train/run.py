@@ -72,8 +72,7 @@ def _train(config: RunConfig, folder: RunFolder) -> None:
             if config.train.restart:
                 clear(folder)
             done = _is_done(folder, corpus)
-            if not folder.vocabulary.exists():
-                corpus.vocabulary.write(folder.vocabulary)
+            corpus.vocabulary.write(folder.vocabulary)
             return int(done)
 
         if not processes.main_process_first(begin):
@@ -108,9 +107,9 @@ def _is_done(folder: RunFolder, corpus: Corpus) -> bool:
         )
     if folder.state != State.DONE:
         return False
-    status = folder.status()
+    final = folder.rows()[-1]
     print(
-        f"done already: {folder.path} · valid {status[figures.VALID_BPC.status_name]:.3f} bpc · "
-        f"test {status[figures.TEST_BPC.status_name]:.3f} bpc · train.restart=true starts over"
+        f"done already: {folder.path} · valid {figures.VALID.told(final)} · "
+        f"test {figures.TEST.told(final)} · train.restart=true starts over"
     )
     return True

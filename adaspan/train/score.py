@@ -19,7 +19,8 @@ _LEAST_BATCH = 32
 
 
 class Scorer:
-    """Scores the weights that a trainer has. All processes must call its methods.
+    """Scores the weights that a trainer has, in the measure of its data. All processes must call
+    its methods.
 
     Args:
         config: of the run.
@@ -38,26 +39,27 @@ class Scorer:
         at_once = config.train.batch_size // config.train.micro_batches
         self._batch_size = max(at_once, _LEAST_BATCH)
 
-    def quick_bpc(self, valid: Tokens) -> float:
-        """Bits per token at the same few places of a text every time.
+    def quick(self, valid: Tokens) -> float:
+        """The score at the same few places of a text every time.
 
         Raises:
             NonFiniteError: it is not finite.
         """
         context = min(self._config.span.limit, self._trainer.model.receptive_field())
         pieces = sample(len(valid), self._config.train.eval_fraction, context)
-        bpc = self._bpc(valid, pieces, lambda: None)
-        if not math.isfinite(bpc):
-            self._trainer.fail(f"valid bpc is {bpc}")
-        return bpc
+        nats = self._nats(valid, pieces, lambda: None)
+        if not math.isfinite(nats):
+            self._trainer.fail(f"the loss on valid is {nats}")
+        return self._trainer.measure.of_nats(nats)
 
-    def whole_bpc(self, tokens: Tokens, after_block: Callable[[], None]) -> float:
-        """Bits per token of a whole text; all processes call `after_block` equally often."""
+    def whole(self, tokens: Tokens, after_block: Callable[[], None]) -> float:
+        """The score of a whole text; all processes call `after_block` equally often."""
         receptive_field = self._trainer.model.receptive_field()
         pieces = whole_text(len(tokens), receptive_field, self._batch_size)
-        return self._bpc(tokens, pieces, after_block)
+        return self._trainer.measure.of_nats(self._nats(tokens, pieces, after_block))
 
-    def _bpc(self, tokens: Tokens, pieces: list[Piece], after_block: Callable[[], None]) -> float:
+    def _nats(self, tokens: Tokens, pieces: list[Piece], after_block: Callable[[], None]) -> float:
+        """Mean cost of a token."""
         own = pieces[self._processes.rank :: self._processes.world_size]
         reading = {
             "batch_size": self._batch_size,
@@ -78,4 +80,4 @@ class Scorer:
             after_block()
         own_score = torch.tensor([score.nats, score.tokens], dtype=torch.float64)
         nats, read = self._processes.sum(own_score)
-        return Score(nats.item(), int(read)).bits_per_token
+        return Score(nats.item(), int(read)).nats_per_token

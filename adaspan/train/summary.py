@@ -47,14 +47,15 @@ def opening_lines(
 def evaluation_line(row: Row, steps: int) -> str:
     """One row of metrics, at an evaluation."""
     width = len(str(steps))
-    bpc = row[figures.QUICK_BPC.key]
-    return f"step {row['step']:>{width}}/{steps} · valid {bpc:.3f} bpc · {progress(row)}"
+    return (
+        f"step {row['step']:>{width}}/{steps} · valid {figures.QUICK.told(row)} · {progress(row)}"
+    )
 
 
 def progress(row: Row) -> str:
     """What changes from log to log."""
     return (
-        f"train {row[figures.TRAIN_BPC.key]:.3f} bpc · span mean {row[figures.SPAN_MEAN.key]:.0f} "
+        f"train {figures.TRAIN.told(row)} · span mean {row[figures.SPAN_MEAN.key]:.0f} "
         f"max {row[figures.SPAN_MAX.key]:.0f} · "
         f"{row[figures.TOKENS_PER_SECOND.key] / 1e3:.1f}k tokens/s"
     )
@@ -73,12 +74,16 @@ def closing_lines(config: RunConfig, trainer: Trainer, final: Row, path: Path) -
     spans_LH = trainer.spans_LH.tolist()
     longest = max(max(spans) for spans in spans_LH)
     cost = final[figures.PAPER_MACS.key]
+    measure = trainer.measure
+    best, last, valid, test = (
+        measure.written(final[score.key(measure)])
+        for score in (figures.BEST, figures.LAST, figures.VALID, figures.TEST)
+    )
     fixed_cost = paper_macs_per_token(trainer.shape, limit)
     return [
         "",
-        f"bpc     best {final[figures.BEST_BPC.key]:.3f} (quick, step "
-        f"{final[figures.BEST_STEP.key]}) · last {final[figures.LAST_BPC.key]:.3f} (quick) · "
-        f"valid {final[figures.VALID_BPC.key]:.3f} · test {final[figures.TEST_BPC.key]:.3f}",
+        f"{measure.name}     best {best} (quick, step {final[figures.BEST_STEP.key]}) · "
+        f"last {last} (quick) · valid {valid} · test {test}",
         f"spans   a bar a head, the tallest {longest:.1f} of at most {limit} tokens",
         *(f"        {line}" for line in span_picture(spans_LH)),
         f"FLOPs   {si(cost)} a token (multiply-adds, as the paper counts)"

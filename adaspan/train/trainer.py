@@ -16,6 +16,7 @@ from adaspan.errors import NonFiniteError, UserError
 from adaspan.nn import flops
 from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.transformer import Output, Transformer
+from adaspan.runs import measures
 from adaspan.train.build import make_model, make_optimizer
 from adaspan.train.checkpoint import State
 from adaspan.train.device import autocast, choose_precision, to_device
@@ -87,7 +88,8 @@ class Trainer:
         self._own_forward_flops = 0  # in the last update
         # In the last update.
         self._mean_spans_LH = torch.zeros(config.model.layers, config.model.heads)
-        self.best_bpc = math.inf
+        self.measure = measures.OF_UNIT[corpus.vocabulary.unit]
+        self.best_score = math.inf
         self.best_step = 0
 
     @property
@@ -217,7 +219,7 @@ class Trainer:
             "random_gpu": random_gpu,
             "losses": losses,
             "flops": self.flops,
-            "best_bpc": self.best_bpc,
+            "best_score": self.best_score,
             "best_step": self.best_step,
         }
 
@@ -258,7 +260,7 @@ class Trainer:
             torch.cuda.manual_seed(self._seed_of(self.step))
         self._shared = state["losses"]
         self.flops = state["flops"]
-        self.best_bpc = state["best_bpc"]
+        self.best_score = state["best_score" if "best_score" in state else "best_bpc"]
         self.best_step = state["best_step"]
 
     def _seed_of(self, step: int) -> int:
@@ -269,29 +271,30 @@ class Trainer:
         """What the checkpoint of the best weights holds."""
         return {
             "step": self.best_step,
-            "bpc": self.best_bpc,
+            "score": self.best_score,
             "model": self.model.state_dict(),
             "spans": self._mean_spans_LH,
         }
 
-    def note_if_best(self, bpc: float) -> bool:
+    def note_if_best(self, score: float) -> bool:
         """Note an evaluation of the weights as they are if none was better; whether it was."""
-        if bpc >= self.best_bpc:
+        if score >= self.best_score:
             return False
-        self.take_for_best(bpc)
+        self.take_for_best(score)
         return True
 
-    def take_for_best(self, bpc: float) -> None:
+    def take_for_best(self, score: float) -> None:
         """Take the weights as they are for the best, whatever was noted before.
 
         Args:
-            bpc: of their quick evaluation.
+            score: of their quick evaluation.
         """
-        self.best_bpc, self.best_step = bpc, self.step
+        self.best_score, self.best_step = score, self.step
 
     def load_best(self, state: State) -> None:
         """Take the weights of `best_state`, to evaluate them."""
-        self.best_bpc, self.best_step = state["bpc"], state["step"]
+        self.best_step = state["step"]
+        self.best_score = state["score" if "score" in state else "bpc"]
         self.model.load_state_dict(state["model"])
         self._mean_spans_LH = state["spans"].to(self._device)
 

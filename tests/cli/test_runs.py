@@ -71,7 +71,7 @@ def test_what_is_known_of_local_runs_is_shown(
     done = of_sweep[0]
     assert done["state"] == "done"
     last = run_at(tmp_path, "done").rows()[-1]
-    assert (done["bpc"], done["span_mean"]) == (last["final/valid_bpc"], last["span/mean"])
+    assert (done["valid"], done["span_mean"]) == (last["final/valid_bpb"], last["span/mean"])
 
     failed = run_at(tmp_path, "failed").path.name
     explained = adaspan("explain", failed)

@@ -389,7 +389,7 @@ def test_a_sweep_can_be_waited_for_and_searched(sweeps: Cluster) -> None:
         "hydra.sweeper.sampler.seed=1",
         "hydra.sweeper.direction=[minimize,minimize]",
         "hydra.launcher.wait=true",
-        "hydra.launcher.objectives=[final/valid_bpc,flops/paper_macs_per_token]",
+        "hydra.launcher.objectives=[final/valid_bpb,flops/paper_macs_per_token]",
         "span.limit=choice(8,16,24)",
         "span.loss_coefficient=tag(log,interval(1e-7,1e-2))",
         "train.steps=20",
@@ -449,7 +449,7 @@ def test_what_a_run_prints_can_be_followed(sweeps: Cluster) -> None:
         text=True,
     ) as following:
         assert following.stdout is not None
-        assert any(line.startswith("bpc ") for line in following.stdout), "its last lines, live"
+        assert any(line.startswith("bpb ") for line in following.stdout), "its last lines, live"
         following.terminate()
 
 

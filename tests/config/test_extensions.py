@@ -136,11 +136,11 @@ def test_a_figure_that_has_a_built_in_name_is_refused_before_anything_starts(
     folder: Path, launch_here: Launch
 ) -> None:
     Path("mine.py").write_text(
-        "import adaspan\nadaspan.register('figure', 'valid/bpc')(lambda evaluation: 1)"
+        "import adaspan\nadaspan.register('figure', 'valid/bpb')(lambda evaluation: 1)"
     )
     end = launch_here("extensions=[mine]", "--cfg", "job")
     assert end.returncode == 2
-    assert end.stderr.startswith('adaspan: error: register("figure", "valid/bpc"): is taken; docs')
+    assert end.stderr.startswith('adaspan: error: register("figure", "valid/bpb"): is taken; docs')
 
 
 def test_two_modules_that_register_one_name_are_told_apart() -> None:

@@ -57,7 +57,7 @@ def test_the_notebook_explores_a_run(
     curve, heatmap, attention = (
         output.data[_PLOT]["data"] for output in outputs if _PLOT in output.get("data", {})
     )
-    assert [line["name"] for line in curve] == ["train/bpc", "valid/bpc"]
+    assert [line["name"] for line in curve] == ["train/bpb", "valid/bpb"]
     _, spans = read(code_run)
     assert heatmap[0]["z"]["shape"] == "2, 2"
     assert len(spans) % 4 == 0

@@ -16,12 +16,13 @@ from adaspan.report.groups import Group, thinned
 from adaspan.report.labels import readable
 from adaspan.report.table import finding
 from adaspan.runs import figures
+from adaspan.runs.measures import BPB
 from adaspan.status.find import Runs
 from tests.processes import rows
 
 MEANS = (
-    figures.VALID_BPC,
-    figures.TEST_BPC,
+    figures.VALID.of(BPB),
+    figures.TEST.of(BPB),
     figures.SPAN_MEAN,
     figures.SPAN_MAX,
     figures.PAPER_MACS,
@@ -42,7 +43,7 @@ def trained(runs: Runs, **varies: str) -> list[Path]:
 
 
 def is_done(path: Path) -> bool:
-    return path.exists() and "final/valid_bpc" in rows(path)[-1]
+    return path.exists() and "final/valid_bpb" in rows(path)[-1]
 
 
 def test_a_group_is_the_mean_over_its_seeds(comparison: Comparison, runs: Runs) -> None:
@@ -57,12 +58,12 @@ def test_a_group_is_the_mean_over_its_seeds(comparison: Comparison, runs: Runs) 
         assert len(finals) == len(group.done) == seeds
         for figure in MEANS:
             assert group.mean(figure) == fmean(final[figure.key] for final in finals)
-        assert (group.valid_bpc, group.macs_per_token) == (
-            group.mean(figures.VALID_BPC),
+        assert (group.valid, group.macs_per_token) == (
+            group.mean(figures.VALID.of(BPB)),
             group.mean(figures.PAPER_MACS),
         )
-        bpc = [final["final/valid_bpc"] for final in finals]
-        assert group.spread == (stdev(bpc) if seeds > 1 else None)
+        bpb = [final["final/valid_bpb"] for final in finals]
+        assert group.spread == (stdev(bpb) if seeds > 1 else None)
 
 
 def test_a_copied_folder_is_no_seed_and_is_told(runs: Runs, tmp_path: Path) -> None:
@@ -91,18 +92,18 @@ def test_a_curve_is_the_mean_of_the_evaluations_of_the_seeds_that_are_done(
     curve = group_of(comparison, "span=adaptive span.limit=24").curve()
     assert curve is not None
     evaluations = [
-        [row for row in rows(path) if "valid/bpc" in row]
+        [row for row in rows(path) if "valid/bpb" in row]
         for path in trained(runs, kind="adaptive", limit="24")
     ]
     assert curve.steps.tolist() == [6, 12, 18, 24]
     for values, key in (
-        (curve.bpc, "valid/bpc"),
+        (curve.valid, "valid/bpb"),
         (curve.tokens, "tokens"),
         (curve.flops, "flops/executed_training"),
     ):
         found = np.array([[row[key] for row in of_run] for of_run in evaluations])
         assert values == pytest.approx(found.mean(0), rel=1e-12)
-    found = np.array([[row["valid/bpc"] for row in of_run] for of_run in evaluations])
+    found = np.array([[row["valid/bpb"] for row in of_run] for of_run in evaluations])
     assert curve.spread == pytest.approx(found.std(0, ddof=1))
 
 
@@ -115,7 +116,7 @@ def test_runs_that_are_not_done_are_of_their_group_and_in_none_of_its_figures(
     own = stopped.curve()
     assert own is not None
     assert own.steps.tolist() == [6, 12]
-    assert own.bpc[-1] == stopped.quick_bpc == rows(stopped.path)[-1]["valid/bpc"]
+    assert own.valid[-1] == stopped.quick == rows(stopped.path)[-1]["valid/bpb"]
     (waiting,) = group_of(comparison, "span=adaptive span.limit=12").not_done
     assert (waiting.seed, waiting.state.state, waiting.curve()) == ("3", "waiting", None)
 
@@ -127,7 +128,7 @@ def test_spans_are_in_the_order_of_layers_and_heads(comparison: Comparison) -> N
         for layer in (0, 1)
         for head in range(12)
     }
-    many = dataclasses.replace(run, rows=[{"step": 1, "valid/bpc": 2.0, **heads}])
+    many = dataclasses.replace(run, rows=[{"step": 1, "valid/bpb": 2.0, **heads}])
     steps, spans_SLH = many.spans()
     assert steps == [1]
     assert spans_SLH.tolist() == [[[*range(12)], [*range(20, 32)]]]
@@ -136,7 +137,7 @@ def test_spans_are_in_the_order_of_layers_and_heads(comparison: Comparison) -> N
 def test_the_front_and_the_cheapest_are_of_the_groups_with_a_result(comparison: Comparison) -> None:
     done = comparison.done
     assert len(done) == 4
-    assert [group.valid_bpc for group in done] == sorted(group.valid_bpc or 0.0 for group in done)
+    assert [group.valid for group in done] == sorted(group.valid or 0.0 for group in done)
     cheapest = min(done, key=lambda group: group.macs_per_token or 0.0)
     assert comparison.cheapest_within(100.0) is cheapest
     assert comparison.cheapest_within(0.0) is done[0]
@@ -144,7 +145,7 @@ def test_the_front_and_the_cheapest_are_of_the_groups_with_a_result(comparison: 
     assert front[-1] is done[0]
     for group in done:
         beaten = any(
-            (other.valid_bpc or 0.0) <= (group.valid_bpc or 0.0)
+            (other.valid or 0.0) <= (group.valid or 0.0)
             and (other.macs_per_token or 0.0) <= (group.macs_per_token or 0.0)
             for other in done
             if other is not group

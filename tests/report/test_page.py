@@ -25,7 +25,7 @@ from tests.report.conftest import ODD
 
 TITLE = "a <sweep>"
 PLOTS = (
-    *("span_limits", "pareto", "bpc_by_tokens", "bpc_by_flops"),
+    *("span_limits", "pareto", "valid_by_tokens", "valid_by_flops"),
     *("layers", "parameters", "spans", "history"),
 )
 LETTERS = f"limit {ODD}"
@@ -163,8 +163,8 @@ def test_the_table_has_the_figures_of_the_run_folders(page: Page, comparison: Co
     for name in ("fixed, limit 24", "adaptive, limit 12", "adaptive, limit 24"):
         finals = [rows(run.path)[-1] for run in group_named(comparison, name).done]
         for key, digits in (
-            ("final/valid_bpc", 3),
-            ("final/test_bpc", 3),
+            ("final/valid_bpb", 3),
+            ("final/test_bpb", 3),
             ("span/mean", 1),
             ("span/max", 1),
             ("flops/paper_macs_per_token", None),
@@ -186,21 +186,21 @@ def test_links_lead_to_configurations_and_logs(page: Page, comparison: Compariso
 
 
 def test_curves_have_the_figures_of_the_run_folders(page: Page, comparison: Comparison) -> None:
-    for plot, key in (("bpc_by_tokens", "tokens"), ("bpc_by_flops", "flops/executed_training")):
+    for plot, key in (("valid_by_tokens", "tokens"), ("valid_by_flops", "flops/executed_training")):
         drawn = {trace["name"]: trace for trace in page.data(plot) if trace["fill"] != "toself"}
         for group in comparison.groups[:4]:
-            of_runs = [[r for r in rows(run.path) if "valid/bpc" in r] for run in group.done]
+            of_runs = [[r for r in rows(run.path) if "valid/bpb" in r] for run in group.done]
             trace = drawn[group.short_label]
-            for values, name in ((trace["x"], key), (trace["y"], "valid/bpc")):
+            for values, name in ((trace["x"], key), (trace["y"], "valid/bpb")):
                 means = [fmean(row[name] for row in at) for at in zip(*of_runs, strict=True)]
                 assert values == pytest.approx(means, rel=1e-12)
         (stopped,) = comparison.groups[3].not_done
         trace = drawn["adaptive, limit 24, seed 3: resumable"]
-        assert trace["y"] == [row["valid/bpc"] for row in rows(stopped.path) if "valid/bpc" in row]
+        assert trace["y"] == [row["valid/bpb"] for row in rows(stopped.path) if "valid/bpb" in row]
 
 
 def test_a_click_on_a_heading_sorts_both_ways_with_empty_cells_last(page: Page) -> None:
-    for key in ("span/mean", "final/valid_bpc"):
+    for key in ("span/mean", "final/valid_bpb"):
         filled = [float(value) for value in page.column(key) if value]
         page.sort_by(key)
         assert page.column(key) == [*map(str, sorted(filled)), ""]
@@ -213,7 +213,7 @@ def test_a_click_on_a_heading_sorts_both_ways_with_empty_cells_last(page: Page) 
 
 
 def spans_at(run: Path, step: int) -> list[list[float]]:
-    (row,) = (row for row in rows(run) if row["step"] == step and "valid/bpc" in row)
+    (row,) = (row for row in rows(run) if row["step"] == step and "valid/bpb" in row)
     return [[row[f"span/layer_{layer:02d}/head_{head}"] for head in range(2)] for layer in range(2)]
 
 
@@ -247,7 +247,7 @@ def test_a_name_in_the_legend_hides_its_group_in_every_plot(page: Page) -> None:
     for visible in (False, True):
         (button, *_) = (b for b in page.find(".legend button") if b.text == name)
         button.click()
-        for plot in ("pareto", "bpc_by_tokens", "bpc_by_flops"):
+        for plot in ("pareto", "valid_by_tokens", "valid_by_flops"):
             assert {
                 trace["visible"]
                 for trace in page.data(plot)
@@ -262,16 +262,16 @@ def test_names_stay_text_wherever_they_are_shown(page: Page) -> None:
     for selector in (".legend button", "#unfinished td", "#span-run option", "#differences th"):
         assert any(LETTERS in element.text for element in page.find(selector)), selector
     assert any(f"KeyError: {ODD}" in cell.text for cell in page.find("#unfinished td"))
-    failed = [trace["name"] for trace in page.data("bpc_by_tokens")].index(
-        page.data("bpc_by_tokens")[-1]["name"]
+    failed = [trace["name"] for trace in page.data("valid_by_tokens")].index(
+        page.data("valid_by_tokens")[-1]["name"]
     )
     page.run(
-        "Plotly.Fx.hover(document.querySelector('[data-plot=bpc_by_tokens]'),"
+        "Plotly.Fx.hover(document.querySelector('[data-plot=valid_by_tokens]'),"
         "[{curveNumber: arguments[0], pointNumber: 1}])",
         failed,
     )
     assert f"{LETTERS}, seed 1: failed" in page.run(
-        "return document.querySelector('[data-plot=bpc_by_tokens] .hoverlayer').textContent"
+        "return document.querySelector('[data-plot=valid_by_tokens] .hoverlayer').textContent"
     )
     assert page.run("return document.scripts.length") == 3, "the page's own"
 

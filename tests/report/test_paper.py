@@ -118,14 +118,14 @@ def repeated(tmp_path: Path) -> Comparison:
         "train.precision=bfloat16",
     )
     waiting = run_of(tmp_path / "waiting", {}, "experiment=enwik8")
-    own = run_of(tmp_path / "own", FIGURES, "model.layers=3")
+    own = run_of(tmp_path / "own", FIGURES, "experiment=text8", "model.layers=3")
     folders = {"text8": text8, "short": short, "enwik8": waiting, "own": own}
     return compare("papers", {path: {"experiment": name} for name, path in folders.items()})
 
 
 def test_a_run_stands_above_the_row_that_it_repeats(repeated: Comparison) -> None:
     against = against_paper(repeated)
-    assert against.titles == ["run", "valid", "test", "parameters", "mean span", "MACs"]
+    assert against.titles == ["run", "valid bpc", "test bpc", "parameters", "mean span", "MACs"]
     own, papers, *_ = against.table()
     assert own == ["experiment=text8", "1.052", "1.112", "38.4M", "301.3", "41.5M"]
     assert papers == ["paper: text8, 12 layers (Table 1)", "1.05", "1.11", "38M", "314", "42M"]

@@ -24,8 +24,8 @@ def test_there_is_a_plot_for_every_question(comparison: Comparison) -> None:
     assert list(all_plots(comparison)) == [
         "span_limits",
         "pareto",
-        "bpc_by_tokens",
-        "bpc_by_flops",
+        "valid_by_tokens",
+        "valid_by_flops",
         "spans",
         "layers",
         "parameters",
@@ -79,8 +79,8 @@ def test_bands_are_one_standard_deviation_around_groups_with_several_seeds(
         curve = group.curve()
         assert curve is not None
         upper, lower = np.split(np.asarray(band.y), 2)
-        assert upper - curve.bpc == pytest.approx(curve.spread)
-        assert curve.bpc - lower[::-1] == pytest.approx(curve.spread)
+        assert upper - curve.valid == pytest.approx(curve.spread)
+        assert curve.valid - lower[::-1] == pytest.approx(curve.spread)
 
 
 def test_the_panels_of_figure_3_have_a_line_for_each_kind_of_span(comparison: Comparison) -> None:
@@ -88,7 +88,7 @@ def test_the_panels_of_figure_3_have_a_line_for_each_kind_of_span(comparison: Co
     assert [trace.name for trace in traces] == ["fixed"] * 3 + ["adaptive"] * 3
     by_limit = {
         (group.span_kind, group.span_limit): (
-            group.valid_bpc,
+            group.valid,
             group.span_mean,
             group.macs_per_token,
         )

@@ -16,11 +16,11 @@ def test_quick_looks_stand_in_a_column_of_their_own(comparison: Comparison) -> N
     by_group = dict(zip((group.label for group in comparison.groups), table.rows, strict=True))
     half_done = by_group["span=adaptive span.limit=24"]
     failed = by_group[f"span=adaptive span.limit={ODD}"]
-    assert half_done["final/valid_bpc"] is not None
-    assert half_done["valid/bpc"] is None
-    assert failed["final/valid_bpc"] is failed["span/mean"] is failed["seconds"] is None
+    assert half_done["final/valid_bpb"] is not None
+    assert half_done["valid/bpb"] is None
+    assert failed["final/valid_bpb"] is failed["span/mean"] is failed["seconds"] is None
     (run,) = comparison.groups[-1].runs
-    assert failed["valid/bpc"] == run.rows[-1]["valid/bpc"]
+    assert failed["valid/bpb"] == run.rows[-1]["valid/bpb"]
 
 
 def test_groups_say_how_many_seeds_they_stand_on(comparison: Comparison) -> None:
@@ -39,8 +39,8 @@ def test_groups_say_how_many_seeds_they_stand_on(comparison: Comparison) -> None
 def test_what_is_not_done_says_how_far_it_got_and_why_no_further(comparison: Comparison) -> None:
     waiting, stopped, failed = (standing_of(run) for _, run in unfinished(comparison))
     assert waiting == "waiting"
-    assert stopped.startswith("resumable at step 12 of 24, quick bpc ")
-    assert failed.startswith("failed at step 18 of 24, quick bpc ")
+    assert stopped.startswith("resumable at step 12 of 24, quick ")
+    assert failed.startswith("failed at step 18 of 24, quick ")
     assert failed.endswith(f": code: KeyError: {ODD}")
 
 
@@ -49,13 +49,13 @@ def test_the_finding_names_the_best_and_the_cheapest_that_is_nearly_as_good(
 ) -> None:
     best, *_, worst = comparison.done
     output = finding(comparison, margin=0.0)
-    assert output.startswith(f"Best: {best.label}, {best.valid_bpc:.3f}")
+    assert output.startswith(f"Best: {best.label}, {best.valid:.3f}")
     assert output.endswith(
-        "No run that is clearly cheaper comes within 0 bpc of it. 3 of 9 runs are not done."
+        "No run that is clearly cheaper comes within 0 bpb of it. 3 of 9 runs are not done."
     )
     cheap = dataclasses.replace(worst, runs=[with_macs(run, 1000.0) for run in worst.done])
     several = dataclasses.replace(comparison, groups=[best, cheap])
-    assert f"the cheapest is {worst.label}: {worst.valid_bpc:.3f}" in finding(several, margin=9.0)
+    assert f"the cheapest is {worst.label}: {worst.valid:.3f}" in finding(several, margin=9.0)
     assert "No run that is clearly cheaper" in finding(several, margin=0.0)
 
 

@@ -16,7 +16,7 @@ def test_everything_fits_and_has_no_codes_for_colours(comparison: Comparison) ->
     assert max(map(len, text.splitlines())) <= 80
     assert "\x1b" not in text
     best = comparison.done[0]
-    assert f"{best.valid_bpc:.3f}" in text
+    assert f"{best.valid:.3f}" in text
     assert "not done: adaptive, limit 24, seed 3: resumable at step 12 of 24" in text
     assert "no room for: tokens/s" in text
 

@@ -118,7 +118,7 @@ def test_what_varies_groups_the_curves_and_has_an_axis(output_dir: Path) -> None
     (_, axes), _ = panels(found["All that was varied"])
     assert [column["accessor"] for column in axes["columns"]] == [
         *(f"config:{key}" for key in varied),
-        "summary:final_valid_bpc",
+        "summary:final_valid_bpb",
         "summary:flops_paper_macs_per_token",
     ]
 

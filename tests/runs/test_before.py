@@ -32,10 +32,14 @@ def test_status_shows_them(runs_of_before: Path) -> None:
     shown = CliRunner().invoke(main, ["status", "--runs", str(runs_of_before), "--json"])
     resumable, done = json.loads(shown.stdout)
     assert (done["run"], done["state"], done["step"], done["steps"]) == (DONE, "done", 20, 20)
-    assert (done["bpc"], done["test_bpc"]) == (4.59388655147555, 4.445203784244511)
+    assert (done["measure"], done["valid"], done["test"]) == (
+        "bpb",
+        4.59388655147555,
+        4.445203784244511,
+    )
     assert (resumable["run"], resumable["state"]) == (RESUMABLE, "resumable")
     assert (resumable["step"], resumable["steps"]) == (149, 400)
-    assert resumable["bpc"] == 3.821963911422021, "of the last quick evaluation"
+    assert resumable["valid"] == 3.821963911422021, "of the last quick evaluation"
 
 
 def test_explain_gives_the_command_of_before(runs_of_before: Path) -> None:
@@ -49,7 +53,7 @@ def test_explain_gives_the_command_of_before(runs_of_before: Path) -> None:
 def test_report_compares_them(runs_of_before: Path) -> None:
     done, resumable = compare("b", {runs_of_before / name: {} for name in (DONE, RESUMABLE)}).runs
     assert (done.is_done, resumable.is_done) == (True, False)
-    assert [row["valid/bpc"] for row in done.evaluations][-1] == 4.570953639021609
+    assert [row["valid/bpb"] for row in done.evaluations][-1] == 4.570953639021609
     report = CliRunner().invoke(main, ["report", "--runs", str(runs_of_before)])
     assert report.exit_code == 0, report.output
     assert "1 of 2 runs are not done" in report.output

@@ -15,6 +15,7 @@ from adaspan.runs import figures
 from adaspan.runs.failures import State
 from adaspan.runs.figures import Figure
 from adaspan.runs.folder import RunFolder
+from adaspan.runs.measures import BPB, BPC
 from adaspan.status.state import read_states
 from tests.conftest import ROOT
 from tests.processes import train_here
@@ -39,7 +40,7 @@ def test_heads_come_in_the_order_of_their_numbers() -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["final/valid_bpc", "final_valid_bpc", "span/layer_00/head_1", "span/heatmap", "span_heatmap"],
+    ["final/valid_bpb", "final_valid_bpb", "span/layer_00/head_1", "span/heatmap", "span_heatmap"],
 )
 def test_a_figure_of_ones_own_cannot_take_the_name_of_ours(
     key: str, monkeypatch: pytest.MonkeyPatch
@@ -49,15 +50,15 @@ def test_a_figure_of_ones_own_cannot_take_the_name_of_ours(
         figures.own_keys()
 
 
-@pytest.mark.parametrize("key", ["final/valid_bpc", "final_valid_bpc"])
+@pytest.mark.parametrize("key", ["final/valid_bpb", "final_valid_bpb"])
 def test_two_figures_cannot_share_a_name(key: str) -> None:
-    with pytest.raises(ValueError, match="final/valid_bpc is declared already"):
+    with pytest.raises(ValueError, match="final/valid_bpb is declared already"):
         figures.register(Figure(key, "mine", "my own"))
-    assert figures.figure_of("final/valid_bpc") is figures.VALID_BPC
+    assert figures.figure_of("final/valid_bpb") is figures.VALID.of(BPB)
 
 
 def test_ranks_put_the_best_first_and_those_without_a_value_last() -> None:
-    assert sorted([3.0, None, 1.0], key=figures.VALID_BPC.rank) == [1.0, 3.0, None]
+    assert sorted([3.0, None, 1.0], key=figures.VALID.of(BPB).rank) == [1.0, 3.0, None]
     assert sorted([3.0, None, 1.0], key=figures.TOKENS_PER_SECOND.rank) == [3.0, 1.0, None]
     with pytest.raises(ValueError, match="span/mean: has no better and worse"):
         figures.SPAN_MEAN.rank(3.0)
@@ -65,14 +66,17 @@ def test_ranks_put_the_best_first_and_those_without_a_value_last() -> None:
 
 def test_an_axis_has_the_unit() -> None:
     assert figures.SPAN_MEAN.axis == "mean span, tokens"
-    assert figures.VALID_BPC.axis == "bpc on valid", "which is a unit itself"
+    assert figures.VALID.of(BPC).axis == "bpc on valid", "which is a unit itself"
 
 
-# What a run wrote before each figure had one name.
+# What a run wrote before each figure had one name, and bits a byte one of their own.
 BEFORE = {
-    "valid/bpc": "val/bpc",
-    "best/valid_bpc": "best/val_bpc",
-    "last/valid_bpc": "last/val_bpc",
+    "train/bpb": "train/bpc",
+    "final/valid_bpb": "final/valid_bpc",
+    "final/test_bpb": "final/test_bpc",
+    "valid/bpb": "val/bpc",
+    "best/valid_bpb": "best/val_bpc",
+    "last/valid_bpb": "last/val_bpc",
 }
 
 
@@ -95,11 +99,11 @@ def test_rows_of_before_are_read_and_gone_on_with(tiny: tuple[str, ...], tmp_pat
     rows = RunFolder(undisturbed).rows()
     assert RunFolder(folder).rows() == rows
     (state,) = read_states({folder: {}})
-    assert (state.bpc, state.test_bpc) == (rows[-1]["final/valid_bpc"], rows[-1]["final/test_bpc"])
+    assert (state.valid, state.test) == (rows[-1]["final/valid_bpb"], rows[-1]["final/test_bpb"])
     (run,) = compare("before", {folder: {}}).runs
     assert run.is_done
-    assert [row["valid/bpc"] for row in run.evaluations] == [
-        row["valid/bpc"] for row in rows if "valid/bpc" in row
+    assert [row["valid/bpb"] for row in run.evaluations] == [
+        row["valid/bpb"] for row in rows if "valid/bpb" in row
     ]
 
     max((folder / "checkpoints").glob("step_*.pt")).unlink()  # as a kill would have left it
@@ -107,5 +111,5 @@ def test_rows_of_before_are_read_and_gone_on_with(tiny: tuple[str, ...], tmp_pat
     train_here(*tiny, f"output_dir={tmp_path / 'before'}")
     again = RunFolder(folder).rows()
     assert [row.keys() for row in again] == [row.keys() for row in rows]
-    assert again[-1]["final/valid_bpc"] == rows[-1]["final/valid_bpc"]
+    assert again[-1]["final/valid_bpb"] == rows[-1]["final/valid_bpb"]
     assert '"val/bpc"' not in (folder / "metrics.jsonl").read_text()

@@ -15,16 +15,16 @@ from adaspan.tracking.files import TrackedFiles, clear, set_aside
 def test_rows_after_the_checkpoint_are_cut_back(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     for step in (10, 20, 30):
-        folder.append({"step": step, "train/bpc": 1.0})
-    folder.append({"step": 20, "final/valid_bpc": 1.0})
+        folder.append({"step": step, "train/bpb": 1.0})
+    folder.append({"step": 20, "final/valid_bpb": 1.0})
     folder.cut_back(20)
     assert [row["step"] for row in folder.rows()] == [10, 20]
-    assert all("final/valid_bpc" not in row for row in folder.rows())
+    assert all("final/valid_bpb" not in row for row in folder.rows())
 
 
 def test_a_row_that_a_kill_cut_short_is_left_out(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.append({"step": 10, "train/bpc": 1.0})
+    folder.append({"step": 10, "train/bpb": 1.0})
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 20, "train')
     assert [row["step"] for row in folder.rows()] == [10]

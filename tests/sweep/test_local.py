@@ -140,7 +140,7 @@ def test_a_stopped_sweep_saves_and_goes_on(
     assert end.returncode == 0, end.stderr
     assert states(tmp_path) == ["done", "done"]
     for folder in folders(tmp_path):
-        steps = [row["step"] for row in rows(folder) if "valid/bpc" in row]
+        steps = [row["step"] for row in rows(folder) if "valid/bpb" in row]
         assert steps == list(range(20, 201, 20))
 
 

@@ -83,7 +83,7 @@ def test_the_agent_starts_a_run_of_the_sweep_with_the_metric_that_it_wants(
     assert (run.id, run.sweep, run.project) == ("chosen12", "s1", sweep["project"])
     assert run.name == run_folder().name
     assert run.finished
-    assert run.summary[sweep["metric"]["name"]] == rows(run_folder())[-1]["final/valid_bpc"]
+    assert run.summary[sweep["metric"]["name"]] == rows(run_folder())[-1]["final/valid_bpb"]
     for key, value in values.items():
         assert run.config[key] == value, "as W&B shows its proposals"
         if "." in key:

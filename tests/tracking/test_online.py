@@ -81,20 +81,20 @@ def test_a_run_arrives_with_all_that_is_known_of_it(server: Server, tmp_path: Pa
     assert run.config["source"] == {"commit": "c0ffee"}
     assert run.files["diff.patch"] == b"-old\n+new"
     assert run.steps == [1, 2]
-    assert [line["train/bpc"] for line in run.history] == [7.99, 7.98]
+    assert [line["train/bpb"] for line in run.history] == [7.99, 7.98]
     assert run.history[1]["span/layer_00/head_1"] == 30
     picture = run.files[run.history[1]["span/heatmap"]["path"]]
     assert Image.open(io.BytesIO(picture)).format == "PNG"
     assert "span/heatmap" not in run.history[0]
-    assert run.summary["best_valid_bpc"] == 2.4
-    assert run.summary["final_valid_bpc"] == 2.5
+    assert run.summary["best_valid_bpb"] == 2.4
+    assert run.summary["final_valid_bpb"] == 2.5
     assert table(run, "spans") == {
         "columns": ["layer", "head", "span"],
         "data": [[0, 0, 2.0], [0, 1, 30.0]],
     }
     artifact = server.artifacts["adaspan-abc123"]
     assert artifact.committed
-    assert (artifact.type, artifact.metadata["best_valid_bpc"]) == ("model", 2.4)
+    assert (artifact.type, artifact.metadata["best_valid_bpb"]) == ("model", 2.4)
     assert artifact.files == {"best.pt": weights.read_bytes()}
     assert (run.finished, run.exit_code) == (True, 0)
 
@@ -173,7 +173,7 @@ def test_a_killed_run_goes_on_in_the_same_wandb_run_with_every_step_once(
     assert run_folder().name.endswith(run.id)
     assert run.steps == [row["step"] for row in rows(run_folder())]
     pictures = [line["_step"] for line in run.history if "span/heatmap" in line]
-    assert pictures == [row["step"] for row in rows(run_folder()) if "valid/bpc" in row]
+    assert pictures == [row["step"] for row in rows(run_folder()) if "valid/bpb" in row]
     assert run.preempting
     assert "hunter2" not in impatient.sent()
 
@@ -200,7 +200,7 @@ def test_parts_on_and_offline_make_one_run_with_every_step_once(
     subprocess.run(sync, cwd=tmp_path, check=True, capture_output=True)
     assert server.runs.keys() == {"abc123"}
     assert server.runs["abc123"].steps == list(range(1, 11))
-    assert server.runs["abc123"].summary["best_valid_bpc"] == 2.4
+    assert server.runs["abc123"].summary["best_valid_bpb"] == 2.4
 
 
 def test_a_run_killed_before_its_first_checkpoint_begins_again_in_the_same_wandb_run(

@@ -54,13 +54,13 @@ def track(
 
 def row(step: int) -> Row:
     """One that is no evaluation's."""
-    return {"step": step, "train/bpc": 8.0 - step / 100}
+    return {"step": step, "train/bpb": 8.0 - step / 100}
 
 
 def finish(tracker: Tracker, weights: Path | None = None) -> None:
     """End a run whose only evaluation was after its first step."""
     evaluated = {**row(1), "span/layer_00/head_0": 2.0, "span/layer_00/head_1": 30.0}
-    final = {"step": 9, "final/valid_bpc": 2.5, "best/valid_bpc": 2.4, "best/step": 1}
+    final = {"step": 9, "final/valid_bpb": 2.5, "best/valid_bpb": 2.4, "best/step": 1}
     tracker.finish([evaluated, final], weights)
 
 
@@ -86,15 +86,15 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_an_offline_run_has_the_id_the_configuration_and_the_summary(tmp_path: Path) -> None:
     tracker = track(tmp_path)
     tracker.log(row(1))
-    tracker.log({"step": 2, "train/bpc": 2.5})
-    tracker.summarize({"best/valid_bpc": 2.6})
+    tracker.log({"step": 2, "train/bpb": 2.5})
+    tracker.summarize({"best/valid_bpb": 2.6})
     finish(tracker)
     assert steps(tmp_path) == [1, 2]
     run = next(r["run"] for r in records(tmp_path) if r["type"] == "run")
     assert run["run_id"] == "abc123"
     assert run["config"]["update"]["model"] == {"dim": 4}
     summaries = [r["summary"]["update"] for r in records(tmp_path) if r["type"] == "summary"]
-    figures = [summary["best_valid_bpc"] for summary in summaries if "best_valid_bpc" in summary]
+    figures = [summary["best_valid_bpb"] for summary in summaries if "best_valid_bpb" in summary]
     assert figures == [2.6, 2.4]
 
 

@@ -47,12 +47,12 @@ def train(
         earlier = run.rows()
         tracker = track(run.path, mode, earlier=earlier, run_id=id)
         for step in range(len(earlier) + 1, until + 1):
-            line = {**row(step), "valid/bpc": 3.0, "span/layer_00/head_0": step}
+            line = {**row(step), "valid/bpb": 3.0, "span/layer_00/head_0": step}
             run.append(line)
             tracker.log(line)
         if state == "done":
             run.append(
-                {"step": until, "final/valid_bpc": 2.5, "best/valid_bpc": 2.4, "best/step": 1}
+                {"step": until, "final/valid_bpb": 2.5, "best/valid_bpb": 2.4, "best/step": 1}
             )
             tracker.finish(run.rows(), None)
         else:
@@ -94,7 +94,7 @@ def test_what_is_new_is_sent_once(server: Server, run: RunFolder) -> None:
     assert sent.steps == list(range(1, 10))
     assert '"host":"' not in server.sent(), "nothing of the machine"
     assert sent.exit_code == 0
-    assert sent.summary["best_valid_bpc"] == 2.4
+    assert sent.summary["best_valid_bpb"] == 2.4
 
     requests = server.requests.total()
     again = sync(run)
@@ -175,7 +175,7 @@ def test_a_server_that_refuses_is_told_and_gets_the_rest_the_next_time(
     assert sync(run).output == "1 run sent\n"
     assert server.runs["abc123"].steps == list(range(1, 10))
     assert server.runs["abc123"].exit_code == 0
-    assert server.runs["abc123"].summary["best_valid_bpc"] == 2.4
+    assert server.runs["abc123"].summary["best_valid_bpb"] == 2.4
     assert all("span/heatmap" in row for row in server.runs["abc123"].history)
     assert sync(run).output == "0 runs sent, 1 had nothing new\n"
 
@@ -249,7 +249,7 @@ def test_a_run_that_was_deleted_on_wandb_is_sent_as_another(
     ((id, again),) = server.runs.items()
     assert id == f"{own}r1"
     assert again.steps == list(range(1, 10))
-    assert again.summary["best_valid_bpc"] == 2.4
+    assert again.summary["best_valid_bpb"] == 2.4
     assert (again.finished, again.exit_code) == (True, 0)
     assert again.tags == ["sums", "adaptive"]
     assert again.config["span"]["limit"] == 24

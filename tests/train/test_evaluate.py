@@ -10,7 +10,7 @@ from adaspan.config.kinds.span import AdaptiveSpanConfig, FixedSpanConfig, SpanC
 from adaspan.config.schema import ModelConfig
 from adaspan.nn.transformer import Transformer
 from adaspan.train.build import make_model
-from adaspan.train.evaluate import Piece, Score, bits, blocks, evaluate, sample, whole_text
+from adaspan.train.evaluate import Piece, Score, blocks, evaluate, sample, whole_text
 
 CPU = torch.device("cpu")
 TOKENS = np.random.default_rng(0).integers(7, size=701).astype(np.uint8)
@@ -100,6 +100,5 @@ def test_first_token_costs_a_draw_from_the_vocabulary() -> None:
     assert score.tokens == 1
 
 
-def test_bits_per_token() -> None:
-    assert Score(nats=math.log(2) * 30, tokens=10).bits_per_token == pytest.approx(3)
-    assert bits(math.log(4)) == pytest.approx(2)
+def test_the_mean_cost_of_a_token() -> None:
+    assert Score(nats=30.0, tokens=10).nats_per_token == 3.0

@@ -16,6 +16,7 @@ from adaspan.config.schema import RunConfig
 from adaspan.data import prepare
 from adaspan.errors import RunError, UserError
 from adaspan.places import LAUNCH
+from adaspan.runs.measures import BPB
 from adaspan.train.evaluate import evaluate, whole_text
 from tests.conftest import TINY, Launch
 from tests.processes import final_state, rows, train_here
@@ -51,7 +52,8 @@ def test_the_loaded_model_has_the_runs_score(folder: Path) -> None:
     score = evaluate(
         model, corpus.test, pieces, batch_size=8, block_size=8, device=torch.device("cpu")
     )
-    assert score.bits_per_token == pytest.approx(rows(folder)[-1]["final/test_bpc"], rel=1e-5)
+    found = BPB.of_nats(score.nats_per_token)
+    assert found == pytest.approx(rows(folder)[-1]["final/test_bpb"], rel=1e-5)
 
 
 def test_text_goes_in_and_comes_out(folder: Path) -> None:

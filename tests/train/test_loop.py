@@ -20,6 +20,7 @@ import torch
 from adaspan.errors import RunError
 from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.runs import figures
+from adaspan.runs.measures import BPC, PPL
 from adaspan.train.evaluate import Score, evaluate
 from tests.conftest import Launch, command, environment
 from tests.processes import (
@@ -266,12 +267,12 @@ def test_metrics_hold_what_a_researcher_looks_for(
     folder = run_folder()
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     *logged, final = (json.loads(line) for line in lines)
-    evaluated = [row for row in logged if "valid/bpc" in row]
+    evaluated = [row for row in logged if "valid/bpb" in row]
     assert [row["step"] for row in evaluated] == [20, 40, 60]
     for row in logged:
         assert {
             "tokens",
-            "train/bpc",
+            "train/bpb",
             "train/learning_rate",
             "perf/tokens_per_second",
             "perf/memory_gb",
@@ -286,13 +287,15 @@ def test_metrics_hold_what_a_researcher_looks_for(
         assert len(spans) == 4
         assert row["span/mean"] == pytest.approx(sum(spans) / 4)
         assert row["span/max"] == max(spans)
-    assert final["best/valid_bpc"] == min(row["valid/bpc"] for row in evaluated)
-    assert {"final/valid_bpc", "final/test_bpc"} <= final.keys()
+    assert final["best/valid_bpb"] == min(row["valid/bpb"] for row in evaluated)
+    assert {"final/valid_bpb", "final/test_bpb"} <= final.keys()
     for row in (*logged, final):
         moment = "end" if row is final else "evaluation" if row in evaluated else "log"
         declared = {figure.key for figure in figures.declared() if moment in figure.rows}
         heads = {figures.head_span_key(layer, head) for layer, head, _ in figures.head_spans(row)}
-        assert row.keys() - heads == declared - {figures.MFU.key}, "a CPU's peak is not known"
+        others = {score.key(other) for score in figures.SCORES for other in (BPC, PPL)}
+        missing = {figures.MFU.key, *others}  # a CPU's peak is not known
+        assert row.keys() - heads == declared - missing
     assert status(folder)["state"] == "done"
 
 
@@ -339,7 +342,7 @@ def test_rows_are_plain_json(tiny: tuple[str, ...], run_folder: FindFolder) -> N
         json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 
-# Training bpc at steps 20, 40 and 60, over the three steps before each.
+# Training bpb at steps 20, 40 and 60, over the three steps before each.
 GOLDEN_CURVES = {
     "adaptive": [2.5467, 2.3541, 1.9559],
     "fixed": [2.5628, 2.3569, 1.9405],
@@ -356,5 +359,5 @@ def test_golden_loss_curve(
     """Changes when the arithmetic of a run changes; such a change must be meant."""
     plain = [o for o in tiny if not o.startswith(("span.ramp", "span.initial", "model.dropout"))]
     train_here(*plain, f"span={span}", f"train.attention={attention}")
-    curve = [row["train/bpc"] for row in rows(run_folder()) if "valid/bpc" in row]
+    curve = [row["train/bpb"] for row in rows(run_folder()) if "valid/bpb" in row]
     assert curve == pytest.approx(GOLDEN_CURVES[span], abs=2e-3)

@@ -21,8 +21,8 @@ def test_a_file_gets_plain_lines(
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", end.stdout)
     lines = end.stdout.splitlines()
     assert [line.split()[0] for line in lines if line.startswith("step")] == ["step"] * 3
-    assert re.match(r"step 20/60 · valid \d\.\d{3} bpc · train \d\.\d{3} bpc · span mean", lines[4])
-    for word in ("bpc", "spans", "layer 0", "layer 1", "FLOPs", "folder", "next"):
+    assert re.match(r"step 20/60 · valid \d\.\d{3} bpb · train \d\.\d{3} bpb · span mean", lines[4])
+    for word in ("bpb", "spans", "layer 0", "layer 1", "FLOPs", "folder", "next"):
         assert any(line.strip().startswith(word) for line in lines), word
     assert (run_folder() / "log.txt").read_text() == end.stdout
 
@@ -52,7 +52,7 @@ def test_a_terminal_gets_one_live_bar(tiny: tuple[str, ...], tmp_path: Path) -> 
         encoding="utf-8",
     )
     child.expect(r"step \d+/300")
-    child.expect(r"bpc · span mean \d+ max \d+")
+    child.expect(r"bpb · span mean \d+ max \d+")
     child.expect("tokens/s")
     child.expect("left")
     child.expect(r"step 300/300 · valid")
