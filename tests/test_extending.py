@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from adaspan.nn.attention.implementation import Attend, CountMacs, GroupCost, Implementation
 from tests.conftest import ROOT, Launch, environment
 from tests.extensions import EVERY_KIND, FILES, PAGE, write_files
 from tests.processes import rows, start, wait_for_step
@@ -51,6 +53,16 @@ def test_every_page_that_the_page_links_to_is_in_a_wheel_too() -> None:
     for link in links:
         assert link in shipped
         assert (ROOT / "docs" / link).exists()
+
+
+@pytest.mark.parametrize("function", [Attend, CountMacs, GroupCost])
+def test_the_page_and_the_help_name_every_argument_of_an_attention(
+    function: type[Attend] | type[CountMacs] | type[GroupCost],
+) -> None:
+    _, *arguments = inspect.signature(function.__call__).parameters
+    for argument in arguments:
+        assert f"`{argument}`" in PAGE
+        assert f"`{argument}`" in (Implementation.__doc__ or "")
 
 
 def test_every_kind_trains_goes_on_where_it_was_stopped_and_is_reported(
