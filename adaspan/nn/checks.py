@@ -1,6 +1,6 @@
 """Wrong shapes and values, refused in one line: what was wanted, what was got.
 
-Nothing here reads a number out of a tensor: a GPU would have to wait for it.
+Numbers are read out of a tensor on a CPU alone: a GPU would have to wait for them.
 """
 
 from __future__ import annotations
@@ -55,12 +55,15 @@ class Shapes:
         return f"{letter}={self._sizes[letter]}" if known else letter
 
 
-def check_tokens(name: str, tokens: Tensor) -> None:
-    """Refuse what cannot be token ids, by its type, or holds none."""
+def check_tokens(name: str, tokens: Tensor, count: int) -> None:
+    """Refuse what cannot be ids of `count` tokens, or holds none; a GPU's by their type alone."""
     if 0 in tokens.shape:
         raise ValueError(f"{name}: must not be empty, has shape {tuple(tokens.shape)}")
     if tokens.dtype not in (torch.int64, torch.int32):
         raise ValueError(f"{name}: must be int64 or int32, is {tokens.dtype}")
+    if tokens.device.type == "cpu":
+        for token in tokens.aminmax():
+            check_index(count, **{name.removesuffix("s"): int(token)})
 
 
 def check_floats(**tensors: Tensor) -> None:
@@ -70,11 +73,45 @@ def check_floats(**tensors: Tensor) -> None:
             raise ValueError(f"{name}: must be floating point, is {tensor.dtype}")
 
 
+def check_device(name: str, tensor: Tensor, wanted: torch.device) -> None:
+    """Refuse a tensor that is somewhere else than what it meets."""
+    if tensor.device != wanted:
+        raise ValueError(f"{name}: must be on {wanted}, is on {tensor.device}")
+
+
+def check_joins(name: str, tensor: Tensor, other: Tensor) -> None:
+    """Refuse a tensor whose type or device is another than that of what it is joined with.
+
+    Under autocast types may differ.
+    """
+    check_device(name, tensor, other.device)
+    check_floats(**{name: tensor})
+    if tensor.dtype != other.dtype and not torch.is_autocast_enabled(other.device.type):
+        raise ValueError(f"{name}: must be {other.dtype}, is {tensor.dtype}")
+
+
+def check_broadcast(**tensors: Tensor) -> None:
+    """Refuse tensors whose shapes do not broadcast."""
+    shapes = [tuple(tensor.shape) for tensor in tensors.values()]
+    try:
+        torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call]
+    except RuntimeError:
+        named = ", ".join(f"{name} {shape}" for name, shape in zip(tensors, shapes, strict=True))
+        raise ValueError(f"shapes must broadcast: {named}") from None
+
+
 def check_span(span: Tensor, shapes: Shapes) -> None:
     """Refuse spans z that are neither one a head nor one a head and token, or too coarse."""
     shapes.check("span", span, "H1", "BHM")
     if span.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"span: must be float32 or float64, is {span.dtype}")
+
+
+def check_span_values(span: Tensor) -> None:
+    """Refuse spans z below 0, infinite ones and NaN; a GPU's are not looked at."""
+    if span.device.type == "cpu":
+        for value in span.detach().aminmax():
+            check_at_least(0, span=float(value))
 
 
 def check_heads(dim: int, heads: int) -> None:
@@ -110,6 +147,20 @@ def check_at_least(least: float, **values: float) -> None:
     for name, value in values.items():
         if not isinstance(value, Real) or not least <= value < math.inf:
             raise ValueError(f"{name}={value!r}: must be a finite number, at least {least:g}")
+
+
+def check_finite(**values: float) -> None:
+    """Refuse infinity and NaN."""
+    for name, value in values.items():
+        if not isinstance(value, Real) or not math.isfinite(value):
+            raise ValueError(f"{name}={value!r}: must be a finite number")
+
+
+def check_fraction(**values: float) -> None:
+    """Refuse a part that is not in [0, 1]."""
+    for name, value in values.items():
+        if not isinstance(value, Real) or not 0 <= value <= 1:
+            raise ValueError(f"{name}={value!r}: must be between 0 and 1")
 
 
 def check_probability(**values: float) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adaspan.nn.attention import BUILT_IN, IMPLEMENTATIONS, attend, resolve
+from adaspan.nn.attention import BUILT_IN, IMPLEMENTATIONS, attend_unchecked, resolve
 from adaspan.nn.attention.groups import Group, group_heads
 from adaspan.nn.attention.persistent import persistent_weights
 from adaspan.nn.attention.reference import attention_weights
@@ -28,7 +28,7 @@ from adaspan.nn.checks import (
     check_span,
 )
 from adaspan.nn.persistent import PersistentMemory
-from adaspan.nn.span import Span, reach
+from adaspan.nn.span import Span, check_is_span, reach
 
 
 class Attended(NamedTuple):
@@ -68,6 +68,7 @@ class MultiHeadAttention(nn.Module):
         check_probability(dropout=dropout)
         check_counts(0, persistent=persistent)
         resolve(implementation)
+        check_is_span(span)
         current = span.current()
         if current is not None:
             with _told_of(span, "current"):
@@ -153,11 +154,12 @@ class MultiHeadAttention(nn.Module):
             # Cut from the cut before, so that its gradient is filled up by no more than that.
             position_SK = position_SK[: group.window]
             key_BHCK, value_BHCK = past.extended(group, key.of(group), value.of(group))
-            attended_BHMK = attend(
+            attended_BHMK = attend_unchecked(
                 query.of(group),
                 key_BHCK,
                 value_BHCK,
                 position_SK,
+                window=group.window,
                 span=None if span is None else _of_heads(span, group.heads, dim=-2),
                 ramp=self.span.ramp,
                 unmasked=group.unmasked,

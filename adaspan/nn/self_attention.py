@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from adaspan.nn.cache import next_cache
-from adaspan.nn.checks import Shapes
+from adaspan.nn.checks import Shapes, check_device, check_floats
 from adaspan.nn.eager import eager
 from adaspan.nn.layers import Attended, MultiHeadAttention
-from adaspan.nn.span import LOSS_COEFFICIENT, RAMP, AdaptiveSpan, Span, cache_length
+from adaspan.nn.span import LOSS_COEFFICIENT, RAMP, AdaptiveSpan, Span, cache_length, check_is_span
 
 
 class AdaptiveSelfAttention(nn.Module):
@@ -60,14 +60,14 @@ class AdaptiveSelfAttention(nn.Module):
         super().__init__()
         if span is None:
             span = AdaptiveSpan(heads, limit, ramp, loss_coefficient)
-        elif not isinstance(span, Span):
-            raise ValueError(
-                f"span={span!r}: must be a span, such as DynamicSpan(dim, heads, limit)"
-            )
-        elif span.limit != limit:
-            raise ValueError(f"limit={limit}: must be that of the span, {span.limit}")
-        elif (ramp, loss_coefficient) != (RAMP, LOSS_COEFFICIENT):
-            raise ValueError("ramp, loss_coefficient: must be given to the span, not to the layer")
+        else:
+            check_is_span(span)
+            if span.limit != limit:
+                raise ValueError(f"limit={limit}: must equal the span's limit, {span.limit}")
+            if (ramp, loss_coefficient) != (RAMP, LOSS_COEFFICIENT):
+                raise ValueError(
+                    "ramp, loss_coefficient: must be given to the span, not to the layer"
+                )
         self.attention = MultiHeadAttention(dim, heads, span, dropout, implementation, persistent)
         self.position_SK = nn.Parameter(torch.randn(limit, dim // heads))
         self._penalty: Tensor | None = None  # of the last block
@@ -114,8 +114,8 @@ class AdaptiveSelfAttention(nn.Module):
         if cache_BCD is None:
             return hidden_BMD[:, :0].detach()
         shapes.check("cache", cache_BCD, "BCD")
-        if cache_BCD.device != hidden_BMD.device:
-            raise ValueError(f"cache: must be on {hidden_BMD.device}, is on {cache_BCD.device}")
+        check_floats(cache=cache_BCD)
+        check_device("cache", cache_BCD, hidden_BMD.device)
         return cache_BCD.to(hidden_BMD.dtype)
 
     def penalty(self) -> Tensor:
@@ -125,7 +125,7 @@ class AdaptiveSelfAttention(nn.Module):
             RuntimeError: none was read yet, or in training without gradients.
         """
         if self._penalty is None:
-            raise RuntimeError("penalty: is that of a block; call the layer first")
+            raise RuntimeError("penalty(): call the layer on a block first")
         if self._lost_gradients and torch.is_grad_enabled():
             raise RuntimeError(
                 "penalty: the last block was read without gradients; if by "

@@ -18,7 +18,15 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from adaspan.nn.checks import Shapes, check_above_zero, check_at_least, check_counts
+from adaspan.nn.checks import (
+    Shapes,
+    check_above_zero,
+    check_at_least,
+    check_broadcast,
+    check_counts,
+    check_finite,
+    check_fraction,
+)
 
 # The paper's, for limits up to 4096.
 RAMP = 32.0
@@ -41,12 +49,17 @@ def soft_mask(distance: Tensor, span: Tensor, ramp: float) -> Tensor:
         distance - 1, as in the public code). At both kinks the gradient passes.
 
     Raises:
-        ValueError: the ramp is not above 0, or the span is no tensor.
+        ValueError: the ramp is not above 0, or distance and span are no tensors whose shapes fit.
     """
-    if not isinstance(span, Tensor):
-        raise ValueError(f"span={span!r}: must be a tensor")
+    for name, value in (("distance", distance), ("span", span)):
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name}={value!r}: must be a tensor")
     check_above_zero(ramp=ramp)
-    return ((ramp + _at_least_float32(span) - distance) / ramp).clamp(0, 1)
+    try:
+        return ((ramp + _at_least_float32(span) - distance) / ramp).clamp(0, 1)
+    except RuntimeError:
+        check_broadcast(distance=distance, span=span)
+        raise
 
 
 class Span(nn.Module):
@@ -116,6 +129,12 @@ class Span(nn.Module):
         return self
 
 
+def check_is_span(span: object) -> None:
+    """Refuse what is no span."""
+    if not isinstance(span, Span):
+        raise ValueError(f"span={span!r}: must be a span, such as DynamicSpan(dim, heads, limit)")
+
+
 class FixedSpan(Span):
     """Every head looks back exactly `limit` tokens, at no penalty: the paper's baseline.
 
@@ -161,8 +180,7 @@ class AdaptiveSpan(Span):
         super().__init__(limit, ramp)
         check_counts(heads=heads)
         check_at_least(0, loss_coefficient=loss_coefficient)
-        if not 0 <= initial_fraction <= 1:
-            raise ValueError(f"initial_fraction={initial_fraction}: must be between 0 and 1")
+        check_fraction(initial_fraction=initial_fraction)
         self.loss_coefficient = loss_coefficient
         self.fraction = nn.Parameter(torch.full((heads,), initial_fraction, dtype=torch.float32))
 
@@ -206,8 +224,7 @@ class DynamicSpan(Span):
         super().__init__(limit, ramp)
         check_counts(dim=dim, heads=heads)
         check_at_least(0, loss_coefficient=loss_coefficient)
-        if not math.isfinite(initial_bias):
-            raise ValueError(f"initial_bias={initial_bias}: must be a finite number")
+        check_finite(initial_bias=initial_bias)
         self.loss_coefficient = loss_coefficient
         self.gate = nn.Linear(dim, heads)
         nn.init.constant_(self.gate.bias, initial_bias)

@@ -15,7 +15,15 @@ from torch import Tensor, nn
 from adaspan.nn.attention import resolve
 from adaspan.nn.attention.groups import Group
 from adaspan.nn.cache import KeyValueCache, next_cache
-from adaspan.nn.checks import Shapes, check_counts, check_index, check_probability, check_tokens
+from adaspan.nn.checks import (
+    Shapes,
+    check_counts,
+    check_device,
+    check_index,
+    check_joins,
+    check_probability,
+    check_tokens,
+)
 from adaspan.nn.eager import eager
 from adaspan.nn.generation import check_sampling, generate
 from adaspan.nn.layers import Attended, MultiHeadAttention, TransformerLayer, spans_of_heads
@@ -159,15 +167,15 @@ class Transformer(nn.Module):
             targets_BM: ids of the tokens to come, int64 or int32, where only their cost is wanted.
 
         Raises:
-            ValueError: a shape or a type does not fit, or gradients are asked for from cached keys
-                and values.
+            ValueError: a shape or a type does not fit, or a token on the CPU is out of range; or
+                gradients are asked for from cached keys and values.
         """
         shapes = Shapes()
         shapes.check("tokens", tokens_BM, "BM")
-        check_tokens("tokens", tokens_BM)
+        self._check_ids("tokens", tokens_BM)
         if targets_BM is not None:
             shapes.check("targets", targets_BM, "BM")
-            check_tokens("targets", targets_BM)
+            self._check_ids("targets", targets_BM)
         caches = self.empty_caches(len(tokens_BM)) if caches is None else caches
         kept = [cache for cache in caches if isinstance(cache, KeyValueCache)]
         if kept:
@@ -192,6 +200,7 @@ class Transformer(nn.Module):
         ):
             if isinstance(cache, Tensor):
                 Shapes(B=len(tokens_BM), D=hidden_BMD.shape[-1]).check("cache", cache, "BCD")
+                check_joins("cache", cache, hidden_BMD)
                 next_caches.append(next_cache(cache, hidden_BMD, cache_length(reach, self.limit)))
             attended: Attended = layer(hidden_BMD, cache, position_SK, groups)
             hidden_BMD, span = attended.hidden_BMD, attended.span
@@ -267,13 +276,15 @@ class Transformer(nn.Module):
 
     def _checked_ids(self, tokens: Sequence[int] | Tensor) -> Tensor:
         """Ids of the tokens of a text (T,), on the device."""
-        tokens_T = _as_ids(tokens).to(self.embedding.weight.device)
+        tokens_T = _as_ids(tokens).cpu()
         Shapes().check("tokens", tokens_T, "T")
         check_counts(tokens=len(tokens_T))
-        check_tokens("tokens", tokens_T)
-        for token in (tokens_T.min(), tokens_T.max()):
-            check_index(self.embedding.num_embeddings, token=int(token))
-        return tokens_T
+        check_tokens("tokens", tokens_T, self.embedding.num_embeddings)
+        return tokens_T.to(self.embedding.weight.device)
+
+    def _check_ids(self, name: str, tokens: Tensor) -> None:
+        check_device(name, tokens, self.embedding.weight.device)
+        check_tokens(name, tokens, self.embedding.num_embeddings)
 
     def _input_of(self, layer: int, tokens_BM: Tensor) -> Tensor:
         """Hidden states that a layer gets from texts without a past, without dropout."""

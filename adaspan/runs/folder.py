@@ -204,7 +204,10 @@ def open_folder(path: Path | str) -> RunFolder:
 
     Raises:
         UserError: there is none.
+        ValueError: this is no path.
     """
+    if not isinstance(path, str | Path):
+        raise ValueError(f"folder={path!r}: must be a path")
     path = Path(path).expanduser()
     if not (path / "config.yaml").exists():
         there = "has no config.yaml, it is no run's folder" if path.exists() else "no such folder"

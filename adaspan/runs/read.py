@@ -25,6 +25,7 @@ def read(folder: str | Path) -> tuple[Any, Any]:
     Raises:
         UserError: there is no run in this folder.
         RunError: its record is damaged.
+        ValueError: this is no path.
     """
     rows = open_folder(folder).rows()
     spans: list[Row] = [

@@ -47,7 +47,8 @@ def load(
         UserError: there is no run in this folder, or it is one of an older version whose vocabulary
             cannot be found, or an extension cannot be imported.
         RunError: the configuration, vocabulary or weights are missing or damaged, or do not fit.
-        ValueError: `weights` is neither "best" nor "last", or there is no such device.
+        ValueError: `folder` is no path, `weights` neither "best" nor "last", or there is no such
+            device.
     """
     if weights not in ("best", "last"):
         raise ValueError(f"weights={weights}: must be best or last")

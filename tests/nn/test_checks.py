@@ -98,6 +98,20 @@ def test_the_call_that_the_wrong_ones_differ_from_works() -> None:
             "persistent value: must have shape (H=3, P=2, K=8), has (3, 4, 8)",
         ),
         (
+            {"position": torch.zeros(5, 8, dtype=torch.long)},
+            "position: must be floating point, is torch.int64",
+        ),
+        (
+            {"persistent": (torch.zeros(3, 2, 8, dtype=torch.long), torch.zeros(3, 2, 8))},
+            "persistent key: must be floating point, is torch.int64",
+        ),
+        (
+            {"span": torch.tensor([[3.0], [math.nan], [3.0]])},
+            "span=nan: must be a finite number, at least 0",
+        ),
+        ({"span": torch.tensor([[3.0], [-0.5], [3.0]])}, "span=-0.5: must be a finite number"),
+        ({"span": torch.full((2, 3, 4), math.inf)}, "span=inf: must be a finite number"),
+        (
             {"implementation": "flash"},
             "implementation=flash: must be one of auto, reference, banded",
         ),
@@ -148,6 +162,26 @@ def longer_above(layer: int) -> Span:
             lambda: AdaptiveSpan(4, 9, initial_fraction=1.5),
             "initial_fraction=1.5: must be between 0 and 1",
         ),
+        (
+            lambda: AdaptiveSpan(4, 9, initial_fraction=cast(float, "a")),
+            "initial_fraction='a': must be between 0 and 1",
+        ),
+        (
+            lambda: DynamicSpan(8, 4, 9, initial_bias=cast(float, "a")),
+            "initial_bias='a': must be a finite number",
+        ),
+        (
+            lambda: soft_mask(cast(Tensor, [1]), torch.zeros(1), 2),
+            "distance=[1]: must be a tensor",
+        ),
+        (
+            lambda: soft_mask(torch.zeros(3), torch.zeros(2), 2),
+            "shapes must broadcast: distance (3,), span (2,)",
+        ),
+        (
+            lambda: transformer(make_span=lambda _: None),
+            "span=None: must be a span, such as DynamicSpan(dim, heads, limit)",
+        ),
         (lambda: DynamicSpan(0, 4, 9), "dim=0: must be a whole number, at least 1"),
         (
             lambda: DynamicSpan(8, 4, 9, initial_bias=math.nan),
@@ -160,7 +194,7 @@ def longer_above(layer: int) -> Span:
         (lambda: AdaptiveSelfAttention(32, 4, 9, dropout=1), "dropout=1: must be at least 0 and"),
         (
             lambda: AdaptiveSelfAttention(32, 4, 9, span=FixedSpan(4, 10)),
-            "limit=9: must be that of the span, 10",
+            "limit=9: must equal the span's limit, 10",
         ),
         (
             lambda: AdaptiveSelfAttention(32, 4, 9, span=FixedSpan(2, 9)),
@@ -218,6 +252,8 @@ def test_the_layer_names_the_types_that_it_takes() -> None:
         layer(hidden.double())
     with pytest.raises(ValueError, match="cache: must be on cpu, is on meta"):
         layer(hidden, hidden.to("meta"))
+    with pytest.raises(ValueError, match=r"cache: must be floating point, is torch.int64"):
+        layer(hidden, hidden.long())
 
 
 def test_a_dynamic_span_of_another_width_is_named() -> None:
@@ -251,11 +287,29 @@ def test_a_span_of_ones_own_is_told_the_shape_that_it_must_give() -> None:
             "tokens: must not be empty, has shape (2, 0)",
         ),
         (torch.zeros(2, 5), None, "tokens: must be int64 or int32, is torch.float32"),
+        (torch.tensor([[1, 99]]), None, "token=99: must be 0 to 6"),
+        (torch.tensor([[1, -1]]), None, "token=-1: must be 0 to 6"),
+        (torch.zeros(2, 5, dtype=torch.long, device="meta"), None, "tokens: must be on cpu, is on"),
         (torch.zeros(2, 5, dtype=torch.long), [], "caches: must be 2, one a layer, are 0"),
         (
             torch.zeros(2, 5, dtype=torch.long),
             [torch.zeros(3, 0, 8)] * 2,
             "cache: must have shape (B=2, C, D=8), has (3, 0, 8)",
+        ),
+        (
+            torch.zeros(2, 5, dtype=torch.long),
+            [torch.zeros(2, 3, 8, dtype=torch.long)] * 2,
+            "cache: must be floating point, is torch.int64",
+        ),
+        (
+            torch.zeros(2, 5, dtype=torch.long),
+            [torch.zeros(2, 3, 8).double()] * 2,
+            "cache: must be torch.float32, is torch.float64",
+        ),
+        (
+            torch.zeros(2, 5, dtype=torch.long),
+            [torch.zeros(2, 3, 8, device="meta")] * 2,
+            "cache: must be on cpu, is on meta",
         ),
     ],
 )
@@ -272,6 +326,7 @@ def test_the_model_names_what_it_reads(
     [
         (torch.zeros(2, 4, dtype=torch.long), "targets: must have shape (B=2, M=5), has (2, 4)"),
         (torch.zeros(2, 5), "targets: must be int64 or int32, is torch.float32"),
+        (torch.full((2, 5), 7), "target=7: must be 0 to 6"),
     ],
 )
 def test_targets_are_one_for_each_token(targets: Tensor, message: str) -> None:

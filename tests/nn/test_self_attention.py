@@ -121,7 +121,7 @@ def test_penalty_is_that_of_the_span_and_free_for_fixed_ones() -> None:
 
 
 def test_penalty_before_any_block_says_what_to_do() -> None:
-    with pytest.raises(RuntimeError, match="call the layer first"):
+    with pytest.raises(RuntimeError, match="call the layer on a block first"):
         AdaptiveSelfAttention(DIM, HEADS, LIMIT).penalty()
 
 

@@ -7,11 +7,12 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 
-from adaspan import load
+from adaspan import load, read
 from adaspan.config.schema import RunConfig
 from adaspan.data import prepare
 from adaspan.errors import RunError, UserError
@@ -175,3 +176,10 @@ def test_an_older_run_without_its_data_says_how_to_get_a_vocabulary(
     assert "done already" in end.stdout, end.stderr
     assert (folder / "vocabulary.json").read_text() == expected
     load(folder)
+
+
+def test_what_is_no_path_is_refused() -> None:
+    for wrong in (None, 3):
+        for read_or_load in (load, read):
+            with pytest.raises(ValueError, match=f"folder={wrong}: must be a path"):
+                read_or_load(cast(str, wrong))

@@ -28,9 +28,10 @@ from adaspan.nn.checks import (
     check_floats,
     check_probability,
     check_span,
+    check_span_values,
 )
 
-__all__ = ["BUILT_IN", "IMPLEMENTATIONS", "Implementation", "attend", "resolve"]
+__all__ = ["BUILT_IN", "IMPLEMENTATIONS", "Implementation", "attend", "attend_unchecked", "resolve"]
 
 IMPLEMENTATIONS = {
     "reference": Implementation(attend_reference, reference_macs, group_cost=None),
@@ -80,7 +81,8 @@ def attend(
     must be finite. Gradients of gradients are had from the implementation `reference` alone.
 
     Args:
-        query_BHMK: queries of the block, before scaling.
+        query_BHMK: queries of the block, before scaling. Keys, values and positions may be of
+            another precision: scores are computed in that of the queries.
         key_BHCK: keys of the C - M cached tokens, then of the block itself.
         value_BHCK: values, likewise.
         position: p_x, (S, K), one embedding a distance, shared by all heads. None: no such term,
@@ -88,7 +90,7 @@ def attend(
             nowhere.
         window: S, the hard limit of how far back a query sees. Left out, it is as many as there are
             positions, or all past keys.
-        span: z in tokens, shape (H, 1) or (B, H, M), at least float32; None: no mask.
+        span: z in tokens, at least 0, shape (H, 1) or (B, H, M), at least float32; None: no mask.
         ramp: R in tokens; needed with a span.
         unmasked: distances below it are known to be less than every z: saves looking at them.
         persistent: keys and values (H, P, K) that every query sees in the same softmax, without
@@ -110,6 +112,38 @@ def attend(
         past = max(1, key_BHCK.shape[2] - 1)
         window = past if position is None else len(position)
     _check_numbers(window, span, ramp, unmasked, dropout)
+    return attend_unchecked(
+        query_BHMK,
+        key_BHCK,
+        value_BHCK,
+        position,
+        window=window,
+        span=span,
+        ramp=ramp,
+        unmasked=unmasked,
+        persistent=persistent,
+        dropout=dropout,
+        implementation=implementation,
+    )
+
+
+def attend_unchecked(
+    query_BHMK: Tensor,
+    key_BHCK: Tensor,
+    value_BHCK: Tensor,
+    position: Tensor | None,
+    *,
+    window: int,
+    span: Tensor | None,
+    ramp: float | None,
+    unmasked: int,
+    persistent: tuple[Tensor, Tensor] | None,
+    dropout: float,
+    implementation: str,
+) -> Tensor:
+    """`attend` for a layer, whose arguments fit. Spans of a run that has diverged are let through:
+    its loss says so.
+    """
     kept_BHMS = None  # the oldest first
     if dropout:
         shape = (*query_BHMK.shape[:3], window)
@@ -157,13 +191,16 @@ def _check_tensors(
         )
     if position_SK is not None:
         shapes.check("position", position_SK, "SK")
+        check_floats(position=position_SK)
     if span is not None:
         check_span(span, shapes)
+        check_span_values(span)
     if persistent is not None:
         if isinstance(persistent, Tensor) or len(persistent) != 2:
             raise ValueError("persistent: must be two tensors, keys and values")
         for name, tensor in zip(("key", "value"), persistent, strict=True):
             shapes.check(f"persistent {name}", tensor, "HPK")
+            check_floats(**{f"persistent {name}": tensor})
 
 
 def _checked(result: object, name: str, query_BHMK: Tensor) -> tuple[Tensor, Tensor]:
