@@ -93,12 +93,10 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     reasons = [
         report.longrepr[2].removeprefix("Skipped: ") for report in terminal.stats.get("skipped", ())
     ]
-    left_out = [reason for reason in reasons if reason.startswith(system.NOT_HERE)]
-    if left_out:
-        why = "; ".join(dict.fromkeys(left_out))
-        terminal.write_line(
-            f"{len(left_out)} tests could not run: {why}; sudo make system sets it up"
-        )
+    if reasons:
+        tests = f"{len(reasons)} test{'s' * (len(reasons) > 1)}"
+        why = "; ".join(dict.fromkeys(map(system.with_way_out, reasons)))
+        terminal.write_line(f"{tests} could not run: {why}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

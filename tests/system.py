@@ -17,6 +17,7 @@ _CLUSTER = {"slurmctld": "slurm-wlm", "munged": "munge"}
 _BROWSER = {"chromium": "chromium", "chromedriver": "chromium-driver"}
 NODES = ("n1", "n2", "gpu1")
 _HOSTS = Path("/etc/hosts")
+_ROOT = Path(__file__).parents[1]
 # What a skipped test says first.
 NOT_HERE = "this machine lacks"
 
@@ -36,12 +37,19 @@ def why_not(missing: list[str]) -> str:
     return f"{NOT_HERE} {', '.join(missing)}"
 
 
+def with_way_out(reason: str) -> str:
+    """Why a test was skipped, and the command that helps, if one does."""
+    return f"{reason} (sudo make system sets it up)" if reason.startswith(NOT_HERE) else reason
+
+
 def install() -> None:
-    """Install all that is missing. Needs root and Debian, or one of its kind."""
+    """Install all that is missing. Needs root and Debian, or one of its kind, which may start the
+    services of what it installs. The tests use none of them.
+    """
     if packages := _missing_packages({**_CLUSTER, **_BROWSER}):
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        without_services = ["-o", "Dpkg::Options::=--force-confold"]
-        for command in (["update"], ["install", "--yes", *without_services, *packages]):
+        keep_changed = ["-o", "Dpkg::Options::=--force-confold"]  # configuration files
+        for command in (["update"], ["install", "--yes", *keep_changed, *packages]):
             subprocess.run(["apt-get", "-qq", *command], env=quiet, check=True, timeout=900)
     if _missing_nodes():
         with _HOSTS.open("a") as file:
@@ -62,20 +70,34 @@ def _hosts_line() -> str:
     return f"a line in {_HOSTS}: 127.0.0.1 {' '.join(_missing_nodes())}"
 
 
+def _venv_is_ready() -> bool:
+    """Whether make leaves `.venv` as it is."""
+    ready = _ROOT / ".venv" / "ready-dev"
+    wanted = [_ROOT / name for name in ("pyproject.toml", "constraints.txt")]
+    return ready.exists() and all(path.stat().st_mtime <= ready.stat().st_mtime for path in wanted)
+
+
 def main(only_if_root: bool) -> None:
     """Say what is to be installed, then do it.
 
     Args:
-        only_if_root: for anybody else, say what that means.
+        only_if_root: as `make test` asks, which goes on to `.venv`: say so; for anybody but root,
+            install nothing and say what that means.
 
     Raises:
         SystemExit: it cannot be installed.
     """
     missing = [*missing_for_cluster(), *missing_for_browser()]
+    if only_if_root and not _venv_is_ready():
+        print("venv    pip is going to install into .venv: adaspan, and what constraints.txt pins")
     if not missing:
         print("system  a SLURM and a browser for the tests are here; nothing is installed")
     elif os.geteuid() == 0 and shutil.which("apt-get"):
-        print(f"system  installing on this machine: {', '.join(missing)}", flush=True)
+        print(
+            f"system  installing on this machine: {', '.join(missing)}; Debian may start services "
+            "of these (munge), the tests use none of them",
+            flush=True,
+        )
         install()
     elif only_if_root:
         print(

@@ -35,8 +35,21 @@ def test_the_last_line_says_what_could_not_run_and_how_it_can() -> None:
     end = run_pytest(IN_A_BROWSER, **nothing_there)
     assert end.returncode == 0, end.stdout
     assert end.stdout.splitlines()[-1] == (
-        "1 tests could not run: this machine lacks chromium, chromium-driver; "
-        "sudo make system sets it up"
+        "1 test could not run: this machine lacks chromium, chromium-driver "
+        "(sudo make system sets it up)"
+    )
+
+
+def test_the_last_line_counts_every_test_that_could_not_run() -> None:
+    nothing_there = {"PATH": str(Path(sys.executable).parent), "CUDA_VISIBLE_DEVICES": ""}
+    end = run_pytest(
+        IN_A_BROWSER,
+        "tests/gpu/test_on_a_gpu.py::test_memory_that_does_not_suffice_is_named",
+        **nothing_there,
+    )
+    assert end.stdout.splitlines()[-1] == (
+        "2 tests could not run: this machine lacks chromium, chromium-driver "
+        "(sudo make system sets it up); this machine has no GPU"
     )
 
 
@@ -55,6 +68,21 @@ def test_only_root_installs_and_everybody_else_is_told_what(
         system.main(only_if_root=False)
     system.main(only_if_root=True)
     assert "chromium-driver; tests that need it are skipped" in capsys.readouterr().out
+
+
+def test_what_pip_is_going_to_install_is_said_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(system, "_ROOT", tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    for name in ("pyproject.toml", "constraints.txt"):
+        (tmp_path / name).touch()
+    system.main(only_if_root=True)
+    assert capsys.readouterr().out.startswith("venv    pip is going to install into .venv: ")
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "ready-dev").touch()
+    system.main(only_if_root=True)
+    assert "venv" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
