@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,12 @@ _REGISTER_RESOLVER = (
 # What a command line says of a launcher or a sweeper, which only a sweep has.
 _OF_A_SWEEP = re.compile(r"[+~]*hydra[/.](launcher|sweeper)\b")
 
+# What OmegaConf 2.4 says of lines in Hydra 1.3.
+_WARNINGS_ABOUT_HYDRA = (
+    (r"register_new_resolver\(\) is deprecated", r"hydra\.core\.utils"),
+    (r"Implicit conversion from Version to str at 'hydra\.runtime\.version_base'", ""),
+)
+
 _PLAIN = re.compile(r"[\w./:~+-]+")  # what Hydra reads without quotes
 
 _HELP = """Train one run of the adaptive-span transformer, or a sweep of runs.
@@ -91,6 +98,8 @@ def register(folders: Sequence[Path] = (CONF,)) -> None:
     Args:
         folders: where YAML files of options are. A kind without one is an option by itself.
     """
+    for message, module in _WARNINGS_ABOUT_HYDRA:
+        warnings.filterwarnings("ignore", message, module=module)
     if _PLUGINS not in sys.path:
         sys.path.append(_PLUGINS)
     store = ConfigStore.instance()
