@@ -30,7 +30,7 @@ def main() -> None:
             return
         import_installed()
         import_extensions(named_extensions(sys.argv[1:]))
-        figures.own_keys()
+        figures.check_own_keys()
         register(option_folders(sys.argv[1:]))
         _launch()
 

@@ -1,4 +1,7 @@
-"""The command `adaspan`: train runs; watch, stop, resubmit and compare them."""
+"""The command `adaspan`: train runs; watch, stop, resubmit and compare them.
+
+A file for each sub-command, named like it; `choose.py` has what they share: which runs are meant.
+"""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ Each option is a file, which explains itself:
 Keys that matter, as key=value; all are in {schema}:
 
   model.layers  model.dim  model.heads  model.dropout
-  model.ffn_dim  (0: no feed-forward)  model.persistent  (learned keys and values a head)
+  model.ffn_dim  (0: no feed-forward)  model.persistent  (learned keys and values per head)
   span.limit  span.ramp  span.loss_coefficient
   data.path  (with data=text)
   optimizer.lr  optimizer.warmup_steps  optimizer.grad_clip

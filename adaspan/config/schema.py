@@ -28,7 +28,7 @@ class ModelConfig:
     ffn_dim: int = MISSING  # inner width of the feed-forward; 0: layers without one
     dropout: float = 0.0  # on attention weights and inside the feed-forward
     embedding_dropout: float = 0.0  # on the embeddings and before the output layer
-    persistent: int = added_key(0)  # learned keys and values a head that every token sees
+    persistent: int = added_key(0)  # learned keys and values per head that every token sees
 
 
 @dataclass
@@ -109,7 +109,7 @@ class SlurmSettings:
     timeout_min: int = MISSING
     nodes: int = MISSING
     tasks_per_node: int = MISSING  # processes a node; all of a run train it together
-    gpus_per_node: int | None = None  # null: one a task, where the partition has them
+    gpus_per_node: int | None = None  # null: one per task, where the partition has them
     cpus_per_task: int = MISSING
     mem: str | None = None  # as sbatch takes it
     signal_delay_s: int = MISSING  # before the time limit, when a run is asked to save

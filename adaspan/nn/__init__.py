@@ -23,8 +23,8 @@ F  ffn_dim    V  vocabulary size    L  layers     P  persistent keys    T  token
 
 and where the band of scores is cut into tiles (`attention/banded.py`):
 
-N  batch x heads    R  rows of a tile: queries    W  distances of the window, the farthest first
-                    T  its columns: keys          E  the farthest of them, where a mask is not 1
+N  batch x heads    I  rows of a tile: queries    W  distances of the window, the farthest first
+                    J  its columns: keys          E  the farthest of them, where a mask is not 1
 
 A digit is a dimension of that size: sum_NM1. Gradients begin with d_. In formulas t is a token, x
 a distance from it, z a span, R the ramp, and S the span limit.

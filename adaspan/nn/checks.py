@@ -101,7 +101,7 @@ def check_broadcast(**tensors: Tensor) -> None:
 
 
 def check_span(span: Tensor, shapes: Shapes) -> None:
-    """Refuse spans z that are neither one a head nor one a head and token, or too coarse."""
+    """Refuse spans z that are neither one per head nor one per head and token, or too coarse."""
     shapes.check("span", span, "H1", "BHM")
     if span.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"span: must be float32 or float64, is {span.dtype}")

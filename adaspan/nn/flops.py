@@ -37,7 +37,7 @@ class Shape:
     heads: int
     ffn_dim: int
     vocabulary_size: int
-    persistent: int = 0  # learned keys and values a head
+    persistent: int = 0  # learned keys and values per head
     span_macs: int = 0  # multiply-accumulates that a layer's spans take for each token
 
 

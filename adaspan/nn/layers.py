@@ -48,7 +48,7 @@ class MultiHeadAttention(nn.Module):
         span: how far back each head looks.
         dropout: on the attention weights.
         implementation: see `adaspan.nn.attention.attend`.
-        persistent: P, learned keys and values a head that every token sees; 0: none.
+        persistent: P, learned keys and values per head that every token sees; 0: none.
 
     Raises:
         ValueError: a value is out of its range, or the span is of another number of heads.
@@ -129,7 +129,7 @@ class MultiHeadAttention(nn.Module):
             hidden_BMD: of the block.
             cache: past ones (B, C, D), as far as any head reaches; may be fewer where a stream
                 starts. Or their keys and values, to which the block's are added.
-            position_SK: an embedding a distance, at least as many as the longest window.
+            position_SK: an embedding per distance, at least as many as the longest window.
             groups: what `groups` gives; None: as far as the spans of this block reach.
         """
         batch, block, _ = hidden_BMD.shape

@@ -11,7 +11,7 @@ from adaspan.nn.checks import check_counts
 
 
 class PersistentMemory(nn.Module):
-    """P learned keys and values a head, in the same softmax as the text's, which no span masks.
+    """P learned keys and values per head, in the same softmax as the text's, which no span masks.
 
     Sukhbaatar et al., "Augmenting Self-attention with Persistent Memory", section 4.1: with enough
     of them a layer needs no feed-forward. Under the name of the public code.

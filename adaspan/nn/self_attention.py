@@ -37,7 +37,7 @@ class AdaptiveSelfAttention(nn.Module):
             has its own ramp and loss coefficient, and the limit of the layer.
         dropout: on the attention weights.
         implementation: see `adaspan.nn.attention.attend`.
-        persistent: P, learned keys and values a head that every token sees beside those of the
+        persistent: P, learned keys and values per head that every token sees beside those of the
             text; 0: none. With many of them a layer needs no feed-forward.
 
     Raises:

@@ -156,7 +156,7 @@ class FixedSpan(Span):
 
 
 class AdaptiveSpan(Span):
-    """One learned span a head: z = S * fraction, with fraction in [0, 1] (paper, equations 5 to 7).
+    """One learned span per head: z = S * fraction, fraction in [0, 1] (paper, equations 5 to 7).
 
     Args:
         heads: H.
@@ -201,7 +201,7 @@ class AdaptiveSpan(Span):
 
 
 class DynamicSpan(Span):
-    """A span a head and token: z_t = S * sigmoid(v.x_t + b) (paper, section 2.2).
+    """A span per head and token: z_t = S * sigmoid(v.x_t + b) (paper, section 2.2).
 
     Args:
         dim: D, width of the hidden states x_t.

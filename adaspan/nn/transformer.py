@@ -56,7 +56,7 @@ class Transformer(nn.Module):
         dropout: on attention weights and inside the feed-forward.
         embedding_dropout: on the embedded tokens and before the output layer.
         attention: implementation, see `adaspan.nn.attention.attend`.
-        persistent: P, learned keys and values a head that every token sees; 0: none.
+        persistent: P, learned keys and values per head that every token sees; 0: none.
 
     Raises:
         ValueError: a value is out of its range, or a span does not fit.
@@ -188,7 +188,7 @@ class Transformer(nn.Module):
             plan = self.plan(*tokens_BM.shape)
         for name, parts in (("caches", caches), ("plan", plan)):
             if len(parts) != len(self.layers):
-                wanted = f"must be {len(self.layers)}, one a layer"
+                wanted = f"must be {len(self.layers)}, one per layer"
                 raise ValueError(f"{name}: {wanted}, are {len(parts)}")
         reaches = self.reaches(plan)
         position_SK = self.position_SK[: max(reaches)]  # further back every mask is exactly 0

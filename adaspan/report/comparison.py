@@ -58,7 +58,7 @@ class Comparison:
         return sorted(done, key=lambda group: group.rank)
 
     def cheapest_within(self, margin: float) -> Group | None:
-        """The group with the fewest FLOPs a token of those within `margin` of the best."""
+        """The group with the fewest FLOPs per token of those within `margin` of the best."""
         if not self.done:
             return None
         best = self.done[0].rank

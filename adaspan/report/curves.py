@@ -115,7 +115,8 @@ def _hover(seeds: int, against: str, measure: Measure) -> str:
     spread = f" ± %{{customdata[1]:{measure.hover}}}" if seeds > 1 else ""
     unit = "tokens" if against == "tokens" else "FLOPs"
     return (
-        f"<b>%{{fullData.name}}</b><br>%{{y:{measure.hover}}}{spread} {measure.name}, quick look"
+        f"<b>%{{fullData.name}}</b><br>%{{y:{measure.hover}}}{spread} {measure.name}, "
+        "quick evaluation"
         f"<br>%{{x:.3s}} {unit}, step %{{customdata[0]:,}}<extra></extra>"
     )
 

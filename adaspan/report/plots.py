@@ -135,7 +135,7 @@ def pareto(comparison: Comparison) -> go.Figure:
             },
             hovertemplate="<b>%{fullData.name}</b><br>"
             f"%{{y:{comparison.measure.hover}}} {comparison.measure.name}"
-            "<br>%{x:.3s} multiply-adds a token<extra></extra>",
+            "<br>%{x:.3s} multiply-adds per token<extra></extra>",
         )
     costs = np.array([group.macs_per_token or 1.0 for group in comparison.done])
     name_x(figure, figures.PAPER_MACS.axis, type="log", tickformat=COUNTS, **log_ticks(costs))

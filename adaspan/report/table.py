@@ -193,7 +193,7 @@ def finding(comparison: Comparison, margin: float) -> str:
     sentences = [
         f"Best: {best.label}, {_valid(best, measure)} on valid, "
         f"{measure.written(best.test or 0.0)} on test, at "
-        f"{si(best.macs_per_token or 0.0)} multiply-adds a token and a mean span of "
+        f"{si(best.macs_per_token or 0.0)} multiply-adds per token and a mean span of "
         f"{best.span_mean:.1f} tokens."
     ]
     ratio = (best.macs_per_token or 0.0) / (cheap.macs_per_token or 1.0)

@@ -34,7 +34,7 @@ def program_of(code: Path) -> Path:
 
 
 def sets_threads() -> bool:
-    """Whether the user has set how many threads a process uses."""
+    """Whether the user has set how many threads each process uses."""
     return _THREADS in os.environ
 
 

@@ -192,40 +192,51 @@ _END: tuple[Moment, ...] = ("end",)
 _ALL: tuple[Moment, ...] = (*_LOG, *_END)
 
 STEP = register(Figure("step", "step", "updates so far", rows=_ALL))
-TOKENS = register(
-    Figure("tokens", "tokens", "that the updates so far have learned from", label="tokens read")
-)
+TOKENS = register(Figure("tokens", "tokens", "tokens trained on so far", label="tokens read"))
 
-TRAIN = _score("train/", "train", "mean loss of the updates since the row before", _LOG)
+TRAIN = _score("train/", "train", "mean loss of the updates since the previous row", _LOG)
 LEARNING_RATE = register(
-    Figure("train/learning_rate", "lr", "of the last update", written="{:.4g}".format)
+    Figure("train/learning_rate", "lr", "learning rate of the last update", written="{:.4g}".format)
 )
 QUICK = _score(
-    "valid/", "quick", "at a quick look at valid", ("evaluation",), "on valid, quick look"
+    "valid/",
+    "quick",
+    "score of a quick evaluation, on part of valid",
+    ("evaluation",),
+    "on valid, quick evaluation",
 )
-VALID = _score("final/valid_", "valid", "of the best weights on all of valid", _END, "on valid")
-TEST = _score("final/test_", "test", "of the best weights on all of test", _END, "on test")
-BEST = _score("best/valid_", "best quick", "at the best quick look at valid", _END)
-LAST = _score("last/valid_", "last quick", "at the last quick look at valid", _END)
+VALID = _score(
+    "final/valid_", "valid", "score of the best weights on all of valid", _END, "on valid"
+)
+TEST = _score("final/test_", "test", "score of the best weights on all of test", _END, "on test")
+BEST = _score("best/valid_", "best quick", "score of the best quick evaluation", _END)
+LAST = _score("last/valid_", "last quick", "score of the last quick evaluation", _END)
 SCORES = (TRAIN, QUICK, VALID, TEST, BEST, LAST)
 PARAMETERS = register(
-    Figure("parameters", "parameters", "numbers that the model learns", rows=("end",))
+    Figure("parameters", "parameters", "number of learned parameters", rows=("end",))
 )
 BEST_STEP = register(
-    Figure("best/step", "best step", "of the best quick look, and so of the weights", rows=("end",))
+    Figure(
+        "best/step",
+        "best step",
+        "step of the best quick evaluation, whose weights are kept",
+        rows=("end",),
+    )
 )
 
-SPAN_MEAN = _span("span/mean", "mean span", "over all heads; at the end, in the best weights")
-SPAN_MAX = _span("span/max", "longest", "span of a head; at the end, in the best weights")
+SPAN_MEAN = _span(
+    "span/mean", "mean span", "mean span of all heads; at the end, of the best weights"
+)
+SPAN_MAX = _span("span/max", "longest", "longest span of a head; at the end, of the best weights")
 
 PAPER_MACS = register(
     Figure(
         "flops/paper_macs_per_token",
         "MACs",
-        "multiply-adds a token, forward, as the paper counts",
+        "multiply-adds per token of the forward pass, as the paper counts them",
         better="lower",
         rows=_ALL,
-        label="multiply-adds a token, the paper’s count",
+        label="multiply-adds per token, the paper’s count",
     )
 )
 PAPER_MACS_WITH_POSITION = register(
@@ -241,8 +252,8 @@ ATTENTION_FLOPS = register(
     Figure(
         "flops/attention_per_token",
         "attention FLOPs",
-        "a token, forward, for scores and weighted values within the mean span and of persistent "
-        "keys; two a multiply-add, of which the paper counts one",
+        "FLOPs per token of the forward pass for scores and weighted values, within the mean span "
+        "and of persistent keys; a multiply-add is two, the paper counts it once",
         better="lower",
         rows=_ALL,
     )
@@ -251,7 +262,8 @@ FEED_FORWARD_FLOPS = register(
     Figure(
         "flops/feed_forward_per_token",
         "feed-forward FLOPs",
-        "a token, forward; two a multiply-add, of which the paper counts one",
+        "FLOPs per token of the forward pass in feed-forward layers; a multiply-add is two, the "
+        "paper counts it once",
         better="lower",
         rows=_ALL,
     )
@@ -260,7 +272,7 @@ EXECUTED_FLOPS = register(
     Figure(
         "flops/executed_per_token",
         "FLOPs",
-        "a token, forward, every matrix product that was executed, two a multiply-add",
+        "FLOPs per token of the forward pass: every matrix product that was executed",
         better="lower",
     )
 )
@@ -268,20 +280,20 @@ TRAINING_FLOPS = register(
     Figure(
         "flops/executed_training",
         "training FLOPs",
-        "executed so far",
+        "FLOPs of training so far",
         better="lower",
         label="FLOPs of training, executed",
     )
 )
 
 TOKENS_PER_SECOND = register(
-    Figure("perf/tokens_per_second", "tokens/s", "read in training", better="higher")
+    Figure("perf/tokens_per_second", "tokens/s", "tokens per second, in training", better="higher")
 )
 MEMORY = register(
     Figure(
         "perf/memory_gb",
         "memory",
-        "most that was held so far: the GPU's, or the process's on a CPU",
+        "most memory held so far: on a GPU the GPU's, else the process's",
         "10^9 bytes",
         "lower",
         _decimals(1),
@@ -291,7 +303,7 @@ MFU = register(
     Figure(
         "perf/mfu",
         "MFU",
-        "executed FLOPs a second as a part of the GPU's peak, where that is known",
+        "executed FLOPs per second, as a part of the GPU's peak, where that is known",
         better="higher",
         written=_decimals(3),
     )
@@ -339,16 +351,23 @@ def head_spans(row: Mapping[str, Any]) -> list[tuple[int, int, float]]:
 
 
 def own_keys() -> list[str]:
-    """Keys of the figures that extensions have registered.
+    """Keys of the figures that extensions have registered."""
+    return [*KINDS["figure"]]
+
+
+def check_own_keys() -> None:
+    """Refuse figures of extensions whose keys are taken.
 
     Raises:
         UserError: one of them is a figure of ours, or W&B could not tell the two apart.
     """
     ours = {figure.summary_name for figure in (*declared(), HEATMAP)}
-    for key in KINDS["figure"]:
+    for key in own_keys():
         if summary_name(key) in ours or is_built_in(key):
-            raise UserError(f'register("figure", "{key}"): is taken; docs/figures.md has all keys')
-    return [*KINDS["figure"]]
+            raise UserError(
+                f'register("figure", "{key}"): this key belongs to a built-in figure; '
+                "choose another"
+            )
 
 
 def is_built_in(key: str) -> bool:
@@ -382,12 +401,12 @@ def documentation() -> str:
         "",
         "What the rows of a run's `metrics.jsonl` hold. Tables for programs and",
         "`hydra.launcher.objectives` use the same keys; W&B's summary has `_` in place of `/`.",
-        "Rows come every `train.log_every` steps (log), with a quick look at valid every",
+        "Rows come every `train.log_every` steps (log), with a quick evaluation every",
         "`train.eval_every` (evaluation), and once at the end. A head's span is under the numbers",
         f"of its layer and head, both from 0: `{head_span_key(3, 5)}`.",
         "",
-        "How well the text is predicted is told in the unit of its tokens: `bpb`, bits a byte;",
-        "`bpc`, bits a character; `ppl`, perplexity, of words. A run has one of them. As an",
+        "How well the text is predicted is told in the unit of its tokens: `bpb`, bits per byte;",
+        "`bpc`, bits per character; `ppl`, perplexity, of words. A run has one of them. As an",
         f"objective, `{VALID.name}` and `{TEST.name}` stand for the one that it has.",
         "",
         "| key | title | what it is | unit | better | rows |",

@@ -4,7 +4,7 @@ config.yaml      resolved; with it the run can be repeated
 vocabulary.json  the symbols: with the weights it is a model, without the text
 source.json      see `source.py`
 status.json      running, done, failed or resumable; step, last error
-metrics.jsonl    one row a line: the source of truth
+metrics.jsonl    one row per line: the source of truth
 token_spans.json of dynamic spans: how far each token of a short text looks back
 log.txt          what the terminal showed
 output.txt       what a run of a sweep printed, traces included

@@ -2,8 +2,8 @@
 
 | tokens | measure | of a loss in nats |
 |---|---|---|
-| bytes | bpb, bits a byte | nats / ln 2 |
-| characters | bpc, bits a character | nats / ln 2 |
+| bytes | bpb, bits per byte | nats / ln 2 |
+| characters | bpc, bits per character | nats / ln 2 |
 | words | ppl, perplexity | exp(nats) |
 """
 
@@ -53,8 +53,8 @@ def perplexity(nats: float) -> float:
     return math.exp(min(nats, _MOST_NATS))
 
 
-BPB = Measure("bpb", "bits a byte", bits, decimals=3, margin=0.02)
-BPC = Measure("bpc", "bits a character", bits, decimals=3, margin=0.02)
+BPB = Measure("bpb", "bits per byte", bits, decimals=3, margin=0.02)
+BPC = Measure("bpc", "bits per character", bits, decimals=3, margin=0.02)
 PPL = Measure("ppl", "perplexity", perplexity, decimals=2, margin=0.2)
 
 MEASURES = (BPB, BPC, PPL)

@@ -18,7 +18,7 @@ def read(folder: str | Path) -> tuple[Any, Any]:
     Returns:
         rows: one a record, under the keys of docs/figures.md; the last of a finished run holds its
             final scores.
-        spans: one a step, layer and head, with the `span` in tokens, for each evaluation.
+        spans: one per step, layer and head, with the `span` in tokens, for each evaluation.
 
         Each is a pandas DataFrame if pandas is installed, else a list of dictionaries.
 

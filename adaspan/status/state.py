@@ -32,7 +32,7 @@ class RunState:
     step: int = 0
     steps: int = 0
     measure: str = ""  # of the two scores: bpb, bpc or ppl; empty before there is one
-    valid: float | None = None  # on all of valid if the run is done, else the last quick look
+    valid: float | None = None  # on all of valid if the run is done, else the last quick one
     test: float | None = None
     span_mean: float | None = None
     span_max: float | None = None

@@ -44,7 +44,7 @@ def train_all(
         sweep: the runs.
         fingerprints: of their data, by the runs' names.
         program: which trains one run; see `program_of`.
-        processes: runs at once; None: one a GPU, or one at a time. Of several at once each gets a
+        processes: runs at once; None: one per GPU, or one at a time. Of several at once each gets a
             GPU in turn, unless some name their device, and its share of the cores.
         fail_fast: start no more after the first failure.
 

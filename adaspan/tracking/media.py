@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
-# Where a row on W&B has the picture.
 # Sizes in pixels: of a head, and of the margins with the names of layers and heads.
 _CELL = (44, 24)
 _MARGIN = (64, 24)

@@ -80,7 +80,7 @@ class Tracker:
         values: of the configuration, nested; what looks like a secret is not sent.
         source: commit and uncommitted changes, as `source.json` has them.
         span_limit: the longest span, in tokens.
-        earlier: rows of the run so far, one a step; none for a run that starts (over).
+        earlier: rows of the run so far, one per step; none for a run that starts (over).
         tags: to find the run by.
     """
 

@@ -10,8 +10,8 @@ import torch
 
 from adaspan.errors import ProcessError
 
-# Peak rates of matrix products in 10^12 FLOPs a second, as the makers state them, without sparsity:
-# in bfloat16 and in float32 proper. The name's beginning, less the maker, longest first.
+# Peak rates of matrix products in 10^12 FLOPs per second, as the makers state them, without
+# sparsity: in bfloat16 and in float32 proper. The name's beginning, less the maker, longest first.
 _PEAK_TFLOPS = {
     "B200": (2250.0, 75.0),
     "H200": (989.4, 66.9),
@@ -84,7 +84,7 @@ def peak_memory_gb(device: torch.device) -> float:
 
 
 def peak_flops(device: torch.device, precision: torch.dtype) -> float | None:
-    """FLOPs a second that the device reaches at most; None where that is not known."""
+    """FLOPs per second that the device reaches at most; None where that is not known."""
     if device.type != "cuda":
         return None
     name = torch.cuda.get_device_name(device).removeprefix("NVIDIA ")

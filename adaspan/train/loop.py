@@ -189,7 +189,7 @@ class Session:
         self._terminal.stop_bar()
 
     def _evaluate(self) -> Row:
-        """A quick look at valid; keeps the weights if they are the best so far."""
+        """A quick evaluation; keeps the weights if they are the best so far."""
         score = self._scorer.quick(self._corpus.valid)
         if self._trainer.note_if_best(score):
             self._save_best()

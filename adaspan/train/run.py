@@ -64,7 +64,7 @@ def _train(config: RunConfig, folder: RunFolder) -> None:
     device = choose_device(config.train.device, local_rank())
     with joined(device) as processes, ExitStack() as locks:
         validate_shares(config, processes.world_size)
-        figures.own_keys()  # refused now, not at the first evaluation
+        figures.check_own_keys()  # refused now, not at the first evaluation
         corpus = _load_corpus(config, processes)
 
         def begin() -> int:

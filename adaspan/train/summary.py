@@ -84,9 +84,9 @@ def closing_lines(config: RunConfig, trainer: Trainer, final: Row, path: Path) -
         "",
         f"{measure.name}     best {best} (quick, step {final[figures.BEST_STEP.key]}) · "
         f"last {last} (quick) · valid {valid} · test {test}",
-        f"spans   a bar a head, the tallest {longest:.1f} of at most {limit} tokens",
+        f"spans   a bar per head, the tallest {longest:.1f} of at most {limit} tokens",
         *(f"        {line}" for line in span_picture(spans_LH)),
-        f"FLOPs   {si(cost)} a token (multiply-adds, as the paper counts)"
+        f"FLOPs   {si(cost)} per token (multiply-adds, as the paper counts)"
         + (
             ""
             if config.span.kind == "fixed"

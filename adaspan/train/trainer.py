@@ -147,7 +147,7 @@ class Trainer:
         self.model.clamp_spans_()
 
     def take_losses(self) -> Tensor:
-        """Mean loss of each update since the last call, in nats a token, over all processes.
+        """Mean loss of each update since the last call, in nats per token, over all processes.
 
         Also settles `flops` and `spans_LH` where every process has seen others, and checks the
         spans. All must call it.

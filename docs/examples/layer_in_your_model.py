@@ -61,7 +61,7 @@ class Model(nn.Module):
 
 
 def main() -> tuple[list[float], list[list[float]]]:
-    """Train; returns the bits a letter of every step, and every head's span."""
+    """Train; returns the bits per letter of every step, and every head's span."""
     torch.manual_seed(0)
     text = Path(argparse.__file__).read_text()
     letters = sorted(set(text))
@@ -85,7 +85,7 @@ def main() -> tuple[list[float], list[list[float]]]:
             attention.clamp_spans_()
         bits.append(loss.item() / math.log(2))
         if step % 40 == 0 or step == STEPS - 1:
-            print(f"step {step:3}: {bits[-1]:.2f} bits a letter")
+            print(f"step {step:3}: {bits[-1]:.2f} bits per letter")
     spans = [
         spans_H.tolist()
         for attention in model.attentions()

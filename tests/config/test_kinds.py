@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
@@ -74,8 +73,8 @@ class PathSpanConfig(OwnSpanConfig):
 
 
 @dataclass
-class LiteralSpanConfig(OwnSpanConfig):
-    symbols: Literal["a", "b"] = "a"
+class ComplexSpanConfig(OwnSpanConfig):
+    frequency: complex = 1j
 
 
 @pytest.mark.parametrize(
@@ -89,7 +88,7 @@ class LiteralSpanConfig(OwnSpanConfig):
         ("span", "own", lambda: 3, "must be a dataclass derived from adaspan.SpanConfig"),
         ("span", "own", NoSpanConfig, "NoSpanConfig must have a method build"),
         ("span", "own", PathSpanConfig, f"files: list[{Path.__module__}.Path]; a key is an int, f"),
-        ("span", "own", LiteralSpanConfig, "symbols: Unexpected type annotation: Literal"),
+        ("span", "own", ComplexSpanConfig, "frequency: Unexpected type annotation: complex"),
         ("attention", "own", 3, "3 must be a function"),
         ("span", "own", OldSpanConfig, "build must take (self, *, dim, heads, layer), takes (self"),
         ("attention", "own", lambda query: query, "must take (), takes (query)"),

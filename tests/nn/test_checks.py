@@ -290,7 +290,7 @@ def test_a_span_of_ones_own_is_told_the_shape_that_it_must_give() -> None:
         (torch.tensor([[1, 99]]), None, "token=99: must be 0 to 6"),
         (torch.tensor([[1, -1]]), None, "token=-1: must be 0 to 6"),
         (torch.zeros(2, 5, dtype=torch.long, device="meta"), None, "tokens: must be on cpu, is on"),
-        (torch.zeros(2, 5, dtype=torch.long), [], "caches: must be 2, one a layer, are 0"),
+        (torch.zeros(2, 5, dtype=torch.long), [], "caches: must be 2, one per layer, are 0"),
         (
             torch.zeros(2, 5, dtype=torch.long),
             [torch.zeros(3, 0, 8)] * 2,

@@ -89,7 +89,7 @@ def test_names_end_in_the_true_shape(implementation: str, watched: dict[str, set
     persistent = torch.randn(2, 4, 5), torch.randn(2, 4, 5)
     attend(*heads, persistent=persistent, implementation=implementation)
     assert not watched["wrong"]
-    of_implementation = {"reference": "weights_BHMC", "banded": "d_score_NRW"}[implementation]
+    of_implementation = {"reference": "weights_BHMC", "banded": "d_score_NIW"}[implementation]
     assert {"hidden_BMD", "cache_BCD", "weight_BHMP", of_implementation} <= watched["checked"]
 
 

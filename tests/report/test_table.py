@@ -11,7 +11,7 @@ from adaspan.status.find import Runs
 from tests.report.conftest import ODD
 
 
-def test_quick_looks_stand_in_a_column_of_their_own(comparison: Comparison) -> None:
+def test_quick_evaluations_stand_in_a_column_of_their_own(comparison: Comparison) -> None:
     table = table_of(comparison)
     by_group = dict(zip((group.label for group in comparison.groups), table.rows, strict=True))
     half_done = by_group["span=adaptive span.limit=24"]

@@ -29,7 +29,7 @@ def marks(text: str, title: str) -> str:
 
 def test_each_group_has_its_letter_in_the_plot_of_costs(comparison: Comparison) -> None:
     text = to_text(comparison, 0.02, 100, coloured=False)
-    assert sorted(marks(text, "against multiply-adds a token")) == ["a", "b", "c", "d"]
+    assert sorted(marks(text, "against multiply-adds per token")) == ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize(("group", "evaluations"), [(0, 4), (2, 4), (4, 3)])
@@ -38,15 +38,15 @@ def test_a_curve_has_a_letter_an_evaluation(
 ) -> None:
     alone = dataclasses.replace(comparison, groups=[comparison.groups[group]])
     text = to_text(alone, 0.02, 80, coloured=False)
-    assert marks(text, "quick look, against tokens read") == "a" * evaluations
+    assert marks(text, "quick evaluation, against tokens read") == "a" * evaluations
 
 
 def test_where_points_meet_the_better_run_is_seen(comparison: Comparison) -> None:
     first, second = comparison.done[1], comparison.done[0]
     same = dataclasses.replace(comparison, groups=[first, dataclasses.replace(first), second])
     text = to_text(same, 0.02, 80, coloured=False)
-    assert "c" in marks(text, "against multiply-adds a token"), "the best"
-    assert "b" not in marks(text, "against multiply-adds a token"), "the same as a"
+    assert "c" in marks(text, "against multiply-adds per token"), "the best"
+    assert "b" not in marks(text, "against multiply-adds per token"), "the same as a"
     assert "the letter of the better run" in text
 
 
@@ -56,7 +56,7 @@ def test_a_seed_that_is_not_done_has_a_curve_beside_the_mean(comparison: Compari
     text = to_text(alone, 0.02, 80, coloured=False)
     mean_only = dataclasses.replace(group, runs=group.done)
     without = to_text(dataclasses.replace(alone, groups=[mean_only]), 0.02, 80, coloured=False)
-    title = "quick look, against tokens read"
+    title = "quick evaluation, against tokens read"
     assert len(marks(text, title)) > len(marks(without, title))
 
 

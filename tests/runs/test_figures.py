@@ -69,7 +69,7 @@ def test_an_axis_has_the_unit() -> None:
     assert figures.VALID.of(BPC).axis == "bpc on valid", "which is a unit itself"
 
 
-# What a run wrote before each figure had one name, and bits a byte one of their own.
+# What a run wrote before each figure had one name, and bits per byte one of their own.
 BEFORE = {
     "train/bpb": "train/bpc",
     "final/valid_bpb": "final/valid_bpc",

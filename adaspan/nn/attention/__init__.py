@@ -85,7 +85,7 @@ def attend(
             another precision: scores are computed in that of the queries.
         key_BHCK: keys of the C - M cached tokens, then of the block itself.
         value_BHCK: values, likewise.
-        position: p_x, (S, K), one embedding a distance, shared by all heads. None: no such term,
+        position: p_x, (S, K), one embedding per distance, shared by all heads. None: no such term,
             for a model that has the positions in its queries and keys (rotary embeddings) or
             nowhere.
         window: S, the hard limit of how far back a query sees. Left out, it is as many as there are

@@ -169,14 +169,14 @@ class _Banded(torch.autograd.Function):
         sum_NM1 = torch.empty_like(top_NM1)
         for tile in tiles:
             own = tile.sequences, tile.queries
-            weight_NRT = query_NMK.new_empty(tile.shape) if tile.saves else _fit(buffer, tile)
-            top_NM1[own] = scores.exponentials_(weight_NRT, tile)
-            sum_NM1[own] = weight_NRT.sum(-1, keepdim=True)
+            weight_NIJ = query_NMK.new_empty(tile.shape) if tile.saves else _fit(buffer, tile)
+            top_NM1[own] = scores.exponentials_(weight_NIJ, tile)
+            sum_NM1[own] = weight_NIJ.sum(-1, keepdim=True)
             if tile.saves:
-                weights.append(weight_NRT)
+                weights.append(weight_NIJ)
             if kept_NMW is not None:
-                weight_NRT = _dropped(weight_NRT, kept_NMW[own])
-            output_NMK[own] = torch.bmm(weight_NRT, value_NCK[tile.sequences, tile.keys])
+                weight_NIJ = _dropped(weight_NIJ, kept_NMW[own])
+            output_NMK[own] = torch.bmm(weight_NIJ, value_NCK[tile.sequences, tile.keys])
         sum_NM1.masked_fill_(sum_NM1 == 0, 1)  # a query without any key
         output_NMK /= sum_NM1 * (1 - settings.dropout)
         ctx.save_for_backward(
@@ -217,30 +217,30 @@ class _Banded(torch.autograd.Function):
         for tile in tiles:
             own, seen = (tile.sequences, tile.queries), (tile.sequences, tile.keys)
             if tile.saves:
-                weight_NRT = next(saved_weights)
+                weight_NIJ = next(saved_weights)
             else:
-                weight_NRT = _fit(second_buffer, tile)
-                scores.exponentials_(weight_NRT, tile, top_NM1[own])
-            query_NRK, d_output_NRK = query_NMK[own], d_output_NMK[own]
-            d_score_NRT = _fit(buffer, tile)
-            d_score_NRW = _band(d_score_NRT)
+                weight_NIJ = _fit(second_buffer, tile)
+                scores.exponentials_(weight_NIJ, tile, top_NM1[own])
+            query_NIK, d_output_NIK = query_NMK[own], d_output_NMK[own]
+            d_score_NIJ = _fit(buffer, tile)
+            d_score_NIW = _band(d_score_NIJ)
 
-            torch.bmm(d_output_NRK, value_NCK[seen].transpose(1, 2), out=d_score_NRT)
-            dropped_NRT = weight_NRT
+            torch.bmm(d_output_NIK, value_NCK[seen].transpose(1, 2), out=d_score_NIJ)
+            dropped_NIJ = weight_NIJ
             if kept_NMW is not None:
-                d_score_NRW.mul_(kept_NMW[own])
-                dropped_NRT = _dropped(weight_NRT, kept_NMW[own])
-            _add_product(d_value_NCK[seen], dropped_NRT.transpose(1, 2), d_output_NRK)
-            d_score_NRT.sub_(delta_NM1[own]).mul_(weight_NRT)
+                d_score_NIW.mul_(kept_NMW[own])
+                dropped_NIJ = _dropped(weight_NIJ, kept_NMW[own])
+            _add_product(d_value_NCK[seen], dropped_NIJ.transpose(1, 2), d_output_NIK)
+            d_score_NIJ.sub_(delta_NM1[own]).mul_(weight_NIJ)
 
-            _add_product(d_key_NCK[seen], d_score_NRT.transpose(1, 2), query_NRK)
-            d_query_NRK = torch.bmm(d_score_NRT, key_NCK[seen])
+            _add_product(d_key_NCK[seen], d_score_NIJ.transpose(1, 2), query_NIK)
+            d_query_NIK = torch.bmm(d_score_NIJ, key_NCK[seen])
             if d_position_WK is not None:
-                _add_product(d_query_NRK, d_score_NRW, position_WK.expand(len(query_NRK), -1, -1))
-                d_position_WK += torch.bmm(d_score_NRW.transpose(1, 2), query_NRK).sum(0)
-            d_query_NMK[own] = d_query_NRK
+                _add_product(d_query_NIK, d_score_NIW, position_WK.expand(len(query_NIK), -1, -1))
+                d_position_WK += torch.bmm(d_score_NIW.transpose(1, 2), query_NIK).sum(0)
+            d_query_NMK[own] = d_query_NIK
             if mask is not None:
-                mask.take_gradient(d_score_NRW, tile)
+                mask.take_gradient(d_score_NIW, tile)
         d_span = None if span is None else torch.zeros_like(span)
         if mask is not None:
             d_span = mask.gradient()
@@ -276,38 +276,38 @@ class _Scores:
         ones = query_NMK.new_ones(rows, rows - 1)
         self._left, self._right = ones.triu(), ones.tril(-1)  # 0 outside the band
 
-    def exponentials_(self, out_NRT: Tensor, tile: Tile, top_NR1: Tensor | None = None) -> Tensor:
-        """Set `out_NRT` to exp(score - top), 0 outside the band.
+    def exponentials_(self, out_NIJ: Tensor, tile: Tile, top_NI1: Tensor | None = None) -> Tensor:
+        """Set `out_NIJ` to exp(score - top), 0 outside the band.
 
         Args:
-            out_NRT: of the tile's shape.
+            out_NIJ: of the tile's shape.
             tile: which.
-            top_NR1: largest score of each row, if known.
+            top_NI1: largest score of each row, if known.
 
         Returns:
-            top_NR1.
+            top_NI1.
         """
-        query_NRK = self._query_NMK[tile.sequences, tile.queries]
-        key_NTK = self._key_NCK[tile.sequences, tile.keys]
-        band_NRW = _band(out_NRT)
-        torch.bmm(query_NRK, key_NTK.transpose(1, 2), out=out_NRT)
+        query_NIK = self._query_NMK[tile.sequences, tile.queries]
+        key_NJK = self._key_NCK[tile.sequences, tile.keys]
+        band_NIW = _band(out_NIJ)
+        torch.bmm(query_NIK, key_NJK.transpose(1, 2), out=out_NIJ)
         if self._position_WK is not None:
-            _add_product(band_NRW, query_NRK, self._position_WK.T.expand(len(query_NRK), -1, -1))
+            _add_product(band_NIW, query_NIK, self._position_WK.T.expand(len(query_NIK), -1, -1))
         if self._mask is not None:
-            log_mask_NRE = self._mask.log(tile)
-            band_NRW[..., : log_mask_NRE.shape[-1]] += log_mask_NRE
+            log_mask_NIE = self._mask.log(tile)
+            band_NIW[..., : log_mask_NIE.shape[-1]] += log_mask_NIE
         absent = max(0, self._missing - tile.queries.start)
         if absent:
-            out_NRT[..., :absent] = INVISIBLE
-        if top_NR1 is None:
-            top_NR1 = band_NRW.amax(-1, keepdim=True)
-        band_NRW.sub_(top_NR1).exp_()
+            out_NIJ[..., :absent] = INVISIBLE
+        if top_NI1 is None:
+            top_NI1 = band_NIW.amax(-1, keepdim=True)
+        band_NIW.sub_(top_NI1).exp_()
         if absent:
-            out_NRT[..., :absent] = 0
-        rows = out_NRT.shape[1]
-        out_NRT[..., : rows - 1].mul_(self._left[:rows, : rows - 1])
-        out_NRT[..., band_NRW.shape[2] :].mul_(self._right[:rows, : rows - 1])
-        return top_NR1
+            out_NIJ[..., :absent] = 0
+        rows = out_NIJ.shape[1]
+        out_NIJ[..., : rows - 1].mul_(self._left[:rows, : rows - 1])
+        out_NIJ[..., band_NIW.shape[2] :].mul_(self._right[:rows, : rows - 1])
+        return top_NI1
 
 
 class _Mask:
@@ -338,14 +338,14 @@ class _Mask:
             return self._log_N1E[tile.sequences]
         return self._of(self._span[tile.sequences, tile.queries]).log()
 
-    def take_gradient(self, d_score_NRW: Tensor, tile: Tile) -> None:
+    def take_gradient(self, d_score_NIW: Tensor, tile: Tile) -> None:
         """Add what the scores of a tile pass back."""
-        d_log_NRE = d_score_NRW[..., : self._edge]
+        d_log_NIE = d_score_NIW[..., : self._edge]
         if self._of_heads:
-            self._d_log_N1E[tile.sequences] += d_log_NRE.sum(1, keepdim=True)
+            self._d_log_N1E[tile.sequences] += d_log_NIE.sum(1, keepdim=True)
         else:
             own = tile.sequences, tile.queries
-            self._d_span[own] = self._to_span(d_log_NRE, self._span[own])
+            self._d_span[own] = self._to_span(d_log_NIE, self._span[own])
 
     def gradient(self) -> Tensor:
         """Gradient of the span, from all that was taken."""
@@ -354,10 +354,10 @@ class _Mask:
     def _of(self, span: Tensor) -> Tensor:
         return soft_mask(self._distance_E, span.unsqueeze(-1), self._ramp) + TINY
 
-    def _to_span(self, d_log_NRE: Tensor, span: Tensor) -> Tensor:
+    def _to_span(self, d_log_NIE: Tensor, span: Tensor) -> Tensor:
         above = self._ramp + span.unsqueeze(-1) - self._distance_E
         on_ramp = (above >= 0) & (above <= self._ramp)  # closed: the kinks pass the gradient
-        return (d_log_NRE * on_ramp / self._of(span)).sum(-1) / self._ramp
+        return (d_log_NIE * on_ramp / self._of(span)).sum(-1) / self._ramp
 
 
 def _make_mask(span: Tensor | None, settings: _Settings) -> _Mask | None:
@@ -367,20 +367,20 @@ def _make_mask(span: Tensor | None, settings: _Settings) -> _Mask | None:
     return _Mask(span, settings.ramp, settings.window, settings.edge)
 
 
-def _band(tile_NRT: Tensor) -> Tensor:
-    """The band of a contiguous tile as a view (N, R, W)."""
-    n, rows, columns = tile_NRT.shape
-    return tile_NRT.as_strided(
+def _band(tile_NIJ: Tensor) -> Tensor:
+    """The band of a contiguous tile as a view (N, I, W)."""
+    n, rows, columns = tile_NIJ.shape
+    return tile_NIJ.as_strided(
         (n, rows, columns - rows + 1),
         (rows * columns, columns + 1, 1),
-        tile_NRT.storage_offset(),
+        tile_NIJ.storage_offset(),
     )
 
 
-def _dropped(weight_NRT: Tensor, kept_NRW: Tensor) -> Tensor:
-    weight_NRT = weight_NRT.clone()
-    _band(weight_NRT).mul_(kept_NRW)
-    return weight_NRT
+def _dropped(weight_NIJ: Tensor, kept_NIW: Tensor) -> Tensor:
+    weight_NIJ = weight_NIJ.clone()
+    _band(weight_NIJ).mul_(kept_NIW)
+    return weight_NIJ
 
 
 def _buffer(tiles: list[Tile], like: Tensor) -> Tensor:
