@@ -65,12 +65,12 @@ def in_words(value: object) -> str:
 
 
 @contextmanager
-def from_extra(extra: str, wanted: str) -> Iterator[None]:
+def from_extra(extra: str, feature: str) -> Iterator[None]:
     """Import, in this block, what only an extra of the package installs.
 
     Args:
         extra: its name in pyproject.toml.
-        wanted: what the user asked for, as it was typed.
+        feature: what the user asked for, as it was typed.
 
     Raises:
         UserError: it is not installed; says how to install it.
@@ -79,7 +79,7 @@ def from_extra(extra: str, wanted: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         package = (error.name or "more").partition(".")[0]
-        raise UserError(f"{wanted}: needs {package}; pip install 'adaspan[{extra}]'") from error
+        raise UserError(f"{feature}: needs {package}; pip install 'adaspan[{extra}]'") from error
 
 
 @contextmanager

@@ -20,14 +20,14 @@ from adaspan.status.find import find_runs
 @click.argument("names", metavar="SWEEP|RUN...", nargs=-1, required=True)
 @runs_option
 def cancel(names: Sequence[str], output_dir: Path) -> None:
-    """Cancel jobs; runs under way save first."""
+    """Cancel SLURM jobs; a running run saves a checkpoint first."""
     runs = [RunFolder(path) for path in find_runs(output_dir, names)]
     with submitting(output_dir):
         queue = cluster.queue()
         live = live_jobs(runs, queue)
         others = [RunFolder(path) for path in find_runs(output_dir, []) if path not in live]
-        wanted = _canaries(live) - _canaries(live_jobs(others, queue))
-        canaries = live_jobs([RunFolder(path) for path in wanted], queue)
+        canaries_to_cancel = _canaries(live) - _canaries(live_jobs(others, queue))
+        canaries = live_jobs([RunFolder(path) for path in canaries_to_cancel], queue)
         cluster.cancel(job.id for job in (*live.values(), *canaries.values()))
     click.echo(f"cancelled {len(live)} of {len(runs)} runs; adaspan resubmit submits them again")
     for run in runs:

@@ -22,7 +22,7 @@ def doctor(output_dir: Path, partition: str | None) -> None:
         table.add_column(column, overflow="fold")
     findings = list(examine(output_dir, partition))
     for finding in findings:
-        table.add_row(finding.what, finding.found, finding.meaning)
+        table.add_row(finding.what, finding.value, finding.meaning)
     show(table)
     if not all(finding.good for finding in findings):
         raise SystemExit(1)

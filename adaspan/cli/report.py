@@ -45,8 +45,8 @@ _WIDTH = 80
 @click.option(
     "--margin",
     type=float,
-    help="How much worse the cheapest run may be that the finding names beside the best. "
-    "Default: 0.02 for bpb and bpc, 0.2 for ppl.",
+    help="The finding also names the cheapest run whose score is at most this much worse than the "
+    "best. Default: 0.02 for bpb and bpc, 0.2 for ppl.",
 )
 @click.option(
     "--against",

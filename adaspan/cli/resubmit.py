@@ -22,13 +22,11 @@ from adaspan.status.find import find_runs
 @click.argument("names", metavar="SWEEP|RUN...", nargs=-1, required=True)
 @runs_option
 def resubmit(names: Sequence[str], output_dir: Path) -> None:
-    """Submit runs again that are not done.
+    """Resubmit the runs that are not done.
 
-    Skips runs that are done or under way. Each run keeps the settings and the code of its last
-    submission.
-
-    Jobs that SLURM holds back because a node failed as they started are released. Exit code: 1 if
-    some runs were never submitted at all.
+    Also releases jobs held because a node failed at their start. Skips runs that are done or under
+    way. Each run keeps the settings and the code of its last submission. Exit code: 1 if some runs
+    were never submitted at all.
     """
     runs = [RunFolder(path) for path in find_runs(output_dir, names)]
     with submitting(output_dir):

@@ -34,7 +34,7 @@ def status(sweep: str | None, output_dir: Path, watch: bool, as_json: bool) -> N
     Exit code: 0 all are done; 3 some are under way; 1 none is under way, and some are not done.
     """
     if watch and as_json:
-        raise UserError("--watch --json: leave one of them out")
+        raise UserError("--watch and --json cannot be combined")
     title, runs = chosen_runs(output_dir, sweep)
     states = read_states(runs)
     if as_json:

@@ -26,9 +26,9 @@ _TRAINED = "still being trained"
 @runs_option
 @click.option("--again", is_flag=True, help="Ask W&B again about runs that were sent before.")
 def sync(names: Sequence[str], output_dir: Path, again: bool) -> None:
-    """Send to W&B what it lacks of runs.
+    """Send to W&B whatever it does not have yet.
 
-    Without a name, of all runs. Skips runs that are still being trained. Exit code: 0 all was
+    Without a name: for all runs. Skips runs that are still being trained. Exit code: 0 all was
     sent, 1 some could not be sent.
     """
     from adaspan.tracking.sync import send_all
@@ -62,7 +62,7 @@ def sync(names: Sequence[str], output_dir: Path, again: bool) -> None:
         with _bar(console) as bar:
             task = bar.add_task("", total=len(ended))
 
-            def tell(run: Path, error: UserError | RunError | None) -> None:
+            def on_end(run: Path, error: UserError | RunError | None) -> None:
                 bar.advance(task)
                 match error:
                     case None if TrackedFiles(run).restarts() > restarts[run]:
@@ -74,7 +74,7 @@ def sync(names: Sequence[str], output_dir: Path, again: bool) -> None:
                     case RunError():
                         count("not sent", f"{run}: not sent: {error}; type the command again")
 
-            send_all(ended, tell)
+            send_all(ended, on_end)
     sent = counts.pop("sent")
     parts = [f"{count} {what}" for what, count in counts.items() if count]
     console.print(", ".join([f"{sent} {'run' if sent == 1 else 'runs'} sent", *parts]))

@@ -19,9 +19,9 @@ from adaspan.places import CONF, DEFAULTS
 
 def option_folders(words: Sequence[str]) -> list[Path]:
     """Where a command line has Hydra look for options: the configuration's own folder first."""
-    given, _ = flags_parser().parse_known_args(words)
-    main = [Path(given.config_path)] if given.config_path else []
-    own = [Path(given.config_dir)] if given.config_dir else []
+    flags, _ = flags_parser().parse_known_args(words)
+    main = [Path(flags.config_path)] if flags.config_path else []
+    own = [Path(flags.config_dir)] if flags.config_dir else []
     return [*main, CONF, *own, DEFAULTS]
 
 
@@ -29,11 +29,11 @@ def named_extensions(words: Sequence[str]) -> list[str]:
     """The modules that a command line names, or a file that it names: the configuration itself, and
     every `GROUP=OPTION`, wherever that is found; not what these name in their turn.
     """
-    given, _ = flags_parser().parse_known_args(words)
+    flags, _ = flags_parser().parse_known_args(words)
     folders = option_folders(words)
-    files = [folders[0] / (given.config_name or "config")]
+    files = [folders[0] / (flags.config_name or "config")]
     names: list[str] = []
-    for key, value in _values(given.overrides):
+    for key, value in _values(flags.overrides):
         if key == "extensions":
             names += _names(value)
         elif isinstance(value, str) and "." not in key and not Path(value).is_absolute():

@@ -44,18 +44,18 @@ def checked(words: Sequence[str]) -> list[str]:
         UserError: a flag that is unknown or lacks its value, `key=value` on both sides of a flag,
             no such folder. Hydra would answer with all its flags or a trace.
     """
-    given, unknown = flags_parser().parse_known_args(words)
+    flags, unknown = flags_parser().parse_known_args(words)
     for word in unknown[:1]:
         if word.startswith("-"):
             raise UserError(f"{word}: no such flag; {LAUNCH} --help")
         raise UserError(f"{word}: put flags such as -m before all key=value overrides")
-    if given.config_name and given.config_name.endswith(".yml"):
-        raise UserError(f"--config-name {given.config_name}: the file's name must end in .yaml")
-    if given.config_path is None or given.config_path.startswith("pkg://"):
+    if flags.config_name and flags.config_name.endswith(".yml"):
+        raise UserError(f"--config-name {flags.config_name}: the file's name must end in .yaml")
+    if flags.config_path is None or flags.config_path.startswith("pkg://"):
         return list(words)
-    folder = Path(given.config_path).expanduser().absolute()
+    folder = Path(flags.config_path).expanduser().absolute()
     if not folder.is_dir():
-        raise UserError(f"--config-path {given.config_path}: no such folder")
+        raise UserError(f"--config-path {flags.config_path}: no such folder")
     return [*words, "--config-path", str(folder)]
 
 

@@ -64,7 +64,7 @@ _HELP = """Train one run of the adaptive-span transformer, or a sweep of runs.
 
   {launch} key=value ...        one run; the same command again resumes it
   {launch} -m key=a,b key=c,d   one run for each combination
-  {launch} sweeps=NAME ...      the runs of a sweep in sweeps/, such as a figure
+  {launch} sweeps=NAME ...      all runs of the file sweeps/NAME.yaml
   {launch} --cfg job key=value  only show the configuration
 
 Groups, as group=option:
@@ -163,7 +163,7 @@ def to_run_config(composed: DictConfig) -> schema.RunConfig:
     """
     mistakes = [
         *_added_keys(composed),
-        *(f"{key}: needs a value, {key}=…" for key in sorted(OmegaConf.missing_keys(composed))),
+        *_missing_values(composed),
         *_renamed_kinds(composed),
     ]
     if mistakes:
@@ -214,9 +214,21 @@ def default_values(overrides: Sequence[str]) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
+def _missing_values(composed: DictConfig) -> Iterator[str]:
+    missing = sorted(OmegaConf.missing_keys(composed))
+    left_out = [group for group in GROUPS if f"{group}.kind" in missing]  # by ~span
+    for group in left_out:
+        yield f"{group}: choose one, {', '.join(f'{group}={kind}' for kind in KINDS[group])}"
+    for key in missing:
+        if key.partition(".")[0] not in left_out:
+            yield f"{key}: needs a value, {key}=…"
+
+
 def _renamed_kinds(composed: DictConfig) -> Iterator[str]:
     """`span.kind=fixed` in place of `span=fixed`: it would mislabel an adaptive span."""
     for group in GROUPS:
+        if OmegaConf.is_missing(composed[group], "kind"):
+            continue
         kind, node = composed[group].kind, OmegaConf.get_type(composed[group])
         if KINDS[group].get(kind) is not node:
             yield f"{group}.kind={kind}: write {group}={kind} instead"

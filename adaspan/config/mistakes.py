@@ -168,8 +168,10 @@ def unknown_key(full_key: str, schema_class: Any, typed: str | None = None) -> s
     refusal = f"{typed or full_key}: no such key"
     having = [kind for kind, node in KINDS.get(group, {}).items() if key in keys_of(node)]
     if having:
-        others = " or ".join(f"{group}={kind}" for kind in having)
-        return f"{refusal} of this {group}; it is one of {others}"
+        kinds = " and ".join(f"{group}={kind}" for kind in having)
+        own = getattr(schema_class, "kind", "its kind")
+        have = "have" if len(having) > 1 else "has"
+        return f"{typed or full_key}: {group}={own} has no such key; {kinds} {have} it"
     for field in dataclasses.fields(schema.RunConfig):
         if not group and key in keys_of(field.default_factory):
             return f"{refusal}; did you mean {field.name}.{key}?"

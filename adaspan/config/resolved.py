@@ -81,7 +81,8 @@ def _of_kind(group: str, values: Mapping[str, Any]) -> Any:
     kind = known or _unknown_kind(group, values["kind"], own)
     for key in own.keys() - {field.name for field in dataclasses.fields(kind)}:
         raise UserError(
-            f"{group}.{key}: this run has the key, but {kind.__name__} here has none of that name"
+            f"{group}.{key}: config.yaml has this key, but this version of {kind.__name__} does "
+            "not; use the version that trained it"
         )
     return kind(**own)
 

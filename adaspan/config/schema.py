@@ -96,7 +96,7 @@ class LocalLauncherConfig:
     _target_: str = "hydra_plugins.adaspan_sweeps.LocalLauncher"
     processes: int | None = None  # runs at once
     fail_fast: bool = False  # start no more after the first failure
-    wait: bool = True  # for the results, as a search needs it; never false here
+    wait: bool = True  # always true: a search file with wait=true fits both launchers
     dry_run: bool = False  # only show the runs
     objectives: list[str] | None = None  # figures that a search gets; null: final/valid
 

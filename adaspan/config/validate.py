@@ -99,8 +99,8 @@ def launcher_mistakes(settings: LocalLauncherConfig | SlurmLauncherConfig) -> li
             )
     elif not settings.wait:
         mistakes.append(
-            "hydra.launcher.wait=false: this machine trains the runs itself and waits for them; "
-            "only hydra/launcher=slurm need not"
+            "hydra.launcher.wait=false: works only with hydra/launcher=slurm; a local sweep always "
+            "waits"
         )
     return mistakes
 

@@ -77,10 +77,11 @@ class ArchiveSource:
                 f"{path}: cannot be unpacked ({error}); delete it and try again"
             ) from None
         for algorithm in ("sha256", "md5"):
-            wanted = getattr(self.archive, f"content_{algorithm}")
-            if wanted and hashlib.new(algorithm, content).hexdigest() != wanted:
+            expected_digest = getattr(self.archive, f"content_{algorithm}")
+            if expected_digest and hashlib.new(algorithm, content).hexdigest() != expected_digest:
                 raise UserError(
-                    f"{path}: the {algorithm} of its text is not {wanted}; delete it and try again"
+                    f"{path}: the {algorithm} of its text is not {expected_digest}; delete it and "
+                    "try again"
                 )
         return content
 

@@ -49,8 +49,8 @@ class StdlibSource:
     def _files(self) -> list[Path]:
         root = Path(sysconfig.get_paths()["stdlib"])
         relative = (path.relative_to(root) for path in root.rglob("*.py"))
-        wanted = (path for path in relative if not self._LEFT_OUT.intersection(path.parts))
-        ordered = sorted(wanted, key=lambda path: _sha256(path.as_posix().encode()))
+        kept_files = (path for path in relative if not self._LEFT_OUT.intersection(path.parts))
+        ordered = sorted(kept_files, key=lambda path: _sha256(path.as_posix().encode()))
         return [root / path for path in ordered]
 
     def key(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from adaspan.places import LAUNCH
@@ -14,7 +15,12 @@ _THREADS = "OMP_NUM_THREADS"
 
 def typed(path: Path, *overrides: str) -> str:
     """What a person types to go on with a run; with overrides, to train another one like it."""
-    return f"{LAUNCH} {shlex.join([*_configuration(path), *overrides])}"
+    return typed_words([*_configuration(path), *overrides])
+
+
+def typed_words(words: Sequence[str]) -> str:
+    """What a person types to train what these words describe."""
+    return f"{LAUNCH} {shlex.join(words)}".strip()
 
 
 def started(path: Path, program: Path) -> list[str]:

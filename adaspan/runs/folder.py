@@ -62,9 +62,15 @@ class RunFolder:
         """Keep every other process out of the folder; the lock of a killed process is gone.
 
         Raises:
-            UserError: another process trains this run.
+            UserError: another process trains this run, or the folder cannot be created.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"output_dir={self.path.parent}: cannot be created ({error.strerror}); choose "
+                "another folder"
+            ) from None
         try:
             # `is_locked` takes the lock for a moment, too.
             with FileLock(self._lock_path, timeout=_LOCK_SECONDS):

@@ -211,6 +211,9 @@ def _answer(*command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
             check=False,
         )
     except FileNotFoundError:
-        raise RunError(f"{command[0]}: not found; is this a machine of a SLURM cluster?") from None
+        raise RunError(
+            f"{command[0]}: not found; is this a login node of a cluster? "
+            "hydra/launcher=local trains here"
+        ) from None
     except subprocess.TimeoutExpired:
         raise RunError(f"{command[0]}: no answer in {_TIMEOUT_SECONDS} s; try again") from None

@@ -28,7 +28,7 @@ class Finding:
     """What one check found."""
 
     what: str
-    found: str
+    value: str
     meaning: str
     good: bool
 
@@ -45,8 +45,8 @@ def examine(output_dir: Path, partition: str | None) -> Iterator[Finding]:
     """
     if not cluster.available():
         raise RunError(
-            "no SLURM here (no sbatch); sweeps run on this machine with hydra/launcher=local, "
-            "the default"
+            "no SLURM here (no sbatch); is this a login node of a cluster? hydra/launcher=local "
+            "trains here"
         )
     settings = cluster.settings()
     yield from _of_the_controller(settings)

@@ -62,11 +62,11 @@ def train_on_node(
     """
     task = JobEnvironment()
     folder = RunFolder(Path(path))
-    with _asked_to_stop() as asked:
+    with _asked_to_stop() as signals:
         if task.num_tasks > 1:
             TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
         if task.global_rank > 0:
-            raise SystemExit(_follow(folder, Path(program), asked, repeat_seconds))
+            raise SystemExit(_follow(folder, Path(program), signals, repeat_seconds))
         Path(os.environ[STARTED]).touch()
         if count_start(folder, os.environ["SLURM_JOB_NAME"]) >= MOST_FRUITLESS_STARTS:
             message = (
@@ -78,36 +78,36 @@ def train_on_node(
                     cluster.cancel([task.job_id])
             raise SystemExit(code)
         before = folder.status()
-        code = _train(folder, Path(program), asked, repeat_seconds)
-        if not asked:
+        code = _train(folder, Path(program), signals, repeat_seconds)
+        if not signals:
             _release_siblings(folder)
         if code:
-            raise SystemExit(_settle(folder, task, code, bool(asked), before, fail_fast))
+            raise SystemExit(_settle(folder, task, code, bool(signals), before, fail_fast))
 
 
 def _follow(
-    folder: RunFolder, program: Path, asked: list[signal.Signals], repeat_seconds: float
+    folder: RunFolder, program: Path, signals: list[signal.Signals], repeat_seconds: float
 ) -> int:
     """Train as a later task; the first decides what becomes of the run. Returns the exit code."""
-    code = _train(folder, program, asked, repeat_seconds)
-    if code < 0 and not asked and ran_out_of_memory():
+    code = _train(folder, program, signals, repeat_seconds)
+    if code < 0 and not signals and ran_out_of_memory():
         _set_failed(folder, _killed_for_memory(code))
     return code if code >= 0 else 1
 
 
 def _train(
-    folder: RunFolder, program: Path, asked: list[signal.Signals], repeat_seconds: float
+    folder: RunFolder, program: Path, signals: list[signal.Signals], repeat_seconds: float
 ) -> int:
     """Exit code of the training, negative if a signal killed it.
 
     Args:
         folder: of the run.
         program: which trains.
-        asked: the signals received so far; they are passed on to the training.
+        signals: the signals received so far; they are passed on to the training.
         repeat_seconds: between repetitions of the last.
     """
     with folder.output.open("ab") as output:
-        if asked:
+        if signals:
             return TRY_AGAIN
         environment = {**os.environ, **_threads()}
         process = subprocess.Popen(
@@ -117,8 +117,8 @@ def _train(
             try:
                 return process.wait(repeat_seconds)
             except subprocess.TimeoutExpired:
-                if asked:
-                    process.send_signal(asked[-1])
+                if signals:
+                    process.send_signal(signals[-1])
 
 
 @contextmanager

@@ -75,17 +75,17 @@ def check_settings(sweep: Path, settings: SlurmSettings, snapshot: Path) -> None
     longest = cluster.longest_minutes(settings.partition)
     if settings.timeout_min > longest:
         raise UserError(
-            f"hydra.launcher.timeout_min={settings.timeout_min}: jobs of this partition may take "
-            f"{longest:.0f}; a run goes on in as many jobs as it takes"
+            f"hydra.launcher.timeout_min={settings.timeout_min}: the partition's limit is "
+            f"{longest:.0f} minutes; longer runs continue in further jobs"
         )
     with outside_of_jobs():
         refusal = cluster.refusal(sbatch_text(1, sweep, settings, snapshot))
     if "configuration is not available" in refusal:
-        asked = " ".join(
+        size = " ".join(
             f"{key}={getattr(settings, key)}" for key in _SIZE if getattr(settings, key) is not None
         )
         raise UserError(
-            f"hydra.launcher: no nodes of this cluster can run such a job ({asked}); sinfo shows "
+            f"hydra.launcher: no nodes of this cluster can run such a job ({size}); sinfo shows "
             "what there is"
         )
     if refusal:

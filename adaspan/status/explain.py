@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from adaspan.config.hydra import default_values, written
 from adaspan.config.kinds.registry import GROUPS, KINDS
 from adaspan.config.resolved import flat, read_values
-from adaspan.places import LAUNCH
+from adaspan.runs.command import typed_words
 
 # Where a run was trained and under which name it is tracked: not what it is.
 _INCIDENTAL = (
@@ -49,7 +48,7 @@ def command(path: Path) -> str:
         for key in ("output_dir", "data_dir")
         if Path(own[key]).resolve() != Path(default[key]).expanduser().resolve()
     ]
-    return f"{LAUNCH} {shlex.join(values)}".strip()
+    return typed_words(values)
 
 
 def against_default(path: Path) -> list[str]:

@@ -36,7 +36,9 @@ def find_sweep(output_dir: Path, name: str) -> tuple[str, Runs]:
     matching = _sweeps_named(output_dir, name)
     if name and not matching and (runs := _runs_named(output_dir, name)):
         raise UserError(_is_a_run(output_dir, name, runs))
-    sweep = _only(f"{output_dir}/sweeps", name, matching, [*known])
+    if name and not matching:
+        raise _none_called(name, "sweep", "begins with this", output_dir / "sweeps", [*known])
+    sweep = _only(f"{output_dir}/sweeps", name, matching)
     return sweep, known[sweep]
 
 
@@ -51,8 +53,10 @@ def find_run(output_dir: Path, name: str) -> Path:
     matching = _runs_named(output_dir, name)
     if name and not matching and _sweeps_named(output_dir, name):
         raise UserError(f"{name}: is a sweep, not a run; adaspan status {name} lists its runs")
-    names = [path.name for path in _folders(output_dir)]
-    return output_dir / _only(str(output_dir), name, matching, names)
+    if name and not matching:
+        names = [path.name for path in _folders(output_dir)]
+        raise _none_called(name, "run", "has this in its name", output_dir, names)
+    return output_dir / _only(str(output_dir), name, matching)
 
 
 def find_runs(output_dir: Path, names: Sequence[str]) -> Runs:
@@ -121,19 +125,21 @@ def _is_a_run(output_dir: Path, name: str, runs: Sequence[str]) -> str:
     return f"{name}: is a run, not a sweep; {way_out}"
 
 
-def _only(where: str, name: str, matching: Sequence[str], all_of_them: Sequence[str]) -> str:
+def _none_called(name: str, what: str, how: str, folder: Path, known: Sequence[str]) -> UserError:
+    there = f"{how}; the last: {_some(known[::-1])}" if known else "is there yet"
+    return UserError(f"{name}: no {what} in {folder}/ {there}; --runs names another folder")
+
+
+def _only(where: str, name: str, matching: Sequence[str]) -> str:
     if not name:
         raise UserError("'': is an empty name; is a shell variable empty?")
     if len(matching) == 1:
         return matching[0]
     if name in matching:
         return name
-    if matching:
-        raise UserError(
-            f"{name}: matches {len(matching)} in {where}: {_some(matching)}; type more of the name"
-        )
-    known = _some(all_of_them[::-1]) or "nothing yet"
-    raise UserError(f"{name}: not in {where}, which has {known}; --runs names another folder")
+    raise UserError(
+        f"{name}: matches {len(matching)} in {where}: {_some(matching)}; type more of the name"
+    )
 
 
 def _some(names: Sequence[str]) -> str:

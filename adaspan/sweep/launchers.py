@@ -106,8 +106,8 @@ class OnACluster:
 def _check_place(request: Request, settings: SlurmLauncherConfig) -> None:
     if not settings.dry_run and not cluster.available():
         raise UserError(
-            "hydra/launcher=slurm: no SLURM here (no sbatch); submit from a login node of the "
-            "cluster, or use hydra/launcher=local to train on this machine"
+            "hydra/launcher=slurm: no SLURM here (no sbatch); is this a login node of a cluster? "
+            "hydra/launcher=local trains here"
         )
     if request.search and not settings.wait:
         raise UserError(
@@ -147,4 +147,4 @@ def _planned(
 
 
 def _results(sweep: Sweep, objectives: Sequence[str] | None) -> Results:
-    return list(zip(sweep.asked, results(sweep.asked, objectives), strict=True))
+    return list(zip(sweep.requested, results(sweep.requested, objectives), strict=True))

@@ -51,7 +51,7 @@ class Sweep:
 
     name: str
     jobs: list[Job]  # each run once
-    asked: list[Job]  # what was asked for, in its order: two may be the same run
+    requested: list[Job]  # what was asked for, in its order: two may be the same run
 
     @property
     def output_dir(self) -> Path:
@@ -87,20 +87,20 @@ def plan(
         for key in dict.fromkeys(key for job in values for key in job)
         if len({job.get(key) for job in values}) > 1
     ]
-    asked = []
+    requested = []
     mistakes: dict[str, list[str]] = {}
     for given, of_job in zip(overrides, values, strict=True):
         varies = {key: of_job[key] for key in varying if key in of_job}
         try:
-            asked.append(Job(compose(given), varies))
+            requested.append(Job(compose(given), varies))
         except UserError as error:
             for line in str(error).splitlines():
                 mistakes.setdefault(line, []).append(_words(varies))
     _refuse(mistakes, len(overrides))
     name = f"{kind}-{identity or _identity(values, varying)}"
-    asked = [_tracked_in(job, name) for job in asked]
-    jobs = {job.name: job for job in reversed(asked)}
-    return Sweep(name, list(reversed(jobs.values())), asked)
+    requested = [_tracked_in(job, name) for job in requested]
+    jobs = {job.name: job for job in reversed(requested)}
+    return Sweep(name, list(reversed(jobs.values())), requested)
 
 
 def _tracked_in(job: Job, sweep: str) -> Job:

@@ -14,8 +14,10 @@ Values = float | tuple[float, ...]
 def objective_mistakes(objectives: Sequence[str] | None) -> Iterator[str]:
     """What is wrong with `hydra.launcher.objectives`, a line each."""
     known = [score.name for score in (figures.VALID, figures.TEST, figures.BEST, figures.LAST)]
-    known += [figure.key for figure in figures.declared() if "end" in figure.rows]
+    at_the_end = [figure for figure in figures.declared() if "end" in figure.rows]
+    known += [figure.key for figure in at_the_end if figure.better != "neither"]
     known += figures.own_keys()
+    without_direction = {figure.key for figure in at_the_end} - {*known}
     if objectives == []:
         yield (
             "hydra.launcher.objectives=[]: a search needs at least one, for example "
@@ -23,7 +25,9 @@ def objective_mistakes(objectives: Sequence[str] | None) -> Iterator[str]:
         )
     for key in objectives or ():
         if key not in known:
-            yield f"hydra.launcher.objectives={key}: no such figure; one of {', '.join(known)}"
+            in_vain = key in without_direction
+            mistake = "neither lower nor higher is better" if in_vain else "no such figure"
+            yield f"hydra.launcher.objectives={key}: {mistake}; one of {', '.join(known)}"
 
 
 def results(jobs: Sequence[Job], objectives: Sequence[str] | None) -> list[Values | RunError]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from PIL.Image import Image
 
+from adaspan.tracking.files import TrackedFiles
 from adaspan.tracking.internals import make_settings
 
 # What a server that refuses or is dead may cost a run at its start, and at its end, when a job that
@@ -49,7 +50,7 @@ def start(mode: Literal["online", "offline"], arguments: dict[str, Any]) -> Any:
     # Or it repeats itself on the terminal at every retry.
     wandb.setup(wandb.Settings(silent=True))
     if not _USER_HAS_A_PLACE:  # for files that wait to be sent: else in the home folder
-        os.environ["WANDB_DATA_DIR"] = str(Path(arguments["dir"], "wandb"))
+        os.environ["WANDB_DATA_DIR"] = str(TrackedFiles(Path(arguments["dir"])).path)
     logging.raiseExceptions = False  # W&B's own log on a full disk must not print tracebacks
     with _private_files():
         if mode == "online":

@@ -239,7 +239,10 @@ class Tracker:
         try:
             yield
         except Exception as error:  # W&B raises what its broken pipes raise: no narrower class
-            _log.warning("W&B stopped: %s; the run folder has it all", _first_line(error))
+            _log.warning(
+                "W&B failed: %s; training goes on, the run folder has every figure",
+                _first_line(error),
+            )
             self._run = None
 
 

@@ -141,8 +141,8 @@ def _send_rest(folder: RunFolder, *, anew: bool) -> list[Part]:
             if not is_final(row):
                 rest.log(row)
         if state == State.DONE:
-            wanted = values["tracking"].get("upload_checkpoint")
-            rest.finish(rows, folder.checkpoints / "best.pt" if wanted else None)
+            uploads_weights = values["tracking"].get("upload_checkpoint")
+            rest.finish(rows, folder.checkpoints / "best.pt" if uploads_weights else None)
         else:
             rest.leave(resumable=state == State.RESUMABLE)
     except Exception as error:  # W&B's errors have no base class in common

@@ -16,13 +16,13 @@ _AT_ONCE = 4
 
 
 def send_all(
-    runs: Sequence[Path], tell: Callable[[Path, UserError | RunError | None], None]
+    runs: Sequence[Path], on_end: Callable[[Path, UserError | RunError | None], None]
 ) -> None:
     """Send what W&B lacks of runs. An interruption waits for those that are under way.
 
     Args:
         runs: their folders.
-        tell: called with each folder when it has ended: None, or a `UserError` if the run is being
+        on_end: called with each folder when it has ended: None, a `UserError` if the run is being
             trained now, or a `RunError` that says why W&B did not take it.
 
     Raises:
@@ -34,7 +34,7 @@ def send_all(
     try:
         futures = {pool.submit(_send, run): run for run in runs}
         for future in as_completed(futures):
-            tell(futures[future], future.result())
+            on_end(futures[future], future.result())
     finally:
         pool.shutdown(cancel_futures=True)
 

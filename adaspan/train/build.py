@@ -54,24 +54,24 @@ def make_model(
 
 
 def _implementation(attention: str) -> Implementation:
-    made: object = KINDS["attention"][attention]()
+    implementation: object = KINDS["attention"][attention]()
     chosen = f"train.attention={attention}"
-    if not isinstance(made, Implementation):
+    if not isinstance(implementation, Implementation):
         raise KindError(
             f"{chosen}: its function must return an adaspan.Implementation, returned "
-            f"{in_words(made)}"
+            f"{in_words(implementation)}"
         )
     for part, contract in (("attend", Attend), ("macs", CountMacs), ("group_cost", GroupCost)):
-        own: object = getattr(made, part)
+        own: object = getattr(implementation, part)
         may_be_left_out = own is None and part == "group_cost"
         if not may_be_left_out and (mistake := _mistake_in(own, contract.__call__)):
             raise KindError(f"{chosen}: {part}: {mistake}")
-    counted: object = made.macs(
+    counted: object = implementation.macs(
         sequences=1, block=1, keys=2, window=1, head_dim=1, device=torch.device("cpu")
     )
     match counted:
         case (int(), int()):
-            return made
+            return implementation
     raise KindError(f"{chosen}: macs: must give two whole numbers, gave {in_words(counted)}")
 
 
@@ -100,15 +100,19 @@ def make_optimizer(config: OptimizerConfig, model: Transformer) -> torch.optim.O
     Raises:
         KindError: the kind builds something else than it must.
     """
-    made: object = config.build(list(model.parameters()))
+    optimizer: object = config.build(list(model.parameters()))
     method = method_of(config, "build")
-    if not isinstance(made, torch.optim.Optimizer):
-        raise KindError(f"{method}: must return a torch.optim.Optimizer, returned {in_words(made)}")
-    given = {id(parameter) for group in made.param_groups for parameter in group["params"]}
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise KindError(
+            f"{method}: must return a torch.optim.Optimizer, returned {in_words(optimizer)}"
+        )
+    parameter_ids = {
+        id(parameter) for group in optimizer.param_groups for parameter in group["params"]
+    }
     left_out = [
         name
         for name, parameter in model.named_parameters()
-        if parameter.requires_grad and id(parameter) not in given
+        if parameter.requires_grad and id(parameter) not in parameter_ids
     ]
     if left_out:
         raise KindError(
@@ -116,13 +120,13 @@ def make_optimizer(config: OptimizerConfig, model: Transformer) -> torch.optim.O
             f"the first is {left_out[0]}"
         )
     try:
-        inspect.signature(made.step).bind()
+        inspect.signature(optimizer.step).bind()
     except TypeError:
         raise KindError(
-            f"{method}: {type(made).__name__}.step must need no closure: it is called by itself, "
-            "once an update"
+            f"{method}: {type(optimizer).__name__}.step must need no closure: it is called by "
+            "itself, once an update"
         ) from None
-    return made
+    return optimizer
 
 
 @contextmanager

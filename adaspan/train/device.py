@@ -40,7 +40,9 @@ def choose_device(name: str, local_rank: int) -> torch.device:
     if device.type == "cuda":
         index = local_rank if device.index is None else device.index
         if index >= gpus:
-            raise ProcessError(f"train.device={name}: not there (cuda:{index}); here are {have}")
+            raise ProcessError(
+                f"train.device={name}: this machine has no cuda:{index}; available: {have}"
+            )
         device = torch.device("cuda", index)
         torch.cuda.set_device(device)
     return device

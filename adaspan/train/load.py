@@ -83,8 +83,8 @@ def _state(checkpoints: Checkpoints, weights: str) -> State:
     state = checkpoints.look_at_newest()
     if weights == "best":
         raise RunError(
-            f"{checkpoints.best}: is missing, as before a run's first evaluation; "
-            'weights="last" takes those of the last checkpoint'
+            f"{checkpoints.best}: no best weights yet: the run has not been evaluated; "
+            'weights="last" loads the last checkpoint'
         )
     return state
 
@@ -98,8 +98,7 @@ def _vocabulary(folder: RunFolder, config: RunConfig) -> Vocabulary:
     vocabulary = find_vocabulary(data_dir, folder.source.data_fingerprint() or "", characters)
     if vocabulary is None:
         raise UserError(
-            f"{folder.path}: has no vocabulary.json, as runs of an older version, and its text is "
-            "not prepared here; its command writes one, even if the run is done: "
-            + typed(folder.path)
+            f"{folder.path}: no vocabulary.json (trained by an older version), and its text is not "
+            f"prepared here; this command writes it: {typed(folder.path)}"
         )
     return vocabulary

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,52 +32,53 @@ def check_spans(model: Transformer, hidden: Sequence[Tensor]) -> None:
     device = hidden[0].device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         extremes = {
-            layer: _extremes(every, model.spans[layer].current())
-            for layer, every in enumerate(model.spans_for(hidden))
-            if every is not None
+            layer: _extremes(span, model.spans[layer].current())
+            for layer, span in enumerate(model.spans_for(hidden))
+            if span is not None
         }
     if extremes:
         numbers = torch.stack([*extremes.values()]).tolist()
         for layer, of_layer in zip(extremes, numbers, strict=True):
-            _refuse(model.spans[layer], layer, *of_layer)
+            _refuse(model.spans[layer], layer, _Extremes(*of_layer))
 
 
-def _extremes(every: Tensor, current_H: Tensor | None) -> Tensor:
-    """Least and greatest of `forward` and of `current`; then both of the head that is seen least
-    of. Of spans that are not known beforehand all is seen.
-    """
-    longest_H = every.transpose(0, -2).flatten(1).amax(-1)
+class _Extremes(NamedTuple):
+    """Of the spans of a layer, in tokens."""
+
+    least: float
+    greatest: float
+    least_current: float
+    greatest_current: float
+    longest: float  # of the head that is seen least of
+    seen: float  # of that head
+
+
+def _extremes(span: Tensor, current_H: Tensor | None) -> Tensor:
+    """The numbers of `_Extremes`. Of spans that are not known beforehand all is seen."""
+    longest_H = span.transpose(0, -2).flatten(1).amax(-1)
     seen_H = longest_H if current_H is None else current_H
     head = (longest_H - seen_H).argmax()
-    ends = every.amin(), longest_H.amax(), seen_H.amin(), seen_H.amax()
+    ends = span.amin(), longest_H.amax(), seen_H.amin(), seen_H.amax()
     return torch.stack([*ends, longest_H[head], seen_H[head]])
 
 
-def _refuse(
-    span: Span,
-    layer: int,
-    least: float,
-    greatest: float,
-    least_seen: float,
-    most_seen: float,
-    longest: float,
-    seen: float,
-) -> None:
+def _refuse(span: Span, layer: int, extremes: _Extremes) -> None:
     of_class, rounding = type(span).__name__, _ROUNDING * span.limit
     for method, value in (
-        ("forward", least),
-        ("forward", greatest),
-        ("current", least_seen),
-        ("current", most_seen),
+        ("forward", extremes.least),
+        ("forward", extremes.greatest),
+        ("current", extremes.least_current),
+        ("current", extremes.greatest_current),
     ):
         # One that is no number makes a loss that is none, which is told with its learning rate.
         if not (math.isnan(value) or -rounding <= value <= span.limit + rounding):
             raise KindError(
-                f"{of_class}.{method}: gives a span of {value:g} tokens in layer {layer}: must be "
-                f"0 to {span.limit}, to which clamp_ returns it after each update"
+                f"{of_class}.{method}: gives a span of {value:g} tokens in layer {layer}; clamp_() "
+                f"must bring it back into 0 to {span.limit} after each update"
             )
-    if longest > seen + rounding:
+    if extremes.longest > extremes.seen + rounding:
         raise KindError(
-            f"{of_class}.current: gives {seen:g} tokens in layer {layer}, forward {longest:g}: "
-            "must be at least as much, attention does not see beyond it"
+            f"{of_class}.current: gives {extremes.seen:g} tokens in layer {layer}, forward "
+            f"{extremes.longest:g}; current() must be at least what forward() returns; attention "
+            "ignores keys beyond it"
         )

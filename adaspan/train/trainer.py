@@ -244,8 +244,8 @@ class Trainer:
         except (KeyError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[-1].strip()
             raise UserError(
-                f"span={self._config.span.kind}: this run was begun with other parameters "
-                f"({reason}): an extension's code has changed; train.restart=true starts over"
+                f"checkpoint and model have different parameters ({reason}); an extension has "
+                "probably changed; train.restart=true starts over"
             ) from error
         self._streams.cursor = Cursor(**state["streams"])
         self._caches = [cache[self._rows].to(self._device) for cache in state["caches"]]

@@ -102,8 +102,8 @@ def test_a_copy_of_runs_that_a_cluster_trains_is_shown_as_far_as_it_is_known(
 def test_a_mistake_is_one_line_that_shows_the_way_out(adaspan: Adaspan, tmp_path: Path) -> None:
     for arguments, message in (
         (("status",), "runs: no runs here; --runs names another folder"),
-        (("status", "spam"), "spam: not in runs/sweeps, which has nothing yet"),
-        (("logs", "spam"), "spam: not in runs, which has nothing yet"),
+        (("status", "spam"), "spam: no sweep in runs/sweeps/ is there yet; --runs names"),
+        (("logs", "spam"), "spam: no run in runs/ is there yet; --runs names another"),
     ):
         end = adaspan(*arguments)
         assert end.returncode == 2

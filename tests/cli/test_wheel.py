@@ -16,6 +16,7 @@ import pytest
 from adaspan import __version__
 from adaspan.runs.command import program_of, started
 from tests.conftest import ROOT, environment
+from tests.sweep.test_sweep_files import announced_runs
 
 pytestmark = pytest.mark.slow
 
@@ -83,6 +84,31 @@ def test_it_trains_the_default_run_in_small_and_explains_it(
     words = shlex.split(line)
     assert words[:3] == ["command", "adaspan", "train"]
     assert installed(*words[2:]).stdout.startswith("done already: ")
+
+
+def test_it_has_the_shipped_sweeps(installed: Installed, tmp_path: Path) -> None:
+    end = installed("train", "sweeps=span_limit_tiny", "hydra.launcher.dry_run=true")
+    assert end.returncode == 0, end.stderr
+    assert end.stdout.count("waiting") == announced_runs(ROOT / "sweeps" / "span_limit_tiny.yaml")
+
+
+def test_it_trains_on_the_default_data_and_loads_what_it_trained(installed: Installed) -> None:
+    small = ("model.layers=1", "model.dim=8", "model.heads=1", "span.limit=16", "span.ramp=4")
+    own_places = ("data_dir=data", "tracking=disabled")
+    end = installed("train", *small, *own_places, "train.steps=2")
+    assert end.returncode == 0, end.stderr
+    assert "data    stdlib" in end.stdout
+
+    write = (
+        "import adaspan, glob\n"
+        "model, vocabulary, config = adaspan.load(*glob.glob('runs/stdlib-*'))\n"
+        "print(config.train.steps, len(vocabulary), model.limit)"
+    )
+    loaded = installed("-c", write, program="python")
+    assert loaded.returncode == 0, loaded.stderr
+    steps, symbols, limit = map(int, loaded.stdout.split())
+    assert (steps, limit) == (2, 16)
+    assert symbols > 100
 
 
 def test_a_sweep_takes_options_of_ones_own_and_is_reported(

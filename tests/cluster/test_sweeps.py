@@ -72,7 +72,7 @@ def test_a_sweep_is_submitted_once_and_only_what_is_missing_later(sweeps: Cluste
     ("setting", "message"),
     [
         ("hydra.launcher.cpus_per_task=64", "no nodes of this cluster can run such a job"),
-        ("hydra.launcher.timeout_min=9000", "jobs of this partition may take 1440"),
+        ("hydra.launcher.timeout_min=9000", "the partition's limit is 1440 minutes"),
         ("hydra.launcher.sbatch.acount=me", "unrecognized option '--acount=me'"),
         ("hydra.launcher.partition=none", "invalid partition specified: none"),
     ],

@@ -140,7 +140,7 @@ def test_a_figure_that_has_a_built_in_name_is_refused_before_anything_starts(
     )
     end = launch_here("extensions=[mine]", "--cfg", "job")
     assert end.returncode == 2
-    assert end.stderr.startswith('adaspan: error: register("figure", "valid/bpb"): is taken; docs')
+    assert end.stderr.startswith('adaspan: error: register("figure", "valid/bpb"): this key be')
 
 
 def test_two_modules_that_register_one_name_are_told_apart() -> None:

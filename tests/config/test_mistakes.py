@@ -17,7 +17,7 @@ MISTAKES = [
     ("steps=10", "steps=10: no such key; did you mean train.steps?"),
     (
         "data.path=README.md",
-        "data.path=README.md: no such key of this data; it is one of data=text",
+        "data.path=README.md: data=stdlib has no such key; data=text has it",
     ),
     ("+nothing=3", "nothing=3: no such key; one of model, span, data"),
     ("+model.nothing=3", "model.nothing=3: no such key; one of layers"),
@@ -71,7 +71,7 @@ MISTAKES = [
     ("+model=small", "model: chosen already; write model=OPTION, without a plus"),
     ("+span.limit=3", "span.limit: has a value already; write span.limit=VALUE, without a plus"),
     ("span.limit=${spam}", "span.limit: Interpolation key 'spam' not found"),
-    ("~span", "span.kind: needs a value"),
+    ("~span", "span: choose one, span=fixed, span=adaptive, span=dynamic"),
     ("span.limit=99999999999999999999", "span.limit=99999999999999999999: must be at most"),
     ("train.device=cuda:99999999999", "train.device=cuda:99999999999: must be auto, cpu, cuda or"),
     ("output_dir=", "output_dir='': must name a folder"),
@@ -123,7 +123,7 @@ def test_a_key_of_another_kind_is_refused(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit):
         compose_run("span=fixed", "span.ramp=3")
     assert (
-        "span.ramp=3: no such key of this span; it is one of span=adaptive or span=dynamic"
+        "span.ramp=3: span=fixed has no such key; span=adaptive and span=dynamic have it"
         in capsys.readouterr().err
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import random
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ def decoded(corpus: Corpus) -> bytes:
 
 
 def test_bytes_are_cut_90_5_5_and_nothing_is_lost(tmp_path: Path) -> None:
-    content = os.urandom(1000)
+    content = random.randbytes(1000)
     (tmp_path / "noise").write_bytes(content)
     corpus = prepare(FileSource(tmp_path / "noise", characters=False), tmp_path)
     assert (len(corpus.train), len(corpus.valid), len(corpus.test)) == (900, 50, 50)
@@ -95,7 +95,7 @@ def _prepare(path: Path) -> int:
 
 
 def test_jobs_that_start_at_once_share_one_result(tmp_path: Path) -> None:
-    (tmp_path / "t").write_bytes(os.urandom(200_000))
+    (tmp_path / "t").write_bytes(random.randbytes(200_000))
     with ProcessPoolExecutor(4) as pool:
         assert list(pool.map(_prepare, [tmp_path / "t"] * 4)) == [180_000] * 4
     assert len(list((tmp_path / "prepared").iterdir())) == 1

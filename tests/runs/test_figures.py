@@ -46,8 +46,8 @@ def test_a_figure_of_ones_own_cannot_take_the_name_of_ours(
     key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(KINDS, "figure", {key: len})
-    with pytest.raises(UserError, match=f'register."figure", "{key}".: is taken; docs/figures.md'):
-        figures.own_keys()
+    with pytest.raises(UserError, match=f'register."figure", "{key}".: this key belongs to a b'):
+        figures.check_own_keys()
 
 
 @pytest.mark.parametrize("key", ["final/valid_bpb", "final_valid_bpb"])

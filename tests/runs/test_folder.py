@@ -88,3 +88,12 @@ def test_what_is_set_aside_can_be_put_back(tmp_path: Path) -> None:
     assert (tmp_path / "wandb" / "file").read_text() == "kept"
     assert TrackedFiles(tmp_path).restarts() == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "status.json", "wandb"]
+
+
+def test_a_folder_that_cannot_be_created_is_named() -> None:
+    unwilling = Path("/proc/x")  # not even for root
+    with (
+        pytest.raises(UserError, match=r"^output_dir=/proc/x: cannot be created \(No such file or"),
+        RunFolder(unwilling / "run").lock(),
+    ):
+        pass

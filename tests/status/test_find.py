@@ -62,7 +62,10 @@ def test_a_name_that_matches_several_or_none_is_refused_with_those_there_are(run
         find_sweep(runs, "seeds")
     with pytest.raises(UserError, match="text: matches 3 in"):
         find_run(runs, "text")
-    with pytest.raises(UserError, match=r"spam: not in .*text-seed2-cccccccccc.*; --runs names"):
+    with pytest.raises(
+        UserError,
+        match=r"spam: no run in .*/ has this in its name; the last: text-seed2-ccc.*; --runs names",
+    ):
         find_run(runs, "spam")
 
 

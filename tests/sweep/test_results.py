@@ -20,6 +20,11 @@ def test_wrong_objectives_are_refused_with_what_there_is(launch: Launch) -> None
         (line,) = objective_mistakes([key])
         assert line.startswith(f"hydra.launcher.objectives={key}: no such figure; one of ")
         assert "final/valid_bpb" in line
+    for key in ("step", "best/step"):
+        (line,) = objective_mistakes([key])
+        assert line.startswith(
+            f"hydra.launcher.objectives={key}: neither lower nor higher is better; one of final/val"
+        )
     end = launch("-m", "train.seed=1,2", "hydra.launcher.objectives=[spam]")
     assert end.returncode == 2, "before anything is trained"
     assert end.stderr.startswith("adaspan: error: hydra.launcher.objectives=spam: no such figure")

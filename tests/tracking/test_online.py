@@ -268,7 +268,7 @@ def test_a_dead_server_holds_up_the_end_for_a_while_only_and_gets_the_rest_later
     with caplog.at_level(logging.WARNING, "adaspan"):
         finish(tracker)
     (message,) = warnings(caplog)
-    assert message.startswith("W&B stopped: not all was sent within 1 s, `adaspan sync` sends the")
+    assert message.startswith("W&B failed: not all was sent within 1 s, `adaspan sync` sends the")
     assert (tmp_path / "wandb" / "unsent").exists()
     assert not impatient.runs["abc123"].finished
 

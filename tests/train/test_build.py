@@ -112,7 +112,7 @@ def test_what_is_no_span_of_its_limit_is_refused(
         (
             "forward",
             lambda z: z[:, None] - 100,
-            "forward: gives a span of -88 tokens in layer 0: must be 0 to 24",
+            "forward: gives a span of -88 tokens in layer 0; clamp_() must bring it back into 0",
         ),
         ("forward", lambda z: z[:, None] * 100, "forward: gives a span of 1200 tokens in layer 0"),
         ("current", lambda z: z[:, None], r"current: span: must have shape \(H=2\), has \(2, 1\)"),
@@ -121,7 +121,7 @@ def test_what_is_no_span_of_its_limit_is_refused(
         (
             "current",
             lambda z: z / 2,
-            "current: gives 6 tokens in layer 0, forward 12: must be at least as much",
+            "current: gives 6 tokens in layer 0, forward 12; current() must be at least what",
         ),
         ("penalty", lambda z: z[:, None], r"penalty: must give a number, gave \(2, 1\)"),
         ("penalty", lambda z: "x", "penalty: must give a number, gave str"),
@@ -150,7 +150,7 @@ def test_a_span_that_leaves_its_range_while_it_learns_is_refused_at_the_next_row
 
     run.span = OwnSpanConfig(made=Drifting)
     assert re.match(
-        r"Drifting\.forward: gives a span of (-12|36)\S* tokens in layer 0: must be 0 to 24",
+        r"Drifting\.forward: gives a span of (-12|36)\S* tokens in layer 0; clamp_\(\) must",
         message(run, updates=1),
     )
 
@@ -268,7 +268,7 @@ def test_a_run_of_other_parameters_is_not_gone_on_with(run: RunConfig) -> None:
     run.span = OwnSpanConfig(made=lambda heads: SharedSpan(heads))
     with pytest.raises(UserError) as refused:
         trainer_of(run).load(state)
-    assert str(refused.value).startswith("span=own: this run was begun with other parameters (")
+    assert str(refused.value).startswith("checkpoint and model have different parameters (")
     assert str(refused.value).endswith("; train.restart=true starts over")
 
 

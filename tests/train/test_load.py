@@ -168,7 +168,7 @@ def test_an_older_run_without_its_data_says_how_to_get_a_vocabulary(
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace(str(trained.parent.parent), str(root)))
     shutil.rmtree(root / "data")
-    with pytest.raises(UserError, match=r"has no vocabulary\.json") as refusal:
+    with pytest.raises(UserError, match=r"no vocabulary\.json \(trained by an older") as refusal:
         load(folder)
     _, _, command = str(refusal.value).partition(f": {LAUNCH} ")
     # The text's path is part of a run's identity, and has stayed where it was.

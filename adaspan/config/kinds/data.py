@@ -42,7 +42,7 @@ class DataConfig:
         yield from ()
 
     def mistakes_in(self, config: RunConfig) -> Iterator[str]:
-        """What is wrong with them beside the values of other groups, once each is right by itself.
+        """Mistakes that involve other groups; asked once every value is valid on its own.
 
         Args:
             config: of the run.

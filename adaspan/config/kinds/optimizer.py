@@ -40,7 +40,7 @@ class OptimizerConfig:
         yield from at_least("optimizer.grad_clip", self.grad_clip, 0)
 
     def mistakes_in(self, config: RunConfig) -> Iterator[str]:
-        """What is wrong with them beside the values of other groups, once each is right by itself.
+        """Mistakes that involve other groups; asked once every value is valid on its own.
 
         Args:
             config: of the run.

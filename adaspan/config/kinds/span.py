@@ -30,7 +30,7 @@ class SpanConfig:
         yield from at_least("span.limit", self.limit, 1)
 
     def mistakes_in(self, config: RunConfig) -> Iterator[str]:
-        """What is wrong with them beside the values of other groups, once each is right by itself.
+        """Mistakes that involve other groups; asked once every value is valid on its own.
 
         Args:
             config: of the run.

@@ -78,7 +78,7 @@ def attend(
 
     Keys that do not exist (before the start of the stream) take no part; a query without any key
     gets 0 and passes no gradient, or with persistent keys attends to these alone. What they hold
-    must be finite. Gradients of gradients are had from the implementation `reference` alone.
+    must be finite. Only `reference` supports second derivatives.
 
     Args:
         query_BHMK: queries of the block, before scaling. Keys, values and positions may be of
@@ -92,7 +92,7 @@ def attend(
             positions, or all past keys.
         span: z in tokens, at least 0, shape (H, 1) or (B, H, M), at least float32; None: no mask.
         ramp: R in tokens; needed with a span.
-        unmasked: distances below it are known to be less than every z: saves looking at them.
+        unmasked: every span is at least this long, so the mask is skipped for smaller distances.
         persistent: keys and values (H, P, K) that every query sees in the same softmax, without
             position and mask (Sukhbaatar et al., "Augmenting Self-attention with Persistent
             Memory", equation 9).
