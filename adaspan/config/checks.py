@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -43,6 +44,19 @@ def writable_folder(key: str, path: Path) -> Iterator[str]:
         yield f"{key}={path}: {existing} is a file, must be a folder"
     elif not os.access(existing, os.W_OK):
         yield f"{key}={path}: {existing} may not be written to"
+    elif existing != path and not _takes_folders(existing):
+        yield f"{key}={path}: cannot be created"
+
+
+def _takes_folders(path: Path) -> bool:
+    """Whether a folder can be made there: in /proc, for one, not even root can."""
+    try:
+        Path(tempfile.mkdtemp(dir=path)).rmdir()
+    except FileNotFoundError:
+        return False
+    except OSError:  # nothing that is wrong with the path: a full disk, for one
+        return True
+    return True
 
 
 def readable_file(key: str, value: str) -> Iterator[str]:

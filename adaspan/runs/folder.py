@@ -62,14 +62,15 @@ class RunFolder:
         """Keep every other process out of the folder; the lock of a killed process is gone.
 
         Raises:
-            UserError: another process trains this run, or the folder cannot be created.
+            UserError: another process trains this run.
+            RunError: the folder cannot be created.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(
-                f"output_dir={self.path.parent}: cannot be created ({error.strerror}); choose "
-                "another folder"
+            raise RunError(
+                f"{self.path}: cannot be created ({error.strerror}); fix this, or choose another "
+                "output_dir"
             ) from None
         try:
             # `is_locked` takes the lock for a moment, too.

@@ -43,9 +43,10 @@ def train(config: RunConfig) -> None:
     except ExtensionError as error:
         raise _with_trace(error, folder.log) from error
     except OSError as error:
+        begun = (Path(config.output_dir) / run_name(config)).exists()
         raise RunError(
-            f"{error.filename or config.output_dir}: {error.strerror or error}; what was saved is "
-            "kept, fix this and type the same command again"
+            f"{error.filename or config.output_dir}: {error.strerror or error}; "
+            f"{'what was saved is kept, ' * begun}fix this and type the same command again"
         ) from error
 
 

@@ -175,7 +175,7 @@ def test_a_run_whose_kind_is_not_known_here_is_read_with_all_its_values(tmp_path
     assert run_id(read) == run_id(run)
     assert run_name(read) == run_name(run)
     register("span", "own")(NarrowSpanConfig)
-    with pytest.raises(UserError, match=r"span\.width: this run has the key, but Narrow"):
+    with pytest.raises(UserError, match=r"span\.width: config\.yaml has this key, but .* Narrow"):
         read_config(tmp_path)
     (tmp_path / "config.yaml").write_text(to_yaml(compose_run("span=fixed")))
     assert isinstance(read_config(tmp_path).span, FixedSpanConfig)

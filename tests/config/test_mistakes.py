@@ -80,6 +80,7 @@ MISTAKES = [
     ("data=text data.path=/", "data.path=/: is a folder, must be a file"),
     ("data=text data.path=/dev/null", "data.path=/dev/null: the file is empty"),
     ("data=enwik8 data.archive=/nowhere", "data.archive=/nowhere: no such file"),
+    ("output_dir=/proc/x", "output_dir=/proc/x: cannot be created"),
     ("output_dir=/dev/null", "output_dir=/dev/null: /dev/null is a file, must be a folder"),
 ]
 

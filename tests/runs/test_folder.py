@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adaspan.errors import UserError
+from adaspan.errors import RunError, UserError
 from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from adaspan.tracking.files import TrackedFiles, clear, set_aside
@@ -93,7 +93,7 @@ def test_what_is_set_aside_can_be_put_back(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_created_is_named() -> None:
     unwilling = Path("/proc/x")  # not even for root
     with (
-        pytest.raises(UserError, match=r"^output_dir=/proc/x: cannot be created \(No such file or"),
+        pytest.raises(RunError, match=r"^/proc/x/run: cannot be created \(No such file or"),
         RunFolder(unwilling / "run").lock(),
     ):
         pass

@@ -112,7 +112,7 @@ def test_what_is_no_span_of_its_limit_is_refused(
         (
             "forward",
             lambda z: z[:, None] - 100,
-            "forward: gives a span of -88 tokens in layer 0; clamp_() must bring it back into 0",
+            "forward: gives a span of -88 tokens in layer 0; clamp_\\(\\) must bring it back",
         ),
         ("forward", lambda z: z[:, None] * 100, "forward: gives a span of 1200 tokens in layer 0"),
         ("current", lambda z: z[:, None], r"current: span: must have shape \(H=2\), has \(2, 1\)"),
@@ -121,7 +121,7 @@ def test_what_is_no_span_of_its_limit_is_refused(
         (
             "current",
             lambda z: z / 2,
-            "current: gives 6 tokens in layer 0, forward 12; current() must be at least what",
+            "current: gives 6 tokens in layer 0, forward 12; current\\(\\) must be at least",
         ),
         ("penalty", lambda z: z[:, None], r"penalty: must give a number, gave \(2, 1\)"),
         ("penalty", lambda z: "x", "penalty: must give a number, gave str"),
