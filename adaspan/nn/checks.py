@@ -1,6 +1,7 @@
 """Wrong shapes and values, refused in one line: what was wanted, what was got.
 
-Numbers are read out of a tensor on a CPU alone: a GPU would have to wait for them.
+Numbers are read out of a tensor on a CPU alone, for a GPU would have to wait for them, and not
+where a model is compiled.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def check_tokens(name: str, tokens: Tensor, count: int) -> None:
         raise ValueError(f"{name}: must not be empty, has shape {tuple(tokens.shape)}")
     if tokens.dtype not in (torch.int64, torch.int32):
         raise ValueError(f"{name}: must be int64 or int32, is {tokens.dtype}")
-    if tokens.device.type == "cpu":
+    if _may_be_read(tokens):
         for token in tokens.aminmax():
             check_index(count, **{name.removesuffix("s"): int(token)})
 
@@ -109,7 +110,7 @@ def check_span(span: Tensor, shapes: Shapes) -> None:
 
 def check_span_values(span: Tensor) -> None:
     """Refuse spans z below 0, infinite ones and NaN; a GPU's are not looked at."""
-    if span.device.type == "cpu":
+    if _may_be_read(span):
         for value in span.detach().aminmax():
             check_at_least(0, span=float(value))
 
@@ -168,6 +169,11 @@ def check_probability(**values: float) -> None:
     for name, value in values.items():
         if not isinstance(value, Real) or not 0 <= value < 1:
             raise ValueError(f"{name}={value!r}: must be at least 0 and below 1")
+
+
+def _may_be_read(tensor: Tensor) -> bool:
+    """Whether nothing waits for its numbers, and no graph is broken in two by them."""
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _is_whole(value: object) -> bool:

@@ -122,6 +122,18 @@ def test_attend_names_what_must_be_and_what_is(wrong: dict[str, Any], message: s
         attend_with(**wrong)
 
 
+@pytest.mark.slow
+def test_attend_may_be_part_of_a_compiled_graph() -> None:
+    """Values are looked at only where that breaks no graph."""
+    query, key, span = torch.randn(1, 2, 4, 8), torch.randn(1, 2, 9, 8), torch.full((2, 1), 3.0)
+
+    def attended(query: Tensor, key: Tensor, span: Tensor) -> Tensor:
+        return attend(query, key, key, span=span, ramp=2.0, implementation="reference")
+
+    compiled = torch.compile(attended, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(query, key, span), attended(query, key, span))
+
+
 def transformer(**other: Any) -> Transformer:
     shape: dict[str, Any] = {"vocabulary_size": 7, "layers": 2, "dim": 8, "heads": 2, "ffn_dim": 16}
     return Transformer(**({"make_span": lambda _: AdaptiveSpan(2, 12)} | shape | other))
