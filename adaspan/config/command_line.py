@@ -66,5 +66,5 @@ def _named_in(file: Path) -> list[str]:
 
 def _names(value: object) -> list[str]:
     if not isinstance(value, list):
-        raise UserError(f"extensions={value}: must be a list of modules: extensions=[my_spans]")
+        raise UserError(f"extensions={value}: must be a list of modules: 'extensions=[my_spans]'")
     return [str(name) for name in value]

@@ -74,12 +74,12 @@ def _explain(error: Exception) -> str:
             return "hydra/sweeper=optuna: needs Optuna; pip install 'adaspan[search]'"
         if group == "_schema":
             group, _, option = option.partition("_")
-            asking = re.match(r"In '([^']*)/([^'/]*)'", str(error))  # none: a run folder
-            if asking and group in GROUPS:
-                return (
-                    f"{asking[1]}={asking[2]}: its file needs the kind {group}={option}, which is "
-                    f"not known; name its module: extensions=[MODULE]; {HOW_TO_ADD}"
-                )
+        asking = re.match(r"In '([^']*)/([^'/]*)'", str(error))  # none: a run folder
+        if asking and group in GROUPS:
+            return (
+                f"{asking[1]}={asking[2]}: its file needs the kind {group}={option}, which is not "
+                f"known; name its module: 'extensions=[MODULE]'; {HOW_TO_ADD}"
+            )
         if group in GROUPS:
             return unknown_kind(group, option, error.options or [])
         return f"{group}={option}: no such option{_way_out(option, error.options or [])}"

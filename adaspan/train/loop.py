@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from adaspan.config.schema import RunConfig
-from adaspan.data import Corpus
+from adaspan.data import Corpus, Tokens
 from adaspan.errors import RunError, UserError
 from adaspan.files import write_json
 from adaspan.runs.figures import Row
@@ -204,8 +204,8 @@ class Session:
         self._terminal.line(
             f"scoring the weights of step {trainer.best_step}, the best, on all of valid and test"
         )
-        valid = self._scorer.whole(corpus.valid, self._leave_if_asked)
-        test = self._scorer.whole(corpus.test, self._leave_if_asked)
+        valid = self._score("valid", corpus.valid)
+        test = self._score("test", corpus.test)
         if not self._processes.is_main:
             return
         final = final_row(trainer, valid, test, self._record.last_quick())
@@ -222,6 +222,16 @@ class Session:
         with autocast(self._device, self._trainer.precision):
             found = token_spans(model, corpus.valid, corpus.vocabulary)
         write_json(self._folder.token_spans, dataclasses.asdict(found))
+
+    def _score(self, split: str, tokens: Tokens) -> float:
+        """The score of all of a split, with a bar; leaves if asked to."""
+        with self._terminal.bar(f"scoring {split}") as show:
+
+            def after_block(share: float) -> None:
+                show(share)
+                self._leave_if_asked()
+
+            return self._scorer.whole(tokens, after_block)
 
     def _leave_if_asked(self) -> None:
         if stop := self._processes.all_reduce_max(self._stop.signal):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -47,18 +48,22 @@ class Scorer:
         """
         context = min(self._config.span.limit, self._trainer.model.receptive_field())
         pieces = sample(len(valid), self._config.train.eval_fraction, context)
-        nats = self._nats(valid, pieces, lambda: None)
+        nats = self._nats(valid, pieces, lambda _: None)
         if not math.isfinite(nats):
             self._trainer.fail(f"the loss on valid is {nats}")
         return self._trainer.measure.of_nats(nats)
 
-    def whole(self, tokens: Tokens, after_block: Callable[[], None]) -> float:
-        """The score of a whole text; all processes call `after_block` equally often."""
+    def whole(self, tokens: Tokens, after_block: Callable[[float], None]) -> float:
+        """The score of a whole text; all processes call `after_block` equally often, with the share
+        of the text that has been read.
+        """
         receptive_field = self._trainer.model.receptive_field()
         pieces = whole_text(len(tokens), receptive_field, self._batch_size)
         return self._trainer.measure.of_nats(self._nats(tokens, pieces, after_block))
 
-    def _nats(self, tokens: Tokens, pieces: list[Piece], after_block: Callable[[], None]) -> float:
+    def _nats(
+        self, tokens: Tokens, pieces: list[Piece], after_block: Callable[[float], None]
+    ) -> float:
         """Mean cost of a token."""
         own = pieces[self._processes.rank :: self._processes.world_size]
         reading = {
@@ -66,18 +71,23 @@ class Scorer:
             "block_size": self._config.train.block_size,
         }
         count = blocks(own, **reading)
-        others_have_more = self._processes.all_reduce_max(count) - count
+        most = self._processes.all_reduce_max(count)
+        blocks_read = itertools.count(1)
+
+        def after() -> None:
+            after_block(next(blocks_read) / most)
+
         with autocast(self._device, self._trainer.precision):
             score = evaluate(
                 self._trainer.model,
                 tokens,
                 own,
                 device=self._device,
-                after_block=after_block,
+                after_block=after,
                 **reading,
             )
-        for _ in range(others_have_more):
-            after_block()
+        for _ in range(most - count):  # others have more
+            after()
         own_score = torch.tensor([score.nats, score.tokens], dtype=torch.float64)
         nats, read = self._processes.sum(own_score)
         return Score(nats.item(), int(read)).nats_per_token

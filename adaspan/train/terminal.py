@@ -5,12 +5,13 @@ in the run folder's log. Only the main process prints.
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 
 class Terminal(logging.Handler):
@@ -25,15 +26,10 @@ class Terminal(logging.Handler):
         super().__init__(logging.WARNING)
         self._file = log.open("a") if log else None
         self._console = Console(quiet=log is None, highlight=False, markup=False, soft_wrap=True)
-        self._bar = Progress(
+        self._bar = self._progress(
             TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[progress]}"),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=log is None or not self._console.is_terminal,
         )
         self._task = self._bar.add_task("", total=steps, progress="")
 
@@ -77,3 +73,20 @@ class Terminal(logging.Handler):
 
     def stop_bar(self) -> None:
         self._bar.stop()
+
+    @contextmanager
+    def bar(self, text: str) -> Iterator[Callable[[float], None]]:
+        """A live bar for what is no step; what it gives is called with the share that is done."""
+        with self._progress(TextColumn(text), BarColumn(bar_width=24)) as bar:
+            task = bar.add_task("", total=1.0)
+            yield lambda share: bar.update(task, completed=share)
+
+    def _progress(self, *columns: ProgressColumn) -> Progress:
+        return Progress(
+            *columns,
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=self._file is None or not self._console.is_terminal,
+        )

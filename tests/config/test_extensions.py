@@ -81,7 +81,7 @@ def folder(
         ("extensions=[mine.own]", OWN.format(name="own"), "there is no module mine.own"),
         ("extensions=[mine.py]", OWN.format(name="own"), "must be a module, not a file: mine"),
         ("extensions=['./mine.py']", "", "extensions=[./mine.py]: must be the name of a module"),
-        ("extensions=mine", "", "extensions=mine: must be a list of modules: extensions=["),
+        ("extensions=mine", "", "extensions=mine: must be a list of modules: 'extensions="),
     ],
 )
 def test_what_is_wrong_with_a_module_is_one_line(words: str, content: str, message: str) -> None:
@@ -121,11 +121,12 @@ def test_a_broken_installed_extension_stops_only_runs_of_its_kinds(
     assert "span=own: no such option" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("base", ["own", "/_schema/span_own@_here_"])
 def test_an_option_of_ones_own_whose_kind_is_not_known_is_named_as_it_was_typed(
-    folder: Path, launch_here: Launch
+    base: str, folder: Path, launch_here: Launch
 ) -> None:
     (folder / "span").mkdir()
-    (folder / "span" / "small.yaml").write_text("defaults: [/_schema/span_own@_here_, _self_]")
+    (folder / "span" / "small.yaml").write_text(f"defaults: [{base}, _self_]")
     end = launch_here("--config-dir", str(folder), "span=small")
     assert end.returncode == 2
     (line,) = end.stderr.splitlines()

@@ -192,7 +192,7 @@ def test_several_runs_at_once_share_the_gpus(
     assert all("cuda:0" in output for output in outputs)
 
 
-@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="this machine has one GPU")
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="this machine has no second GPU")
 def test_two_gpus_have_the_losses_of_one(
     tiny_gpu: tuple[str, ...], tmp_path: Path, run_folder: FindFolder
 ) -> None:
