@@ -14,7 +14,8 @@ from adaspan.config.kinds.data import corpus_of
 from adaspan.config.schema import RunConfig
 from adaspan.config.validate import validate_shares
 from adaspan.data import Corpus
-from adaspan.errors import ExtensionError, RunError, UserError
+from adaspan.errors import ExtensionError, KindError, RunError, UserError
+from adaspan.nn.checks import ContractError
 from adaspan.places import shown
 from adaspan.runs import figures
 from adaspan.runs.failures import State
@@ -40,7 +41,7 @@ def train(config: RunConfig) -> None:
     try:
         with extensions_in_words():
             _train(config, folder)
-    except ExtensionError as error:
+    except (ExtensionError, KindError) as error:
         raise _with_trace(error, folder.log) from error
     except OSError as error:
         begun = (Path(config.output_dir) / run_name(config)).exists()
@@ -50,15 +51,18 @@ def train(config: RunConfig) -> None:
         ) from error
 
 
-def _with_trace(error: ExtensionError, log: Path) -> ExtensionError:
-    """The error with its trace in the run's log, which it names."""
+def _with_trace(error: ExtensionError | KindError, log: Path) -> ExtensionError | KindError:
+    """The error; where a user's code raised it, with the trace in the run's log, which it names."""
+    raised = error.__cause__
+    if raised is None or isinstance(raised, ContractError):
+        return error
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a") as file:
-            file.writelines(traceback.format_exception(error.__cause__))
+            file.writelines(traceback.format_exception(raised))
     except OSError:  # the user's code is what must be mended first
         return error
-    return ExtensionError(f"{error}; the trace is in {shown(log)}")
+    return type(error)(f"{error}; the trace is in {shown(log)}")
 
 
 def _train(config: RunConfig, folder: RunFolder) -> None:

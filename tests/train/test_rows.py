@@ -106,3 +106,6 @@ def test_a_figure_that_fails_at_once_ends_the_run_before_it_begins(
     (error,) = end.stderr.splitlines()
     assert error.startswith("adaspan: error: figure own/fails: ZeroDivisionError: division by zero")
     assert not list((tmp_path / "runs").glob("*/metrics.jsonl"))
+    (log,) = (tmp_path / "runs").glob("*/log.txt")
+    assert error.endswith(f"; the trace is in runs/{log.parent.name}/log.txt")
+    assert log.read_text().endswith("ZeroDivisionError: division by zero\n")
