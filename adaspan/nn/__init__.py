@@ -21,10 +21,11 @@ D  dim, width of the hidden states                K  head_dim, width of one head
 S  distances that a window has, span.limit at most
 F  ffn_dim    V  vocabulary size    L  layers     P  persistent keys    T  tokens of a whole text
 
-and where the band of scores is cut into tiles (`attention/banded.py`):
+and where the band of scores is cut into tiles (`attention/banded.py`, `masks.py`):
 
 N  batch x heads    I  rows of a tile: queries    W  distances of the window, the farthest first
                     J  its columns: keys          E  the farthest of them, where a mask is not 1
+                                                  X  those that may lie on a query's own ramp
 
 A digit is a dimension of that size: sum_NM1. Gradients begin with d_. In formulas t is a token, x
 a distance from it, z a span, R the ramp, and S the span limit.

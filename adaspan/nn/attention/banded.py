@@ -25,11 +25,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from adaspan.nn.attention.constants import INVISIBLE, TINY
+from adaspan.nn.attention.constants import INVISIBLE
+from adaspan.nn.attention.masks import Mask, make_mask
 from adaspan.nn.attention.row import attend_row
 from adaspan.nn.attention.tiles import SUITABLE, Tile, Tiling, cut
 from adaspan.nn.eager import eager
-from adaspan.nn.span import soft_mask
 
 # Into a part of a tensor torch adds products one by one, which takes longer than small ones do.
 _SMALL_PRODUCT = 2**14
@@ -151,7 +151,7 @@ class _Banded(torch.autograd.Function):
         settings: _Settings,
     ) -> tuple[Tensor, Tensor]:
         n, block, _ = query_NMK.shape
-        mask = _make_mask(span, settings)
+        mask = _mask_of(span, settings)
         tiles = cut(
             n,
             block,
@@ -199,7 +199,7 @@ class _Banded(torch.autograd.Function):
         query_NMK, key_NCK, value_NCK, position_WK, span, kept_NMW, *rest = ctx.saved_tensors
         output_NMK, top_NM1, sum_NM1, *weights = rest
         settings, tiles = ctx.settings, ctx.tiles
-        mask = _make_mask(span, settings)
+        mask = _mask_of(span, settings)
         scores = _Scores(query_NMK, key_NCK, position_WK, mask, settings.missing, tiles)
         buffer = _buffer(tiles, query_NMK)
         second_buffer = _buffer([tile for tile in tiles if not tile.saves], query_NMK)
@@ -263,7 +263,7 @@ class _Scores:
         query_NMK: Tensor,
         key_NCK: Tensor,
         position_WK: Tensor | None,
-        mask: _Mask | None,
+        mask: Mask | None,
         missing: int,
         tiles: list[Tile],
     ) -> None:
@@ -294,14 +294,15 @@ class _Scores:
         if self._position_WK is not None:
             _add_product(band_NIW, query_NIK, self._position_WK.T.expand(len(query_NIK), -1, -1))
         if self._mask is not None:
-            log_mask_NIE = self._mask.log(tile)
-            band_NIW[..., : log_mask_NIE.shape[-1]] += log_mask_NIE
+            self._mask.add_to_(band_NIW, tile)
         absent = max(0, self._missing - tile.queries.start)
         if absent:
             out_NIJ[..., :absent] = INVISIBLE
         if top_NI1 is None:
             top_NI1 = band_NIW.amax(-1, keepdim=True)
         band_NIW.sub_(top_NI1).exp_()
+        if self._mask is not None:
+            self._mask.leave_out_(band_NIW)
         if absent:
             out_NIJ[..., :absent] = 0
         rows = out_NIJ.shape[1]
@@ -310,61 +311,11 @@ class _Scores:
         return top_NI1
 
 
-class _Mask:
-    """The soft mask of the farthest distances, oldest first, and what it passes back to the span.
-
-    Args:
-        span: z in tokens, (N, 1), or (N, M) if each token has its own.
-        ramp: R.
-        window: W.
-        edge: E; nearer keys are not masked.
-    """
-
-    def __init__(self, span: Tensor, ramp: float, window: int, edge: int) -> None:
-        self._span = span
-        self._ramp = ramp
-        self._edge = edge
-        self._distance_E = torch.arange(window - 1, window - 1 - edge, -1, device=span.device)
-        self._of_heads = span.shape[1] == 1
-        if self._of_heads:  # one for all rows
-            self._log_N1E = self._of(span).log()
-            self._d_log_N1E = torch.zeros_like(self._log_N1E)
-        else:
-            self._d_span = torch.zeros_like(span)
-
-    def log(self, tile: Tile) -> Tensor:
-        """Logarithm of the mask, (N, 1 or R, E)."""
-        if self._of_heads:
-            return self._log_N1E[tile.sequences]
-        return self._of(self._span[tile.sequences, tile.queries]).log()
-
-    def take_gradient(self, d_score_NIW: Tensor, tile: Tile) -> None:
-        """Add what the scores of a tile pass back."""
-        d_log_NIE = d_score_NIW[..., : self._edge]
-        if self._of_heads:
-            self._d_log_N1E[tile.sequences] += d_log_NIE.sum(1, keepdim=True)
-        else:
-            own = tile.sequences, tile.queries
-            self._d_span[own] = self._to_span(d_log_NIE, self._span[own])
-
-    def gradient(self) -> Tensor:
-        """Gradient of the span, from all that was taken."""
-        return self._to_span(self._d_log_N1E, self._span) if self._of_heads else self._d_span
-
-    def _of(self, span: Tensor) -> Tensor:
-        return soft_mask(self._distance_E, span.unsqueeze(-1), self._ramp) + TINY
-
-    def _to_span(self, d_log_NIE: Tensor, span: Tensor) -> Tensor:
-        above = self._ramp + span.unsqueeze(-1) - self._distance_E
-        on_ramp = (above >= 0) & (above <= self._ramp)  # closed: the kinks pass the gradient
-        return (d_log_NIE * on_ramp / self._of(span)).sum(-1) / self._ramp
-
-
-def _make_mask(span: Tensor | None, settings: _Settings) -> _Mask | None:
+def _mask_of(span: Tensor | None, settings: _Settings) -> Mask | None:
     if span is None or not settings.edge:
         return None
     assert settings.ramp is not None, "a span needs a ramp"
-    return _Mask(span, settings.ramp, settings.window, settings.edge)
+    return make_mask(span, settings.ramp, settings.window, settings.edge)
 
 
 def _band(tile_NIJ: Tensor) -> Tensor:
