@@ -64,6 +64,14 @@ def test_contenders_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+def test_spans_of_the_same_mean_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    spans = benchmark("spans", monkeypatch)
+    results = spans.measure("", spans.contenders("default-20", CPU), CPU, repeats=1)
+    adaptive, dynamic, to_the_limit = (result.gflop for result in results)
+    assert adaptive < dynamic < to_the_limit / 2
+
+
+@pytest.mark.slow
 def test_a_program_can_read_the_last_line() -> None:
     script = ROOT / "benchmarks" / "attention.py"
     answer = subprocess.run(

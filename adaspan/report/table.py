@@ -197,11 +197,13 @@ def finding(comparison: Comparison, margin: float) -> str:
         f"{best.span_mean:.1f} tokens."
     ]
     ratio = (best.macs_per_token or 0.0) / (cheap.macs_per_token or 1.0)
+    executed, of_cheap = (group.mean(figures.EXECUTED_FLOPS) for group in (best, cheap))
+    really = f" ({executed / of_cheap:.2f} times as executed)" if executed and of_cheap else ""
     if ratio >= _WORTH_MENTIONING:
         sentences.append(
             f"Within {margin:g} {measure.name} of it the cheapest is {cheap.label}: "
             f"{_valid(cheap, measure)} on valid at {si(cheap.macs_per_token or 0.0)}, "
-            f"{ratio:.2f} times cheaper."
+            f"{ratio:.2f} times cheaper{really}."
         )
     elif len(comparison.done) > 1:
         sentences.append(

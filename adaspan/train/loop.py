@@ -13,6 +13,7 @@ from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus, Tokens
 from adaspan.errors import RunError, UserError
 from adaspan.files import write_json
+from adaspan.runs import figures
 from adaspan.runs.figures import Row
 from adaspan.runs.folder import RunFolder
 from adaspan.signals import StopRequest
@@ -212,8 +213,9 @@ class Session:
         final |= own_figures(trainer, corpus.valid)
         if trainer.model.current_spans() is None:
             self._keep_token_spans()
+        executed = self._record.last(figures.EXECUTED_FLOPS)
         self._record.finish(final, self._checkpoints.best)
-        for line in closing_lines(self._config, trainer, final, self._folder.path):
+        for line in closing_lines(self._config, trainer, final, executed, self._folder.path):
             self._terminal.line(line)
 
     def _keep_token_spans(self) -> None:

@@ -12,7 +12,7 @@ from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus
 from adaspan.runs import figures
 from adaspan.runs.failures import FailureClass, State, failure_of
-from adaspan.runs.figures import Row
+from adaspan.runs.figures import Figure, Row
 from adaspan.runs.folder import RunFolder
 from adaspan.tracking.run import Tracker, description
 from adaspan.train.rows import best_row
@@ -91,6 +91,12 @@ class Record:
         """The score of the last quick evaluation that was recorded."""
         scores = map(figures.QUICK.value, reversed(self.folder.rows()))
         return next(score for score in scores if score is not None)
+
+    def last(self, figure: Figure) -> float:
+        """The last value of a figure that was recorded."""
+        rows = self.folder.rows()
+        value: float = next(row[figure.key] for row in reversed(rows) if figure.key in row)
+        return value
 
     def finish(self, final: Row, weights: Path) -> None:
         """Write down that the run is done.

@@ -61,40 +61,47 @@ def progress(row: Row) -> str:
     )
 
 
-def closing_lines(config: RunConfig, trainer: Trainer, final: Row, path: Path) -> list[str]:
+def closing_lines(
+    config: RunConfig, trainer: Trainer, final: Row, executed: float, path: Path
+) -> list[str]:
     """The result: scores, spans, cost, and what to type next.
 
     Args:
         config: of the run.
         trainer: has the weights that were evaluated.
         final: the row of the final evaluation.
+        executed: FLOPs a token of the last update's forward pass.
         path: of the run folder.
     """
     limit = config.span.limit
     spans_LH = trainer.spans_LH.tolist()
     longest = max(max(spans) for spans in spans_LH)
-    cost = final[figures.PAPER_MACS.key]
+    counted = final[figures.PAPER_MACS.key]
+    if_fixed = paper_macs_per_token(trainer.shape, limit)
     measure = trainer.measure
     best, last, valid, test = (
         measure.written(final[score.key(measure)])
         for score in (figures.BEST, figures.LAST, figures.VALID, figures.TEST)
     )
-    fixed_cost = paper_macs_per_token(trainer.shape, limit)
     return [
         "",
         f"{measure.name}     best {best} (quick, step {final[figures.BEST_STEP.key]}) · "
         f"last {last} (quick) · valid {valid} · test {test}",
         f"spans   a bar per head, the tallest {longest:.1f} of at most {limit} tokens",
         *(f"        {line}" for line in span_picture(spans_LH)),
-        f"FLOPs   {si(cost)} per token (multiply-adds, as the paper counts)"
-        + (
-            ""
-            if config.span.kind == "fixed"
-            else f"; fixed span {limit}: {si(fixed_cost)}, {fixed_cost / cost:.2f} times as many"
-        ),
+        f"FLOPs   {si(counted)} per token (multiply-adds, as the paper counts)"
+        + _beside_fixed(counted, if_fixed, limit),
+        f"        {si(executed)} per token executed (two a multiply-add, last update)"
+        + _beside_fixed(executed, trainer.fixed_flops_per_token(), limit),
         f"folder  {path}",
         f"next    {typed(path, f'train.seed={config.train.seed + 1}')}",
     ]
+
+
+def _beside_fixed(cost: float, if_fixed: float, limit: int) -> str:
+    if cost >= if_fixed:
+        return ""
+    return f"; fixed span {limit}: {si(if_fixed)}, {if_fixed / cost:.2f} times as many"
 
 
 def span_picture(spans_LH: Sequence[Sequence[float]]) -> list[str]:

@@ -15,6 +15,7 @@ from adaspan.data.streams import Cursor, Streams
 from adaspan.errors import NonFiniteError, UserError
 from adaspan.nn import flops
 from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.nn.attention.groups import group_heads
 from adaspan.nn.transformer import Output, Transformer
 from adaspan.runs import measures
 from adaspan.train.build import make_model, make_optimizer
@@ -320,6 +321,22 @@ class Trainer:
         )
         self._own_flops += forward + backward
         self._own_forward_flops += forward
+
+    def fixed_flops_per_token(self) -> float:
+        """FLOPs a token of the forward pass, if every head looked back as far as the limit."""
+        limit, train = self.model.limit, self._config.train
+        groups = group_heads([limit] * self.shape.heads, limit, ramp=None, cost=None)
+        streams = train.batch_size // train.micro_batches // self._processes.world_size
+        forward, _ = flops.executed_flops(
+            self.shape,
+            batch_size=streams,
+            block_size=train.block_size,
+            cached=[limit] * self.shape.layers,
+            groups=[groups] * self.shape.layers,
+            attention=IMPLEMENTATIONS[self.model.attention],
+            device=self._device,
+        )
+        return forward / (streams * train.block_size)
 
     def _share_flops(self) -> None:
         """Dynamic spans of other streams reach otherwise: every process counts its own."""

@@ -128,6 +128,28 @@ def test_weights_that_are_computed_twice_count_twice(
     compare_with_torch(adaptive, 70, "tiled")
 
 
+@pytest.mark.parametrize("bias", [-4.0, -3.0])
+def test_dynamic_spans_cost_at_most_half_more_than_adaptive_ones_of_the_same_mean(
+    bias: float,
+) -> None:
+    """At the default run's shape, gates as they begin: the longest is about six times the mean."""
+    shape = ModelConfig(layers=4, dim=128, heads=4, ffn_dim=512)
+    limit, batch, block = 1024, 12, 64
+    dynamic = make_model(shape, DynamicSpanConfig(limit, 32, 0.0, initial_bias=bias), 170)
+    adaptive = make_model(shape, AdaptiveSpanConfig(limit, 32, 0.0), 170)
+    tokens, caches = torch.randint(170, (batch, block)), [torch.randn(batch, limit, 128)] * 4
+    costs = []
+    for model in (dynamic, adaptive):
+        with FlopCounterMode(display=False) as counter:
+            output = model(tokens, caches)
+            output.log_probs_BMV.mean().backward()
+        costs.append(counter.get_total_flops())
+        for learned, mean_H in zip(adaptive.spans, output.mean_spans, strict=True):
+            assert isinstance(learned, AdaptiveSpan)
+            learned.fraction.data = mean_H / limit
+    assert costs[0] <= 1.5 * costs[1]
+
+
 CPU = torch.device("cpu")
 LAYER = Shape(layers=1, dim=512, heads=8, ffn_dim=0, vocabulary_size=0)
 LEARNED = [30.0, 40, 50, 60, 80, 150, 500, 2000]
