@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from adaspan.config.extensions import extensions_in_words
 from adaspan.errors import UserError, reported_in_one_line
 
 
@@ -25,7 +26,7 @@ class Commands(click.Group):
                 raise UserError(self._misplaced(error.option_name, typed)) from None
 
     def invoke(self, context: click.Context) -> object:
-        with reported_in_one_line(), _usage_in_words():
+        with reported_in_one_line(), extensions_in_words(), _usage_in_words():
             return super().invoke(context)
 
     def resolve_command(self, context: click.Context, args: list[str]) -> Any:

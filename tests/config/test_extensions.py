@@ -8,10 +8,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 import adaspan
 from adaspan.cli import main as adaspan_command
+from adaspan.cli.usage import Commands
 from adaspan.config.command_line import named_extensions
 from adaspan.config.extensions import IMPORTED, import_extensions, import_installed
 from adaspan.config.kinds.data import corpus_of
@@ -348,6 +350,18 @@ def test_an_exception_of_a_data_set_ends_a_sweep_before_it_begins(
     (line,) = end.stderr.splitlines()
     assert line.startswith("adaspan: error: data=csv: Csv.read: ZeroDivisionError: division by ")
     assert not list(folder.glob("runs/*/"))
+
+
+def test_an_exception_of_a_kind_that_a_command_uses_is_one_line(folder: Path) -> None:
+    Path("mine.py").write_text(OWN.format(name="own") + "    def used(self):\n        1 / 0\n")
+    load_extensions(["extensions=[mine]"])
+    use = click.Command("use", callback=lambda: KINDS["span"]["own"](limit=3).used())
+    end = call(Commands(commands=[use]), "adaspan", "use", folder=folder)
+    assert end.returncode == 1
+    assert end.stderr == (
+        "adaspan: error: span=own: OwnSpanConfig.used: ZeroDivisionError: division by zero "
+        "(mine.py, line 10)\n"
+    )
 
 
 @pytest.mark.slow
