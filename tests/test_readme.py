@@ -58,7 +58,9 @@ def test_every_launch_composes_into_a_valid_run(
     command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    single = [o.split(",")[0] for o in overrides_of(command) if o != "-m"]
+    single = [
+        o.split(",")[0] if is_sweep(command) else o for o in overrides_of(command) if o != "-m"
+    ]
     assert compose_run(*single)
 
 
@@ -68,7 +70,7 @@ def test_every_launch_that_needs_no_download_runs(
 ) -> None:
     shutil.copy(ROOT / "README.md", tmp_path)
     (tmp_path / "short.txt").write_text("to be or not to be, that is the question\n" * 200)
-    own_text = [] if "data=text" in command else ["data=text", "data.path=short.txt"]
+    own_text = [] if " data=" in command else ["data=text", "data.path=short.txt"]
     fewer = ["span.limit=16"] if is_sweep(command) else []
     end = launch(
         *overrides_of(command),

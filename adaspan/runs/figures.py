@@ -209,9 +209,15 @@ VALID = _score(
     "final/valid_", "valid", "score of the best weights on all of valid", _END, "on valid"
 )
 TEST = _score("final/test_", "test", "score of the best weights on all of test", _END, "on test")
+ENTROPY = _score(
+    "data/entropy_",
+    "entropy",
+    "score of the best possible predictor on all of valid, where data are made and so know it",
+    _END,
+)
 BEST = _score("best/valid_", "best quick", "score of the best quick evaluation", _END)
 LAST = _score("last/valid_", "last quick", "score of the last quick evaluation", _END)
-SCORES = (TRAIN, QUICK, VALID, TEST, BEST, LAST)
+SCORES = (TRAIN, QUICK, VALID, TEST, ENTROPY, BEST, LAST)
 PARAMETERS = register(
     Figure("parameters", "parameters", "number of learned parameters", rows=("end",))
 )
@@ -228,6 +234,9 @@ SPAN_MEAN = _span(
     "span/mean", "mean span", "mean span of all heads; at the end, of the best weights"
 )
 SPAN_MAX = _span("span/max", "longest", "longest span of a head; at the end, of the best weights")
+SPAN_REACH = _span(
+    "span/reach", "reach", "past tokens that the longest span sees, its soft edge included"
+)
 
 PAPER_MACS = register(
     Figure(

@@ -31,6 +31,7 @@ from adaspan.train.record import Record
 from adaspan.train.rows import (
     TrainingRows,
     check_own_figures,
+    entropy_row,
     evaluation_row,
     final_row,
     own_figures,
@@ -210,6 +211,7 @@ class Session:
         if not self._processes.is_main:
             return
         final = final_row(trainer, valid, test, self._record.last_quick())
+        final |= entropy_row(trainer, self._config.data.entropy_nats(corpus.valid))
         final |= own_figures(trainer, corpus.valid)
         if trainer.model.current_spans() is None:
             self._keep_token_spans()

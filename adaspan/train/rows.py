@@ -22,6 +22,7 @@ from adaspan.nn.flops import (
     feed_forward_macs_per_token,
     paper_macs_per_token,
 )
+from adaspan.nn.span import reach
 from adaspan.nn.transformer import Transformer
 from adaspan.runs import figures
 from adaspan.runs.figures import Row
@@ -180,6 +181,18 @@ def final_row(trainer: Trainer, valid: float, test: float, last: float) -> Row:
     }
 
 
+def entropy_row(trainer: Trainer, nats: float | None) -> Row:
+    """What no model can better, where it is known, beside the scores.
+
+    Args:
+        trainer: knows the measure.
+        nats: a token of valid.
+    """
+    if nats is None:
+        return {}
+    return {figures.ENTROPY.key(trainer.measure): trainer.measure.of_nats(nats)}
+
+
 def _spans(trainer: Trainer) -> Row:
     """How long the spans are, and what that costs."""
     spans_LH = trainer.spans_LH
@@ -187,6 +200,10 @@ def _spans(trainer: Trainer) -> Row:
     return {
         figures.SPAN_MEAN.key: mean,
         figures.SPAN_MAX.key: spans_LH.max().item(),
+        figures.SPAN_REACH.key: max(
+            reach(max(spans), span.limit, span.ramp or 0)
+            for span, spans in zip(trainer.model.spans, spans_LH.tolist(), strict=True)
+        ),
         figures.PAPER_MACS.key: paper_macs_per_token(trainer.shape, mean),
         figures.PAPER_MACS_WITH_POSITION.key: paper_macs_per_token(
             trainer.shape, mean, position=True

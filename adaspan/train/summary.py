@@ -12,6 +12,7 @@ from adaspan.nn.flops import paper_macs_per_token
 from adaspan.runs import figures
 from adaspan.runs.command import typed
 from adaspan.runs.figures import Row
+from adaspan.runs.measures import Measure
 from adaspan.train.trainer import Trainer
 from adaspan.units import si
 
@@ -32,16 +33,24 @@ def opening_lines(
     """
     model, span = config.model, config.span
     parameters = sum(p.numel() for p in trainer.model.parameters())
+    entropy = _entropy(config.data.entropy_nats(corpus.valid), trainer.measure)
     sizes = " / ".join(f"{len(split):,}" for split in (corpus.train, corpus.valid, corpus.test))
     return [
         f"run     {path}",
         f"model   {parameters / 1e6:.2f}M parameters · {model.layers} layers of {model.dim} · "
         f"{model.heads} heads · {span.kind} span, at most {span.limit} tokens",
         f"data    {corpus.name} · train / valid / test {sizes} "
-        f"{corpus.vocabulary.unit} · {len(corpus.vocabulary)} symbols",
+        f"{corpus.vocabulary.unit} · {len(corpus.vocabulary)} symbols{entropy}",
         f"device  {computing['device']} · {computing['precision']} · "
         f"attention {computing['attention']} · W&B {config.tracking.mode}",
     ]
+
+
+def _entropy(nats: float | None, measure: Measure) -> str:
+    """What no model can better, where it is known."""
+    if nats is None:
+        return ""
+    return f" · entropy of valid {measure.written(measure.of_nats(nats))} {measure.name}"
 
 
 def evaluation_line(row: Row, steps: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from omegaconf import MISSING
 
-from adaspan.config.checks import one_of, readable_file
+from adaspan.config.checks import at_least, one_of, readable_file
 from adaspan.config.kinds.code import code_sha256
 from adaspan.config.kinds.contract import method_of
 from adaspan.config.kinds.registry import extension_of, register
@@ -17,8 +18,9 @@ from adaspan.errors import UserError, in_words
 
 if TYPE_CHECKING:
     from adaspan.config.schema import RunConfig
-    from adaspan.data import Corpus
+    from adaspan.data import Corpus, Tokens
     from adaspan.data.archives import Archive, ArchiveSource
+    from adaspan.data.recall import RecallSource
     from adaspan.data.sources import Source
 
 
@@ -56,6 +58,15 @@ class DataConfig:
             data_dir: for downloads.
         """
         raise NotImplementedError
+
+    def entropy_nats(self, tokens: Tokens) -> float | None:
+        """What the best possible predictor pays for a token of a text, in nats; None: unknown, as
+        it is of all that people have written.
+
+        Args:
+            tokens: ids of all of it.
+        """
+        return None
 
 
 def corpus_of(config: DataConfig, data_dir: Path) -> Corpus:
@@ -152,3 +163,46 @@ class Text8DataConfig(_ArchiveConfig):
         from adaspan.data.archives import TEXT8
 
         return self._source(TEXT8, data_dir)
+
+
+@register("data", "recall")
+@dataclass
+class RecallDataConfig(DataConfig):
+    """A synthetic stream whose symbols recur at known distances."""
+
+    distances: list[int] = MISSING  # every k: the next symbol may be the one k back
+    kept: list[float] = MISSING  # the probability of each
+    alphabet: int = MISSING  # number of symbols
+    length: int = MISSING  # in symbols
+    seed: int = MISSING  # of the stream
+
+    @property
+    def name(self) -> str:
+        return self._source().name
+
+    def mistakes(self) -> Iterator[str]:
+        from adaspan.data.recall import SYMBOLS
+
+        for distance in self.distances or [0]:
+            yield from at_least("data.distances", distance, 1)
+        if len(self.kept) != len(self.distances):
+            yield f"data.kept={self.kept}: must have as many as data.distances={self.distances}"
+        if not (all(share >= 0 for share in self.kept) and math.fsum(self.kept) <= 1):
+            yield f"data.kept={self.kept}: must be at least 0 each and at most 1 together"
+        if not 2 <= self.alphabet <= len(SYMBOLS):
+            yield f"data.alphabet={self.alphabet}: must lie between 2 and {len(SYMBOLS)}"
+        yield from at_least("data.length", self.length, 1)
+        yield from at_least("data.seed", self.seed, 0)
+
+    def build(self, data_dir: Path) -> Source:
+        return self._source()
+
+    def entropy_nats(self, tokens: Tokens) -> float:
+        from adaspan.data.recall import entropy_nats
+
+        return entropy_nats(tokens, self.distances, self.kept, self.alphabet)
+
+    def _source(self) -> RecallSource:
+        from adaspan.data.recall import RecallSource
+
+        return RecallSource(self.distances, self.kept, self.alphabet, self.length, self.seed)
