@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from adaspan.cli import main
 from adaspan.runs.identity import run_name
-from tests.conftest import ROOT, Launch, compose_run
+from tests.conftest import ROOT, Launch, call, compose_run
+from tests.processes import train_here
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = [
@@ -20,10 +22,11 @@ COMMANDS = [
     if line
 ]
 AFTER_A_SWEEP = [line for line in COMMANDS if re.match("adaspan (report|sync)", line)]
+OF_A_RUN = [line for line in COMMANDS if re.match("adaspan (generate|evaluate|export)", line)]
 ON_A_CLUSTER = [
     line
     for line in COMMANDS
-    if "=slurm" in line or (line.startswith("adaspan") and line not in AFTER_A_SWEEP)
+    if "=slurm" in line or (line.startswith("adaspan") and line not in [*AFTER_A_SWEEP, *OF_A_RUN])
 ]
 LAUNCHES = [line for line in COMMANDS if "launch.py" in line and line not in ON_A_CLUSTER]
 # The commands of AFTER_A_SWEEP look at its runs: tests/tracking/test_readme.py runs them all.
@@ -83,3 +86,13 @@ def test_every_launch_that_needs_no_download_runs(
     assert end.returncode == 0, end.stderr
     shown = "waiting" if "dry_run" in command else "MACs" if is_sweep(command) else "FLOPs"
     assert shown in end.stdout
+
+
+def test_every_command_for_a_trained_run_works(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    shutil.copy(ROOT / "README.md", tmp_path)
+    text = tmp_path / "stdlib.txt"  # which names the run as that of the README
+    shutil.copy(ROOT / "README.md", text)
+    train_here(*tiny, *SHORT, f"data.path={text}")
+    for command in OF_A_RUN:
+        end = call(main, *shlex.split(command), folder=tmp_path)
+        assert (end.returncode, bool(end.stdout)) == (0, True), end.stderr

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from adaspan.errors import UserError
 from adaspan.status.find import Runs, find_runs, find_sweep
+
+if TYPE_CHECKING:
+    import torch
 
 runs_option = click.option(
     "--runs",
@@ -17,6 +21,30 @@ runs_option = click.option(
     show_default=True,
     help="Folder that holds the runs.",
 )
+weights_option = click.option(
+    "--weights",
+    default="best",
+    show_default=True,
+    help="best: with the best quick evaluation; last: of the last checkpoint; or a checkpoint.",
+)
+device_option = click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
+)
+
+
+def chosen_device(name: str) -> torch.device:
+    """The device that --device names; raises `UserError` if it is not there."""
+    from adaspan.train.device import choose_device
+
+    try:
+        return choose_device(name, local_rank=0)
+    except (UserError, RuntimeError):
+        raise UserError(f"--device {name}: must be auto, cpu, or a GPU that is here") from None
+
+
+def chosen_weights(choice: str) -> Literal["best", "last"] | Path:
+    """The weights that --weights names."""
+    return "best" if choice == "best" else "last" if choice == "last" else Path(choice)
 
 
 def chosen_runs(output_dir: Path, sweep: str | None) -> tuple[str, Runs]:

@@ -8,6 +8,7 @@ import click
 
 from adaspan.cli.choose import runs_option
 from adaspan.config.hydra import register
+from adaspan.runs.folder import RunFolder
 from adaspan.status import explain as explanation
 from adaspan.status.find import find_run, sweeps_of
 from adaspan.status.state import read_states
@@ -28,7 +29,10 @@ def explain(run: str, output_dir: Path) -> None:
     click.echo(f"state    {state.state} · step {state.step}/{state.steps}")
     if state.error:
         click.echo(f"error    {state.error} · {state.log}")
-    click.echo(f"command  {explanation.command(path)}")
+    if file := RunFolder(path).source.imported():
+        click.echo(f"imported from {file}; no command trains it")
+    else:
+        click.echo(f"command  {explanation.command(path)}")
     for line in explanation.against_default(path):
         click.echo(f"default  {line}")
     for name, runs in sweeps_of(output_dir, path).items():

@@ -190,6 +190,17 @@ def _extensions_of(config: schema.RunConfig) -> list[str]:
     return list(dict.fromkeys([*config.extensions, *(module for module in modules if module)]))
 
 
+def composed_run(overrides: Sequence[str]) -> schema.RunConfig:
+    """The configuration that these overrides make of the default run.
+
+    Raises:
+        UserError: one line for every missing, unknown or refused value.
+    """
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return to_run_config(compose("config", overrides=list(overrides)))
+
+
 def require_multirun() -> None:
     """Raise `UserError` if a single run is to have a launcher or a sweeper, which it would ignore:
     what was typed as a preview would train.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from adaspan.nn.checks import check_above_zero, check_at_least, check_counts
+from adaspan.nn.checks import check_above_zero, check_at_least, check_counts, check_index
 
 if TYPE_CHECKING:
     from adaspan.nn.transformer import Transformer
@@ -47,7 +47,7 @@ def generate(
         token_11 = token_11.new_tensor([[token]])
 
 
-def check_sampling(temperature: float, top_k: int | None, top_p: float) -> None:
+def check_sampling(temperature: float, top_k: int | None, top_p: float, seed: int) -> None:
     """Refuse what cannot be sampled with, one mistake in one line.
 
     Raises:
@@ -59,6 +59,7 @@ def check_sampling(temperature: float, top_k: int | None, top_p: float) -> None:
     check_above_zero(top_p=top_p)
     if top_p > 1:
         raise ValueError(f"top_p={top_p}: must be at most 1")
+    check_index(2**63, seed=seed)
 
 
 def choose(

@@ -241,7 +241,7 @@ class Transformer(nn.Module):
         Raises:
             ValueError: a token or value is out of its range.
         """
-        check_sampling(temperature, top_k, top_p)
+        check_sampling(temperature, top_k, top_p, seed)
         if count is not None:
             check_counts(0, count=count)
         prompt_T = self._checked_ids(tokens)

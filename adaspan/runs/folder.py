@@ -6,6 +6,7 @@ source.json      see `source.py`
 status.json      running, done, failed or resumable; step, last error
 metrics.jsonl    one row per line: the source of truth
 token_spans.json of dynamic spans: how far each token of a short text looks back
+evaluations.jsonl  what `adaspan evaluate` has found: one text a line
 log.txt          what the terminal showed
 output.txt       what a run of a sweep printed, traces included
 trace.json.gz    a few updates under torch's profiler, if train.profile=true
@@ -20,7 +21,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -52,6 +53,7 @@ class RunFolder:
         self.token_spans = path / "token_spans.json"
         self.vocabulary = path / "vocabulary.json"
         self.source = Source(path / "source.json")
+        self.evaluations = path / "evaluations.jsonl"
         self._metrics = path / "metrics.jsonl"
         self._status = path / "status.json"
         self._lock_path = path / ".lock"
@@ -172,10 +174,15 @@ class RunFolder:
 
     def append(self, row: Row) -> None:
         """Add a row of metrics; it is on the disk when this returns."""
-        with self._metrics.open("a") as file:
-            file.write(json.dumps(row, allow_nan=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        _append(self._metrics, row)
+
+    def add_evaluation(self, row: Mapping[str, Any]) -> None:
+        """Add what was found out about the model afterwards; the run's own rows stay as they are.
+
+        Raises:
+            OSError: the folder may be looked at only, or the disk is full.
+        """
+        _append(self.evaluations, row)
 
     def rows(self) -> list[Row]:
         """Every complete row; one that a kill cut short is left out."""
@@ -204,6 +211,14 @@ class RunFolder:
         rows = [row for row in self.rows() if row["step"] <= step and not is_final(row)]
         with replacing(self._metrics) as file:
             file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+def _append(path: Path, row: Mapping[str, Any]) -> None:
+    """Add a line in one piece; it is on the disk when this returns."""
+    with path.open("a") as file:
+        file.write(json.dumps(row, allow_nan=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def open_folder(path: Path | str) -> RunFolder:

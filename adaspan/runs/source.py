@@ -3,7 +3,8 @@
 An entry has the step that the start went on from, commit and uncommitted changes (`diff`, left out
 where it is that of the entry before), versions, extensions, the SHA-256 of the data, and what
 `auto` became: device, precision, attention, processes, threads. Before the first start a sweep
-writes an entry that has the data only. Older runs have one entry, without a list around it.
+writes an entry that has the data only. A run that was trained elsewhere has one entry: its data and
+the file that it was `imported` from. Older runs have one entry, without a list around it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from adaspan.runs.extensions import extension_records
 SOURCE_OF_SNAPSHOT = "source.json"
 _PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "wandb")
 _DATA = "data_sha256"
+_IMPORTED = "imported"
 _SHORT_DIGITS = 12
 
 Entry = dict[str, Any]
@@ -67,6 +69,16 @@ class Source:
         """Note on which data the run will be trained, unless that is known."""
         if not self.data_fingerprint():
             write_json(self._path, [{_DATA: fingerprint}])
+
+    def note_import(self, file: str, file_sha256: str, fingerprint: str) -> None:
+        """Note that the model was brought along, and on which data it was trained elsewhere."""
+        entry = {"time": time.time(), _IMPORTED: {"file": file, "sha256": file_sha256}}
+        write_json(self._path, [{**entry, _DATA: fingerprint}])
+
+    def imported(self) -> str | None:
+        """The file that the model was brought along in; None for a run that was trained here."""
+        file: str | None = self.begun_with().get(_IMPORTED, {}).get("file")
+        return file
 
     def changed_extensions(self) -> list[str]:
         """Those whose code is not what it was when the run was last started."""

@@ -55,7 +55,7 @@ class Checkpoints:
         """
         for path in self._newest_first():
             try:
-                return _read(path)
+                return read_checkpoint(path)
             except RunError as error:
                 _log.warning("%s; put aside, trying the one before it", error)
                 path.replace(path.with_suffix(_DAMAGED))
@@ -67,7 +67,7 @@ class Checkpoints:
 
     def load_best(self) -> State:
         """The best weights. Raises `RunError` if they cannot be read."""
-        return _read(self.best)
+        return read_checkpoint(self.best)
 
     def look_at_newest(self) -> State:
         """The newest state, for one who only looks: a damaged one is not put aside.
@@ -76,7 +76,7 @@ class Checkpoints:
             RunError: there is none, or it cannot be read.
         """
         for path in self._newest_first():
-            return _read(path)
+            return read_checkpoint(path)
         raise RunError(f"{self._path}: has no checkpoint yet")
 
     def _newest_first(self) -> list[Path]:
@@ -98,7 +98,12 @@ class Checkpoints:
             ) from error
 
 
-def _read(path: Path) -> State:
+def read_checkpoint(path: Path) -> State:
+    """What a file holds, as plain tensors and values; nothing in it is run.
+
+    Raises:
+        RunError: it is missing or damaged, or holds more than that.
+    """
     try:
         with zipfile.ZipFile(path) as archive:  # torch itself does not look at the check sums
             if damaged := archive.testzip():

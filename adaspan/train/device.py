@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import resource
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
+from torch import nn
 
 from adaspan.errors import ProcessError
 
@@ -26,6 +28,11 @@ _PEAK_TFLOPS = {
     "GeForce RTX 4090": (165.2, 82.6),
     "GeForce RTX 3090": (71.0, 35.6),
 }
+
+
+# Weights of a model from which on threads speed up the reading of a single token. With fewer they
+# wait for one another, and on a busy machine for everybody else.
+_SHARED_BY_THREADS = 10e6
 
 
 def choose_device(name: str, local_rank: int) -> torch.device:
@@ -94,3 +101,15 @@ def peak_flops(device: torch.device, precision: torch.dtype) -> float | None:
         if name == beginning or name.startswith((f"{beginning} ", f"{beginning}-")):
             return 1e12 * (bfloat16 if precision == torch.bfloat16 else float32)
     return None
+
+
+@contextmanager
+def threads_for_one_token(model: nn.Module) -> Iterator[None]:
+    """As many threads of the CPU, inside the block, as are of use where tokens are read alone."""
+    before = torch.get_num_threads()
+    if sum(parameter.numel() for parameter in model.parameters()) < _SHARED_BY_THREADS:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -13,8 +13,10 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from adaspan.data import Tokens
+from adaspan.nn.cache import KeyValueCache
 from adaspan.nn.transformer import Transformer
 from adaspan.train.device import to_device
 
@@ -88,6 +90,7 @@ def evaluate(
     block_size: int,
     device: torch.device,
     after_block: Callable[[], None] = lambda: None,
+    keep_keys: bool = False,
 ) -> Score:
     """Cost of the counted tokens of `pieces` under `model`, in evaluation mode and without grad.
 
@@ -102,6 +105,8 @@ def evaluate(
         block_size: tokens a piece and step; changes nothing but speed.
         device: of the model.
         after_block: called after each of the `blocks`, to break off by raising.
+        keep_keys: compute keys and values once instead of for every block that sees them. The
+            last bits differ: a run's own figures are always had without.
     """
     was_training = model.training
     model.eval()
@@ -109,7 +114,7 @@ def evaluate(
     try:
         for i in range(0, len(pieces), batch_size):
             group = pieces[i : i + batch_size]
-            nats += _cost(model, tokens, group, block_size, device, after_block)
+            nats += _cost(model, tokens, group, block_size, device, after_block, keep_keys)
             count += sum(piece.end - piece.first for piece in group)
     finally:
         model.train(was_training)
@@ -124,6 +129,7 @@ def _cost(
     block_size: int,
     device: torch.device,
     after_block: Callable[[], None],
+    keep_keys: bool,
 ) -> float:
     start = np.array([piece.start for piece in pieces])[:, None]
     first = np.array([piece.first for piece in pieces])[:, None]
@@ -132,7 +138,9 @@ def _cost(
     if pieces[0].first == 0:
         total += math.log(model.embedding.num_embeddings)
     plan = model.plan(len(pieces), block_size)
-    caches = model.empty_caches(len(pieces))
+    caches: Sequence[Tensor] | Sequence[KeyValueCache] = model.empty_caches(len(pieces))
+    if keep_keys:
+        caches = model.key_value_caches(len(pieces), block_size)
     for offset in _offsets(pieces, block_size):
         where = start + offset + np.arange(block_size + 1)
         # A piece that has ended reads on, uncounted, until the longest ends.
@@ -140,7 +148,7 @@ def _cost(
         counted = torch.from_numpy((where[:, 1:] >= first) & (where[:, 1:] < end))
         block, counted = to_device(block, device), to_device(counted, device)
         output = model(block[:, :-1], caches, plan, block[:, 1:])
-        caches = output.caches
+        caches = caches if keep_keys else output.caches
         total += output.nats_BM.double().masked_fill(~counted, 0).sum()
         after_block()
     return float(total)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -17,16 +16,16 @@ from adaspan.nn.transformer import Transformer
 from adaspan.runs.command import typed
 from adaspan.runs.folder import RunFolder, open_folder
 from adaspan.train.build import make_model
-from adaspan.train.checkpoint import Checkpoints, State
+from adaspan.train.weights import Choice, Weights, read_weights
 
 
 def load(
     folder: str | Path,
     device: str | torch.device = "cpu",
     *,
-    weights: Literal["best", "last"] = "best",
+    weights: Choice = "best",
 ) -> tuple[Transformer, Vocabulary, RunConfig]:
-    """The model of a run, in evaluation mode, with the vocabulary that it reads and writes.
+    """The model of a run or an export, in evaluation mode, and the vocabulary that it reads.
 
         model, vocabulary, config = load("runs/stdlib-4x128-adaptive1024-3f0c9a12de")
         output = model(torch.tensor([vocabulary.encode("import os")]))
@@ -36,9 +35,10 @@ def load(
     are imported by their names.
 
     Args:
-        folder: of the run, which may still be training.
+        folder: of the run, which may still be training, or of an export.
         device: where the model is to be.
-        weights: those with the best quick evaluation, or those of the last checkpoint.
+        weights: those with the best quick evaluation, those of the last checkpoint, or the `Path`
+            of a checkpoint. An export has one set.
 
     Returns:
         The model, its vocabulary, and the run's configuration.
@@ -47,10 +47,18 @@ def load(
         UserError: there is no run in this folder, or it is one of an older version whose vocabulary
             cannot be found, or an extension cannot be imported.
         RunError: the configuration, vocabulary or weights are missing or damaged, or do not fit.
-        ValueError: `folder` is no path, `weights` neither "best" nor "last", or there is no such
-            device.
+        ValueError: `folder` is no path, `weights` neither "best" nor "last" nor a `Path`, or there
+            is no such device.
     """
-    if weights not in ("best", "last"):
+    model, vocabulary, config, _ = load_with_weights(folder, device, weights)
+    return model, vocabulary, config
+
+
+def load_with_weights(
+    folder: str | Path, device: str | torch.device, weights: Choice
+) -> tuple[Transformer, Vocabulary, RunConfig, Weights]:
+    """What `load` gives, and what is known of the weights. Raises as it does."""
+    if weights not in ("best", "last") and not isinstance(weights, Path):
         raise ValueError(f"weights={weights}: must be best or last")
     _check_device(device)
     run_folder = open_folder(folder)
@@ -58,16 +66,16 @@ def load(
     import_extensions(read_values(run_folder.path).get("extensions", []))
     config = read_config(run_folder.path)
     vocabulary = _vocabulary(run_folder, config)
-    state = _state(Checkpoints(run_folder.checkpoints), weights)
+    read = read_weights(run_folder, weights)
     model = make_model(config.model, config.span, len(vocabulary), config.train.attention)
     try:
-        model.load_state_dict(state["model"])
+        model.load_state_dict(read.tensors)
     except (KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise RunError(
             f"{run_folder.path}: the weights do not fit config.yaml and vocabulary.json ({reason})"
         ) from None
-    return model.to(device).eval(), vocabulary, config
+    return model.to(device).eval(), vocabulary, config, read
 
 
 def _check_device(device: str | torch.device) -> None:
@@ -75,18 +83,6 @@ def _check_device(device: str | torch.device) -> None:
         torch.empty(0, device=device)
     except (AssertionError, RuntimeError) as error:
         raise ValueError(f"device={device}: {str(error).splitlines()[0]}") from None
-
-
-def _state(checkpoints: Checkpoints, weights: str) -> State:
-    if weights == "best" and checkpoints.best.exists():
-        return checkpoints.load_best()
-    state = checkpoints.look_at_newest()
-    if weights == "best":
-        raise RunError(
-            f"{checkpoints.best}: no best weights yet: the run has not been evaluated; "
-            'weights="last" loads the last checkpoint'
-        )
-    return state
 
 
 def _vocabulary(folder: RunFolder, config: RunConfig) -> Vocabulary:

@@ -217,7 +217,8 @@ class Session:
             self._keep_token_spans()
         executed = self._record.last(figures.EXECUTED_FLOPS)
         self._record.finish(final, self._checkpoints.best)
-        for line in closing_lines(self._config, trainer, final, executed, self._folder.path):
+        closing = closing_lines(self._config, corpus, trainer, final, executed, self._folder.path)
+        for line in closing:
             self._terminal.line(line)
 
     def _keep_token_spans(self) -> None:

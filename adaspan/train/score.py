@@ -84,6 +84,7 @@ class Scorer:
                 own,
                 device=self._device,
                 after_block=after,
+                keep_keys=False,
                 **reading,
             )
         for _ in range(most - count):  # others have more

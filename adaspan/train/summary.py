@@ -13,6 +13,7 @@ from adaspan.runs import figures
 from adaspan.runs.command import typed
 from adaspan.runs.figures import Row
 from adaspan.runs.measures import Measure
+from adaspan.train.continuation import continuation_lines
 from adaspan.train.trainer import Trainer
 from adaspan.units import si
 
@@ -71,12 +72,18 @@ def progress(row: Row) -> str:
 
 
 def closing_lines(
-    config: RunConfig, trainer: Trainer, final: Row, executed: float, path: Path
+    config: RunConfig,
+    corpus: Corpus,
+    trainer: Trainer,
+    final: Row,
+    executed: float,
+    path: Path,
 ) -> list[str]:
-    """The result: scores, spans, cost, and what to type next.
+    """The result: scores, spans, cost, a line of text, and what to type next.
 
     Args:
         config: of the run.
+        corpus: what it has read.
         trainer: has the weights that were evaluated.
         final: the row of the final evaluation.
         executed: FLOPs a token of the last update's forward pass.
@@ -102,6 +109,7 @@ def closing_lines(
         + _beside_fixed(counted, if_fixed, limit),
         f"        {si(executed)} per token executed (two a multiply-add, last update)"
         + _beside_fixed(executed, trainer.fixed_flops_per_token(), limit),
+        *continuation_lines(trainer.model, corpus.vocabulary, corpus.test, seed=config.train.seed),
         f"folder  {path}",
         f"next    {typed(path, f'train.seed={config.train.seed + 1}')}",
     ]

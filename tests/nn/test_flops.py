@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.attention.banded import attend_banded, banded_macs
 from adaspan.nn.attention.groups import group_heads
 from adaspan.nn.attention.tiles import Tiling
-from adaspan.nn.flops import Shape, executed_flops, paper_macs_per_token
+from adaspan.nn.flops import Shape, decoding_flops, executed_flops, paper_macs_per_token
 from adaspan.nn.span import AdaptiveSpan
 from adaspan.train.build import make_model
 
@@ -198,3 +199,22 @@ def test_a_head_that_grows_is_paid_for_alone() -> None:
     before, after = [50.0] * 8, [50.0] * 7 + [4000.0]
     growth = executed(after) - executed(before)
     assert growth <= 1.05 * (ideal(after) - ideal(before))
+
+
+def test_a_token_costs_what_the_paper_counts_and_not_the_whole_cache_again() -> None:
+    """Twelve layers of the paper, spans of 314 tokens on average: 87 MFLOPs with positions."""
+    spans = [60.0, 60, 60, 60, 60, 60, 60, 2092 - 32 - 1]
+    groups = [group_heads(spans, 8192, 32, 1000)] * PAPER_12.layers
+    reading: dict[str, Any] = {
+        "attention": IMPLEMENTATIONS["banded"],
+        "device": CPU,
+        "groups": groups,
+    }
+    cached = decoding_flops(PAPER_12, past=100_000, **reading)
+    again, _ = executed_flops(
+        PAPER_12, batch_size=1, block_size=1, cached=[8192] * PAPER_12.layers, **reading
+    )
+    mean_reach = (7 * 93 + 2092) / 8
+    paper = 2 * paper_macs_per_token(PAPER_12, mean_reach, position=True)
+    assert cached == pytest.approx(paper + 2 * 512 * 27, rel=1e-3)
+    assert again > 20 * cached

@@ -83,6 +83,7 @@ def test_text_has_no_end_of_its_own_and_dropout_is_off_meanwhile() -> None:
         ({"top_k": 0}, "top_k=0: must be a whole number, at least 1"),
         ({"top_p": 0.0}, "top_p=0.0: must be a finite number above 0"),
         ({"top_p": 1.1}, "top_p=1.1: must be at most 1"),
+        ({"seed": -1}, "seed=-1: must be 0 to 9223372036854775807"),
     ],
 )
 def test_a_wrong_value_is_named_at_once(arguments: dict[str, object], told: str) -> None:

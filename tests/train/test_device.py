@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from adaspan.train.device import peak_flops
+from adaspan.train.device import peak_flops, threads_for_one_token
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,15 @@ def test_the_peak_rate_of_a_gpu_by_its_name(
 
 def test_the_peak_rate_of_a_cpu_is_not_known() -> None:
     assert peak_flops(torch.device("cpu"), torch.float32) is None
+
+
+def test_threads_share_what_is_large_enough_and_come_back() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for width, threads in ((10, 1), (3200, 2)):
+            with threads_for_one_token(torch.nn.Linear(width, width, device="meta")):
+                assert torch.get_num_threads() == threads
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

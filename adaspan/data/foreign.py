@@ -1,0 +1,81 @@
+"""Any text in the alphabet of a model that has learned from another one."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from adaspan.data.prepare import Tokens
+from adaspan.data.vocabulary import Unit, Vocabulary
+from adaspan.errors import UserError
+
+# How many symbols there are at all. One that a model does not know costs as much as if it were
+# drawn from these at random.
+_SYMBOLS: dict[Unit, int] = {"bytes": 256, "characters": sys.maxunicode + 1}
+
+
+@dataclass(frozen=True)
+class ForeignText:
+    """A text as far as a vocabulary has its symbols.
+
+    Args:
+        tokens: ids of the symbols that it has, in their order; the others are left out.
+        unknown: how many are left out.
+        nats_each: what each of these costs.
+    """
+
+    tokens: Tokens
+    unknown: int
+    nats_each: float
+
+
+def read_foreign(vocabulary: Vocabulary, content: bytes, name: str) -> ForeignText:
+    """A text in the alphabet of a vocabulary.
+
+    Args:
+        vocabulary: of the model.
+        content: the text; UTF-8 where tokens are characters.
+        name: of the text, for messages.
+
+    Raises:
+        UserError: it is no UTF-8 where it must be, or has not one known symbol.
+    """
+    symbols = _symbols(vocabulary.unit, content, name)
+    token_of_symbol = np.full(_SYMBOLS[vocabulary.unit], -1, np.int64)
+    token_of_symbol[list(vocabulary.symbols)] = np.arange(len(vocabulary))
+    tokens = token_of_symbol[symbols]
+    known = tokens[tokens >= 0].astype(np.min_scalar_type(len(vocabulary)))
+    if not len(known):
+        raise UserError(
+            f"{name}: has none of the {len(vocabulary)} {vocabulary.unit} that the model knows"
+        )
+    return ForeignText(known, len(tokens) - len(known), math.log(_SYMBOLS[vocabulary.unit]))
+
+
+def translate(tokens: Tokens, known: Vocabulary, vocabulary: Vocabulary) -> ForeignText:
+    """A text whose tokens are numbered by another vocabulary of the same unit.
+
+    Args:
+        tokens: ids of `known`.
+        known: their vocabulary.
+        vocabulary: of the model.
+    """
+    numbers = {symbol: token for token, symbol in enumerate(vocabulary.symbols)}
+    table = np.array([numbers.get(symbol, -1) for symbol in known.symbols])
+    translated = table[tokens]
+    own = translated[translated >= 0].astype(np.min_scalar_type(len(vocabulary)))
+    return ForeignText(own, len(tokens) - len(own), math.log(_SYMBOLS[vocabulary.unit]))
+
+
+def _symbols(unit: Unit, content: bytes, name: str) -> npt.NDArray[np.unsignedinteger]:
+    if unit == "bytes":
+        return np.frombuffer(content, np.uint8)
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name}: is no UTF-8 text at byte {error.start}") from None
+    return np.frombuffer(text.encode("utf-32-le"), np.uint32)

@@ -1,0 +1,91 @@
+"""The weights of a model: from the checkpoints of its run, from one file, or from an export.
+
+<export>/model.safetensors   plain tensors, beside config.yaml and vocabulary.json
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from adaspan.errors import RunError
+from adaspan.files import replacing
+from adaspan.runs.folder import RunFolder
+from adaspan.train.checkpoint import Checkpoints, State, read_checkpoint
+
+_EXPORTED = "model.safetensors"
+# Which weights of a run: a name, or the path of a checkpoint.
+Choice = Literal["best", "last"] | Path
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights, and what is known of them.
+
+    Args:
+        tensors: by their names in the model.
+        step: after how many updates.
+        data_sha256: of the text that they have learned from; None if it stands elsewhere.
+    """
+
+    tensors: Mapping[str, Tensor]
+    step: int
+    data_sha256: str | None
+
+
+def read_weights(folder: RunFolder, choice: Choice) -> Weights:
+    """The weights of a run or of an export.
+
+    Args:
+        folder: of the run, or of the export, which has one set of weights whatever is chosen.
+        choice: those with the best quick evaluation, those of the last checkpoint, or those of a
+            file.
+
+    Raises:
+        RunError: they are missing or damaged.
+    """
+    exported = folder.path / _EXPORTED
+    if exported.exists() and not isinstance(choice, Path):
+        return _read_exported(exported)
+    state = _state(Checkpoints(folder.checkpoints), choice)
+    if not isinstance(state.get("model"), dict):
+        raise RunError(f"{choice}: holds no model; a run's checkpoints do")
+    return Weights(state["model"], state.get("step", 0), folder.source.data_fingerprint())
+
+
+def export_weights(folder: Path, weights: Weights) -> None:
+    """Write the weights of an export, whole or not at all."""
+    metadata = {"format": "pt", "step": str(weights.step), "data_sha256": weights.data_sha256 or ""}
+    with replacing(folder / _EXPORTED) as file:
+        # A copy of each, for tensors may not share memory there.
+        file.write(save({name: t.clone() for name, t in weights.tensors.items()}, metadata))
+
+
+def _read_exported(path: Path) -> Weights:
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+        return Weights(tensors, int(metadata["step"]), metadata["data_sha256"] or None)
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise RunError(f"{path}: damaged ({error})") from None
+
+
+def _state(checkpoints: Checkpoints, choice: Choice) -> State:
+    if isinstance(choice, Path):
+        return read_checkpoint(choice)
+    if choice == "best" and checkpoints.best.exists():
+        return checkpoints.load_best()
+    state = checkpoints.look_at_newest()
+    if choice == "best":
+        raise RunError(
+            f"{checkpoints.best}: no best weights yet: the run has not been evaluated; "
+            'weights="last", or --weights last, loads the last checkpoint'
+        )
+    return state

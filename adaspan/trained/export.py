@@ -1,0 +1,33 @@
+"""A model to take elsewhere: <folder>/model.safetensors config.yaml vocabulary.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adaspan.config.resolved import to_yaml
+from adaspan.errors import UserError
+from adaspan.runs.folder import RunFolder
+from adaspan.train.load import load_with_weights
+from adaspan.train.weights import Choice, export_weights
+
+
+def export(run: Path, folder: Path, weights: Choice) -> None:
+    """Write the model of a run into a new folder, which `load` and every command for a trained
+    model read.
+
+    Args:
+        run: folder of the run.
+        folder: new or empty.
+        weights: see `load`.
+
+    Raises:
+        UserError: there is something in the folder, or no run in `run`.
+        RunError: the run's weights are missing or damaged.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: is there already; choose a new folder")
+    _, vocabulary, config, read = load_with_weights(run, "cpu", weights)
+    exported = RunFolder(folder)
+    exported.write_config(to_yaml(config))
+    vocabulary.write(exported.vocabulary)
+    export_weights(folder, read)

@@ -1,0 +1,72 @@
+"""Text as the paper's public code reads it: train.txt, valid.txt and test.txt in a folder.
+
+Each symbol of the text is a word of the file. Bytes are written as decimal numbers, characters as
+themselves with `_` for a space, and the end of a line is a symbol of its own. Symbols are numbered
+as they first appear in train.txt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from adaspan.data.vocabulary import Unit, Vocabulary
+from adaspan.errors import UserError
+
+_END_OF_LINE = "<eos>"
+_FILES = ("train.txt", "valid.txt", "test.txt")
+
+
+class PublicData:
+    """The text of a folder.
+
+    Args:
+        folder: with the three files.
+
+    Raises:
+        UserError: one is missing, or its words are neither bytes nor characters.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        for name in _FILES:
+            if not (folder / name).is_file():
+                raise UserError(
+                    f"--data {folder}: has no {name}; it must be the folder that the checkpoint "
+                    "was trained on, with train.txt, valid.txt and test.txt"
+                )
+        words = dict.fromkeys(
+            word for line in self._lines("train.txt") for word in (*line.split(), _END_OF_LINE)
+        )
+        self._unit = self._unit_of([word for word in words if word != _END_OF_LINE])
+        self.vocabulary = Vocabulary(tuple(map(self._symbol, words)), self._unit)
+
+    def text(self) -> bytes:
+        """What the three files stand for, one after the other: the text that they were cut from."""
+        codes = [
+            code for name in _FILES for line in self._lines(name) for code in self._codes(line)
+        ]
+        return bytes(codes) if self._unit == "bytes" else "".join(map(chr, codes)).encode()
+
+    def _codes(self, line: str) -> Iterator[int]:
+        yield from map(self._symbol, line.split())
+        if line.endswith("\n"):
+            yield self._symbol(_END_OF_LINE)
+
+    def _unit_of(self, words: list[str]) -> Unit:
+        if all(word.isdecimal() and int(word) < 256 for word in words):
+            return "bytes"
+        if all(len(word) == 1 for word in words):
+            return "characters"
+        raise UserError(
+            f"--data {self._folder}: its words are neither bytes, as numbers, nor characters"
+        )
+
+    def _symbol(self, word: str) -> int:
+        if word == _END_OF_LINE:
+            return ord("\n")
+        return int(word) if self._unit == "bytes" else ord(" " if word == "_" else word)
+
+    def _lines(self, name: str) -> Iterator[str]:
+        with (self._folder / name).open(encoding="utf-8") as file:
+            yield from file

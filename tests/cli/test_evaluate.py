@@ -1,0 +1,219 @@
+"""`adaspan evaluate` and `export`: the run's own figures again, and those of any other text."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pexpect
+import pytest
+import torch
+
+from adaspan import load
+from adaspan.cli import main
+from adaspan.errors import RunError
+from tests.conftest import TINY, call
+from tests.processes import rows, train_here
+
+TEXT = "".join(f"{i % 37} plus {i % 11} is {i % 37 + i % 11}\n" for i in range(300))
+
+Adaspan = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on lines of sums, as characters."""
+    root = tmp_path_factory.mktemp("trained")
+    (root / "sums.txt").write_text(TEXT)
+    places = (f"data_dir={root / 'data'}", f"output_dir={root / 'runs'}")
+    data = ("data=text", f"data.path={root / 'sums.txt'}", "data.symbols=characters")
+    train_here(*TINY, *data, *places)
+    (folder,) = (root / "runs").iterdir()
+    return folder
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of the run, which finds its text where it was."""
+    return shutil.copytree(trained, tmp_path / "runs" / trained.name)
+
+
+@pytest.fixture
+def adaspan(tmp_path: Path) -> Adaspan:
+    return lambda *words: call(main, "adaspan", *words, folder=tmp_path)
+
+
+def evaluated(adaspan: Adaspan, run: Path, *options: str) -> list[dict[str, float]]:
+    end = adaspan("evaluate", str(run), "--device", "cpu", "--json", *options)
+    assert end.returncode == 0, end.stderr
+    found: list[dict[str, float]] = json.loads(end.stdout)
+    return found
+
+
+def test_the_runs_own_figures_come_again_and_are_kept(adaspan: Adaspan, run: Path) -> None:
+    final, metrics = rows(run)[-1], (run / "metrics.jsonl").read_bytes()
+    shown = adaspan("evaluate", "sums", "--device", "cpu")
+    assert shown.returncode == 0, shown.stderr
+    assert re.fullmatch(
+        rf"valid   {final['final/valid_bpc']:.3f} bpc · \d+ characters\n"
+        rf"test    {final['final/test_bpc']:.3f} bpc · \d+ characters\n",
+        shown.stdout,
+    )
+    kept = [json.loads(line) for line in (run / "evaluations.jsonl").read_text().splitlines()]
+    for row, split in zip(kept, ("valid", "test"), strict=True):
+        assert row["split"] == split
+        assert row["weights"] == "best"
+        assert row["bpc"] == pytest.approx(final[f"final/{split}_bpc"], rel=1e-6)
+    assert (run / "metrics.jsonl").read_bytes() == metrics
+
+
+@pytest.mark.parametrize("reading", [(1, 1), (3, 7), (64, 512)])
+def test_the_figure_does_not_depend_on_batch_and_block(
+    adaspan: Adaspan, run: Path, reading: tuple[int, int]
+) -> None:
+    final = rows(run)[-1]
+    sizes = ("--batch-size", str(reading[0]), "--block-size", str(reading[1]))
+    (row,) = evaluated(adaspan, run, "--split", "test", *sizes)
+    assert row["bpc"] == pytest.approx(final["final/test_bpc"], rel=1e-6)
+
+
+@pytest.mark.slow
+def test_at_a_terminal_a_bar_is_shown_and_the_figures_go_where_they_are_sent(
+    run: Path, tmp_path: Path
+) -> None:
+    program = Path(sys.executable).parent / "adaspan"
+    command = f"{program} evaluate {run} --device cpu > {tmp_path / 'figures.txt'}"
+    terminal = pexpect.spawn("sh", ["-c", command], timeout=120, encoding="utf-8")
+    terminal.expect("valid.*━")
+    terminal.expect(pexpect.EOF)
+    lines = (tmp_path / "figures.txt").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == ["valid", "test"]
+
+
+def test_bfloat16_costs_little(adaspan: Adaspan, run: Path) -> None:
+    exact, rounded = (
+        evaluated(adaspan, run, "--split", "test", "--precision", precision)[0]
+        for precision in ("float32", "bfloat16")
+    )
+    assert exact["bpc"] != rounded["bpc"]
+    assert exact["bpc"] == pytest.approx(rounded["bpc"], abs=1e-2)
+
+
+def test_a_text_of_ones_own_is_read_whole_and_unknown_symbols_are_counted(
+    adaspan: Adaspan, run: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "known.txt").write_text("3 plus 4 is 7\n" * 20)
+    (tmp_path / "other.txt").write_text("3 plus 4 is 7é\n€" * 20)
+    (known,) = evaluated(adaspan, run, "--data", "known.txt")
+    (other,) = evaluated(adaspan, run, "--data", "other.txt")
+    assert (known["tokens"], known["unknown"]) == (280, 0)
+    assert (other["tokens"], other["unknown"]) == (320, 40)
+    bits_each = math.log2(0x110000)
+    assert other["unknown_bits"] == pytest.approx(40 * bits_each)
+    assert other["bpc"] == pytest.approx((280 * known["bpc"] + 40 * bits_each) / 320)
+    told = adaspan("evaluate", str(run), "--device", "cpu", "--data", "other.txt").stdout
+    assert f"40 of them unknown to the model: 20.1 bits each; without them {known['bpc']:.3f}" in (
+        told
+    )
+
+
+def test_weights_are_those_that_are_named(adaspan: Adaspan, run: Path) -> None:
+    newest = max((run / "checkpoints").glob("step_*.pt"))
+    (last,) = evaluated(adaspan, run, "--split", "test", "--weights", "last")
+    (named,) = evaluated(adaspan, run, "--split", "test", "--weights", str(newest))
+    assert last["nats"] == named["nats"]
+    assert last["step"] == named["step"] == 60
+
+
+def test_an_export_is_the_model(adaspan: Adaspan, run: Path, tmp_path: Path) -> None:
+    end = adaspan("export", "sums", "out/sums")
+    assert end.returncode == 0, end.stderr
+    exported = tmp_path / "out" / "sums"
+    files = sorted(path.name for path in exported.iterdir())
+    assert files == ["config.yaml", "model.safetensors", "vocabulary.json"]
+    model, vocabulary, config = load(run)
+    theirs, their_vocabulary, their_config = load(exported)
+    assert (vocabulary, config) == (their_vocabulary, their_config)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, theirs.state_dict()[name])
+    ours, its = (evaluated(adaspan, folder) for folder in (run, exported))
+    assert [row["nats"] for row in ours] == [row["nats"] for row in its]
+    written = [
+        adaspan("generate", str(folder), "--device", "cpu", "--tokens", "20").stdout
+        for folder in (run, exported)
+    ]
+    assert written[0] == written[1]
+
+
+def test_an_export_never_overwrites(adaspan: Adaspan, run: Path) -> None:
+    end = adaspan("export", "sums", str(run / "checkpoints"))
+    assert end.returncode == 2
+    assert end.stderr == f"adaspan: error: {run / 'checkpoints'}: is there already; {CHOOSE}\n"
+
+
+CHOOSE = "choose a new folder"
+
+
+def test_a_damaged_export_is_named(adaspan: Adaspan, run: Path, tmp_path: Path) -> None:
+    adaspan("export", "sums", "out")
+    weights = tmp_path / "out" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-9])
+    with pytest.raises(RunError, match=re.escape(f"{weights}: damaged (")) as error:
+        load(tmp_path / "out")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--split", "all"), "--split all: must be train, valid, test, or several: valid,test"),
+        (("--split", "test", "--data", "x"), "--split, --data: leave one of them out"),
+        (("--data", "nowhere.txt"), "--data nowhere.txt: No such file or directory"),
+        (("--data", "latin.txt"), "--data latin.txt: is no UTF-8 text at byte 1"),
+        (("--data", "other.txt"), "--data other.txt: has none of the 17 characters that the model"),
+        (("--data", "empty.txt"), "--data empty.txt: has none of the 17 characters that the model"),
+        (("--device", "cuda:7"), "--device cuda:7: must be auto, cpu, or a GPU that is here"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    adaspan: Adaspan, run: Path, tmp_path: Path, options: tuple[str, ...], told: str
+) -> None:
+    (tmp_path / "latin.txt").write_bytes(b"1\xe9")
+    (tmp_path / "other.txt").write_text("ABC")
+    (tmp_path / "empty.txt").write_text("")
+    end = adaspan("evaluate", str(run), *options)
+    assert (end.returncode, end.stdout) == (2, "")
+    assert end.stderr.startswith(f"adaspan: error: {told}")
+    assert len(end.stderr.splitlines()) == 1
+
+
+def test_a_file_without_weights_is_named(adaspan: Adaspan, run: Path, tmp_path: Path) -> None:
+    torch.save({"step": 1}, tmp_path / "empty.pt")
+    (tmp_path / "text.pt").write_text("no weights")
+    for name, told in (
+        ("empty.pt", "empty.pt: holds no model; a run's checkpoints do"),
+        ("text.pt", "text.pt: damaged (File is not a zip file)"),
+        ("none.pt", "none.pt: is missing"),
+    ):
+        end = adaspan("evaluate", str(run), "--weights", name)
+        assert (end.returncode, end.stderr) == (1, f"adaspan: error: {told}\n")
+
+
+def test_another_text_than_the_runs_own_is_not_taken_for_it(
+    adaspan: Adaspan, run: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "other.txt").write_text(TEXT + "1\n")
+    config = run / "config.yaml"
+    own = re.search(r"path: (.*)", config.read_text())
+    assert own
+    config.write_text(config.read_text().replace(own[1], str(tmp_path / "other.txt")))
+    end = adaspan("evaluate", str(run))
+    assert end.returncode == 2
+    assert "is not the text that the run was begun on (sha256 " in end.stderr
+    assert evaluated(adaspan, run, "--data", "other.txt")

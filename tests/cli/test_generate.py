@@ -1,0 +1,117 @@
+"""`adaspan generate`: text alone on stdout, mistakes in one line, a clean end at any time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from adaspan import load
+from adaspan.cli import main
+from tests.conftest import TINY, call
+from tests.processes import train_here
+
+Generate = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on lines of sums."""
+    root = tmp_path_factory.mktemp("trained")
+    text = root / "sums.txt"
+    text.write_text("".join(f"{i % 37} plus {i % 11} is {i % 37 + i % 11}\n" for i in range(300)))
+    places = (f"data.path={text}", f"data_dir={root / 'data'}", f"output_dir={root / 'runs'}")
+    train_here(*TINY, "data=text", *places)
+    (folder,) = (root / "runs").iterdir()
+    return folder
+
+
+@pytest.fixture
+def generate(folder: Path, tmp_path: Path) -> Generate:
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        words = ("adaspan", "generate", str(folder), "--device", "cpu", *options)
+        return call(main, *words, folder=tmp_path)
+
+    return run
+
+
+def test_the_models_text_alone_is_on_stdout(folder: Path, generate: Generate) -> None:
+    end = generate("--prompt", "3 plus", "--tokens", "30", "--seed", "5", "--temperature", "0.8")
+    assert end.returncode == 0, end.stderr
+    model, vocabulary, _ = load(folder)
+    tokens = model.generate(vocabulary.encode("3 plus"), 30, seed=5, temperature=0.8)
+    assert end.stdout.removesuffix("\n") == vocabulary.decode(tokens).removesuffix("\n")
+    assert end.stderr.startswith("30 tokens · ")
+    assert end.stderr.endswith(" tokens/s\n")
+
+
+def test_sampling_is_as_asked(folder: Path, generate: Generate) -> None:
+    model, vocabulary, _ = load(folder, weights="last")
+    for options, tokens in (
+        (("--temperature", "0"), model.generate(vocabulary.encode("1"), 20, temperature=0)),
+        (("--top-k", "2"), model.generate(vocabulary.encode("1"), 20, top_k=2)),
+        (("--top-p", "0.5"), model.generate(vocabulary.encode("1"), 20, top_p=0.5)),
+    ):
+        end = generate("--weights", "last", "--prompt", "1", "--tokens", "20", *options)
+        assert end.stdout.removesuffix("\n") == vocabulary.decode(tokens).removesuffix("\n")
+
+
+def test_without_a_prompt_a_line_begins(generate: Generate, tmp_path: Path) -> None:
+    (tmp_path / "line.txt").write_text("\n")
+    told = generate("--tokens", "20", "--prompt-file", "line.txt")
+    assert generate("--tokens", "20").stdout == told.stdout
+
+
+def test_text_ends_before_the_first_stop(generate: Generate) -> None:
+    whole = generate("--tokens", "60").stdout
+    assert " " in whole.strip(), "something to stop at"
+    cut = generate("--tokens", "60", "--stop", "####", "--stop", " ").stdout
+    assert cut.removesuffix("\n") == whole[: whole.index(" ")].removesuffix("\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--prompt", "häh"), "--prompt: has b'h', b'\\xa4', b'\\xc3': not in the vocabulary of 1"),
+        (("--prompt", "1", "--prompt-file", "-"), "--prompt, --prompt-file: leave one of them out"),
+        (("--temperature", "-1"), "--temperature=-1.0: must be a finite number, at least 0"),
+        (("--top-k", "0"), "--top-k=0: must be a whole number, at least 1"),
+        (("--top-p", "2"), "--top-p=2.0: must be at most 1"),
+        (("--seed", "-1"), "--seed=-1: must be 0 to"),
+        (("--stop", ""), "--stop '': must not be empty"),
+        (("--device", "gpu"), "--device gpu: must be auto, cpu, or a GPU that is here"),
+    ],
+)
+def test_a_mistake_is_one_line(generate: Generate, options: tuple[str, ...], told: str) -> None:
+    end = generate(*options)
+    assert (end.returncode, end.stdout) == (2, "")
+    assert end.stderr.startswith(f"adaspan: error: {told}")
+    assert len(end.stderr.splitlines()) == 1
+
+
+def adaspan() -> str:
+    return str(Path(sys.executable).parent / "adaspan")
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_line_and_the_program(folder: Path) -> None:
+    terminal = pexpect.spawn(adaspan(), ["generate", str(folder), "--tokens", "10000000"])
+    terminal.expect(r"\d+ plus", timeout=60)
+    terminal.sendintr()
+    terminal.expect(r"tokens/s\r\n", timeout=30)
+    assert b"Traceback" not in terminal.before
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 130
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_enough_ends_it_quietly(folder: Path) -> None:
+    command = f"{adaspan()} generate {folder} --tokens 10000000 | head -c 100"
+    end = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=120)
+    assert len(end.stdout) == 100
+    assert "Traceback" not in end.stderr

@@ -1,0 +1,184 @@
+"""Checkpoints of the public code as runs: what they predict, and what is refused.
+
+`benchmarks/imported.py --golden tests/trained/public_code.json` wrote down, with the public code at
+hand, the names and shapes of its tensors, and the costs of a text's tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from adaspan import load
+from adaspan.cli import main
+from tests.conftest import call
+from tests.test_benchmarks import benchmark
+
+GOLDEN = json.loads((Path(__file__).parent / "public_code.json").read_text())
+Import = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    return benchmark("imported", monkeypatch)
+
+
+@pytest.fixture
+def import_(script: ModuleType, tmp_path: Path) -> Import:
+    """Runs `adaspan import model.pt` beside the data that it was trained on."""
+    script.write_data(tmp_path / "sums")
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        words = ("adaspan", "import", "model.pt", "--data", "sums", "--ramp", "6", *options)
+        return call(main, *words, folder=tmp_path, ADASPAN_DATA_DIR=str(tmp_path / "data"))
+
+    return run
+
+
+def tensors_of(script: ModuleType, kind: str) -> dict[str, Tensor]:
+    shapes = GOLDEN[kind]["shapes"]
+    return {name: script.filled(name, shape) for name, shape in shapes.items()}
+
+
+def save(script: ModuleType, path: Path, kind: str = "adaptive", **more: Any) -> None:
+    torch.save({**script.checkpoint(tensors_of(script, kind), [1000, 2000]), **more}, path)
+
+
+def the_run(tmp_path: Path) -> Path:
+    (folder,) = (tmp_path / "runs").iterdir()
+    return folder
+
+
+@pytest.mark.parametrize("kind", GOLDEN)
+def test_a_token_costs_what_it_costs_in_the_public_code(
+    kind: str, import_: Import, script: ModuleType, tmp_path: Path
+) -> None:
+    save(script, tmp_path / "model.pt", kind)
+    end = import_()
+    assert end.returncode == 0, end.stderr
+    folder = the_run(tmp_path)
+    assert end.stdout == f"runs/{folder.name}\nnext  adaspan evaluate runs/{folder.name}\n"
+    past = script.LAYERS * script.LIMIT  # there, the start sees zeros where there is no history
+    theirs = torch.tensor(GOLDEN[kind]["nats"])[past:]
+    assert (script.costs_here(folder)[past:] - theirs).abs().max() < script.MOST
+
+
+def test_what_the_shapes_tell_is_the_configuration(
+    import_: Import, script: ModuleType, tmp_path: Path
+) -> None:
+    save(script, tmp_path / "model.pt", "persistent")
+    assert import_().returncode == 0
+    _, vocabulary, config = load(the_run(tmp_path))
+    model, span = config.model, config.span
+    assert (model.layers, model.dim, model.heads) == (2, 16, 2)
+    assert (model.ffn_dim, model.persistent) == (0, 10)
+    assert (span.kind, span.limit) == ("adaptive", 24)
+    assert config.train.steps == 2000
+    assert vocabulary.unit == "bytes"
+    assert bytes(vocabulary.symbols) == script.SYMBOLS, "in the order of the first appearance"
+
+
+def test_an_imported_run_is_evaluated_exported_and_writes(
+    import_: Import, script: ModuleType, tmp_path: Path
+) -> None:
+    save(script, tmp_path / "model.pt")
+    assert import_().returncode == 0
+    run = str(the_run(tmp_path))
+    shown = call(main, "adaspan", "evaluate", run, "--device", "cpu", folder=tmp_path)
+    # Each of the files is the symbols, 30 times; the text is cut 90/5/5 anew.
+    size = 3 * 30 * len(script.SYMBOLS) // 20
+    assert [line.rpartition(" · ")[2] for line in shown.stdout.splitlines()] == [
+        f"{size} bytes"
+    ] * 2, shown.stderr
+    for words in (("export", run, "out"), ("generate", "out", "--device", "cpu"), ("status",)):
+        end = call(main, "adaspan", *words, folder=tmp_path)
+        assert (end.returncode, bool(end.stdout)) == (0, True), end.stderr
+    explained = call(main, "adaspan", "explain", run, folder=tmp_path).stdout
+    assert "imported from model.pt; no command trains it" in explained
+
+
+def test_characters_are_read_as_the_public_code_has_them(
+    script: ModuleType, tmp_path: Path
+) -> None:
+    from adaspan.trained.public_data import PublicData
+
+    for name, text in (("train", "t o _ b e \n o r"), ("valid", "n o t"), ("test", "_ t o")):
+        (tmp_path / f"{name}.txt").write_text(text)
+    data = PublicData(tmp_path)
+    assert data.vocabulary.unit == "characters"
+    assert "".join(map(chr, data.vocabulary.symbols)) == "to be\nr"
+    assert data.text() == b"to be\nornot to"
+
+
+class Colour:
+    """Something that a pickle could make, and run code for it."""
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"model": {}}, "model.pt: is no checkpoint of the public code (it lacks what is"),
+        (
+            {"weights": {}},
+            "model.pt: is no checkpoint of the public code (there is no model in it)",
+        ),
+        ({"args": argparse.Namespace(lr=1)}, "model.pt: holds more than tensors and plain values"),
+        ({"args": Colour()}, "model.pt: holds more than tensors and plain values, not read"),
+        (
+            {"model": {"module.in_emb.emb_layers.0.weight": torch.zeros(1)}},
+            "model.pt: has adaptive input and output, which are not read yet",
+        ),
+        (
+            {"model": {"module.spam": torch.zeros(1)}},
+            "model.pt: is no checkpoint of the public code (it has module.spam)",
+        ),
+    ],
+    ids=["nothing", "no_model", "arguments", "object", "adaptive_io", "other_name"],
+)
+def test_what_is_no_such_checkpoint_is_one_line(
+    import_: Import, tmp_path: Path, content: dict[str, object], told: str
+) -> None:
+    torch.save(content, tmp_path / "model.pt")
+    end = import_()
+    assert (end.returncode, end.stdout) == (2, "")
+    assert end.stderr.startswith(f"adaspan: error: {told}")
+    assert len(end.stderr.splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_files_that_do_not_fit_are_one_line(
+    import_: Import, script: ModuleType, tmp_path: Path
+) -> None:
+    def told() -> str:
+        end = import_()
+        assert (end.returncode, len(end.stderr.splitlines())) == (2, 1), end.stderr
+        return end.stderr.removeprefix("adaspan: error: ")
+
+    assert told().startswith("model.pt: No such file or directory")
+    (tmp_path / "model.pt").write_bytes(b"spam")
+    assert told().startswith("model.pt: cannot be read as a checkpoint (")
+    save(script, tmp_path / "model.pt")
+    (tmp_path / "sums" / "test.txt").unlink()
+    assert told().startswith("--data sums: has no test.txt; it must be the folder that the")
+    (tmp_path / "sums" / "test.txt").write_text("97")
+    (tmp_path / "sums" / "train.txt").write_text("97 98")
+    assert told().startswith("--data sums: has 3 symbols in train.txt, but the checkpoint has 12;")
+    (tmp_path / "sums" / "train.txt").write_text("some words")
+    assert told().startswith("--data sums: its words are neither bytes, as numbers, nor characters")
+
+
+def test_a_second_import_is_refused(import_: Import, script: ModuleType, tmp_path: Path) -> None:
+    save(script, tmp_path / "model.pt")
+    assert import_().returncode == 0
+    end = import_()
+    assert end.returncode == 2
+    assert "is there already; delete it to import model.pt again" in end.stderr
