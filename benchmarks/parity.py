@@ -3,10 +3,11 @@
     python benchmarks/parity.py --reference DIR
 
 Compares output, gradients and the losses of a short training, in float64, for layers with a
-feed-forward and for the all-attention network. Ends with 1 if they are too far apart. Blocks are
-read after the cache is full: before that, the public code attends to zeros where there is no
-history. Its 1e-8 beside the sum of masked weights is left out, for it couples the heads; with
-persistent memory it cannot be, and is what remains.
+feed-forward, for the all-attention network, and for adaptive input and output. Ends with 1 if they
+are too far apart. Blocks are read after the cache is full: before that, the public code attends to
+zeros where there is no history. Its casts to float32 are left out, and so is its 1e-8 beside the
+sum of masked weights, for it couples the heads; with persistent memory it cannot be, and is what
+remains.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from public_code import load, options, set_spans
@@ -27,16 +29,20 @@ from torch.nn import functional as F
 
 from adaspan.config.kinds.span import AdaptiveSpanConfig
 from adaspan.config.schema import ModelConfig
+from adaspan.nn.adaptive_io import AdaptiveSoftmax
 from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.transformer import Transformer
 from adaspan.train.build import make_model
 
 LIMIT, RAMP, BLOCK, BATCH, VOCABULARY, UPDATES = 256, 32, 64, 2, 60, 20
+CUTOFFS = [10, 20, 40]
 FEED_FORWARD = ModelConfig(layers=12, dim=64, heads=8, ffn_dim=128)
 # The largest difference that is allowed: of the output, of gradients, of a loss in the training.
 CASES = {
     "feed-forward": (FEED_FORWARD, 1e-10),
     "all-attention": (replace(FEED_FORWARD, ffn_dim=0, persistent=96), 1e-6),
+    "adaptive I/O": (replace(FEED_FORWARD, cutoffs=CUTOFFS, divisor=2), 1e-10),
+    "adaptive I/O, tied": (replace(FEED_FORWARD, cutoffs=CUTOFFS, divisor=2, tied=True), 1e-10),
 }
 # Not whole tokens: there the public code loses the gradient of the ramp's far edge.
 SPANS = [[0.5, 3.25, 11.7, 30.1, 64.9, 100.3, 150.6, 220.2]] * FEED_FORWARD.layers
@@ -83,10 +89,10 @@ def differences(
     tokens_BT = torch.randint(VOCABULARY, (BATCH, BLOCK * UPDATES + 1))
     caches = [torch.randn(BATCH, LIMIT, shape.dim, dtype=torch.float64) for _ in SPANS]
 
-    log_probs_BMV = model(tokens_BT[:, :BLOCK], caches).log_probs_BMV
-    theirs_BMV, _, _ = public(tokens_BT[:, :BLOCK], caches)
-    for output_BMV in (log_probs_BMV, theirs_BMV):
-        torch.autograd.backward(_loss(output_BMV, tokens_BT[:, 1 : BLOCK + 1]))
+    block_BM, targets_BM = tokens_BT[:, :BLOCK], tokens_BT[:, 1 : BLOCK + 1]
+    output, _, loss = _read(model, block_BM, targets_BM, caches)
+    their_output, _, their_loss = _read(public, block_BM, targets_BM, caches)
+    torch.autograd.backward([loss, their_loss])
     theirs = {name: parameter.grad for name, parameter in weights.items()}
     of_gradients, largest = 0.0, 0.0
     for name, parameter in parameters.items():
@@ -101,7 +107,7 @@ def differences(
             _losses(model, tokens_BT, caches), _losses(public, tokens_BT, caches), strict=True
         )
     ]
-    of_output = (log_probs_BMV - theirs_BMV).abs().max().item()
+    of_output = (output - their_output).abs().max().item()
     return of_output, of_gradients, largest, max(of_losses)
 
 
@@ -113,7 +119,12 @@ def _public(module: Any, shape: ModelConfig) -> Any:
         nb_layers=shape.layers,
         inner_hidden_size=shape.ffn_dim,
         emb_dropout=0.0,
-        adapt_io_params={"adapt_io_enabled": False},
+        adapt_io_params={
+            "adapt_io_enabled": bool(shape.cutoffs),
+            "adapt_io_cutoffs": shape.cutoffs,
+            "adapt_io_divval": shape.divisor,
+            "adapt_io_tied": shape.tied,
+        },
         **options(LIMIT, RAMP, shape.persistent),
     )
     for layer, spans in zip(public.layers, SPANS, strict=True):
@@ -132,8 +143,25 @@ def _leave_out_epsilon(adaptive_span: Any) -> None:
     adaptive_span.forward = forward
 
 
-def _loss(log_probs_BMV: Tensor, targets_BM: Tensor) -> Tensor:
-    return F.nll_loss(log_probs_BMV.flatten(0, 1), targets_BM.flatten())
+def _read(
+    model: Any, tokens_BM: Tensor, targets_BM: Tensor, caches: list[Tensor]
+) -> tuple[Tensor, list[Tensor], Tensor]:
+    """Log-probabilities, or with adaptive output costs of the targets; caches; the mean cost."""
+    if isinstance(model, Transformer):
+        only_costs = isinstance(model.output, AdaptiveSoftmax)
+        read = model(tokens_BM, caches, targets_BM=targets_BM if only_costs else None)
+        output, caches = read.nats_BM if only_costs else read.log_probs_BMV, read.caches
+    else:
+        only_costs = model.adapt_io
+        with patch.object(torch, "float32", torch.float64), patch.object(Tensor, "float", _double):
+            output, caches, _ = model(tokens_BM, caches, target=targets_BM.contiguous())
+    if only_costs:
+        return output, caches, output.mean()
+    return output, caches, F.nll_loss(output.flatten(0, 1), targets_BM.flatten())
+
+
+def _double(tensor: Tensor) -> Tensor:
+    return tensor.double()
 
 
 def _losses(model: Any, tokens_BT: Tensor, caches: list[Tensor]) -> Iterator[float]:
@@ -141,8 +169,8 @@ def _losses(model: Any, tokens_BT: Tensor, caches: list[Tensor]) -> Iterator[flo
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     for start in range(0, tokens_BT.shape[1] - 1, BLOCK):
         optimizer.zero_grad()
-        log_probs_BMV, caches = model(tokens_BT[:, start : start + BLOCK], caches)[:2]
-        loss = _loss(log_probs_BMV, tokens_BT[:, start + 1 : start + BLOCK + 1])
+        targets_BM = tokens_BT[:, start + 1 : start + BLOCK + 1]
+        _, caches, loss = _read(model, tokens_BT[:, start : start + BLOCK], targets_BM, caches)
         torch.autograd.backward(loss)
         optimizer.step()
         if isinstance(model, Transformer):
@@ -155,6 +183,11 @@ def _losses(model: Any, tokens_BT: Tensor, caches: list[Tensor]) -> Iterator[flo
 
 # Parts of our parameters' names, and what the public code calls them.
 _NAMES = {
+    "embedding.words.": "in_emb.emb_layers.",
+    "embedding.projections.": "in_emb.emb_projs.",
+    "output.words.": "out_emb.out_layers.",
+    "output.projections.": "out_emb.out_projs.",
+    "output.others.": "out_emb.cluster_proj.",
     "embedding.": "in_emb.",
     "position_SK": "key_pe",
     "attention.span.fraction": "attn.attn.adaptive_span._mask.current_val",
@@ -175,7 +208,12 @@ _NAMES = {
 def _from_public(name: str, theirs: Mapping[str, Tensor]) -> Tensor:
     """The public code's tensor for a parameter of ours, in our shape."""
     part = next(part for part in _NAMES if name.endswith(part) or f".{part}" in f".{name}")
-    tensor = theirs[name.replace(part, _NAMES[part])]
+    their_name = name.replace(part, _NAMES[part])
+    if part.endswith("projections."):
+        their_name = their_name.removesuffix(".weight")
+    tensor = theirs[their_name]
+    if part == "output.others.":  # the public code has the last cluster first
+        return tensor.flip(0)
     match part.split(".")[-1]:
         case "position_SK":
             return tensor[0].T.flip(0)

@@ -81,6 +81,7 @@ Keys that matter, as key=value; all are in {schema}:
 
   model.layers  model.dim  model.heads  model.dropout
   model.ffn_dim  (0: no feed-forward)  model.persistent  (learned keys and values per head)
+  model.cutoffs  (of words: ids where clusters of narrower vectors begin)  model.divisor  model.tied
   span.limit  span.ramp  span.loss_coefficient
   data.path  (with data=text)
   optimizer.lr  optimizer.warmup_steps  optimizer.grad_clip

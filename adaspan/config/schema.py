@@ -29,6 +29,9 @@ class ModelConfig:
     dropout: float = 0.0  # on attention weights and inside the feed-forward
     embedding_dropout: float = 0.0  # on the embeddings and before the output layer
     persistent: int = added_key(0)  # learned keys and values per head that every token sees
+    cutoffs: list[int] = added_key([])  # of words: ids where clusters of narrower vectors begin
+    divisor: int = added_key(4)  # by which each cluster is narrower than the one before
+    tied: bool = added_key(False)  # with cutoffs: the output layer shares the embedding's vectors
 
 
 @dataclass

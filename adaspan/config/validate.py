@@ -111,6 +111,7 @@ def _model(model: ModelConfig) -> Iterator[str]:
     yield from at_least("model.heads", model.heads, 1)
     yield from at_least("model.ffn_dim", model.ffn_dim, 0)
     yield from at_least("model.persistent", model.persistent, 0)
+    yield from _clusters(model)
     if model.heads > 0 and model.dim % model.heads:
         divisors = [str(n) for n in range(1, min(model.dim, 1024) + 1) if model.dim % n == 0]
         yield (
@@ -119,6 +120,29 @@ def _model(model: ModelConfig) -> Iterator[str]:
         )
     yield from probability("model.dropout", model.dropout)
     yield from probability("model.embedding_dropout", model.embedding_dropout)
+
+
+def _clusters(model: ModelConfig) -> Iterator[str]:
+    """Of words, in the embedding and the output layer."""
+    cutoffs, divisor = model.cutoffs, model.divisor
+    if any(high <= low for low, high in zip([0, *cutoffs], cutoffs, strict=False)):
+        yield f"model.cutoffs={cutoffs}: must rise, from at least 1 on"
+    yield from at_least("model.divisor", divisor, 1)
+    if model.dim >= 1 and divisor >= 1 and model.dim < divisor ** len(cutoffs):
+        yield (
+            f"model.divisor={divisor}: leaves the last of {len(cutoffs) + 1} clusters no width of "
+            f"model.dim={model.dim}; model.divisor={_widest(model.dim, len(cutoffs))} does"
+        )
+    if model.tied and not cutoffs:
+        yield "model.tied=true: works only with model.cutoffs, ids where clusters of words begin"
+
+
+def _widest(dim: int, cutoffs: int) -> int:
+    """The largest divisor that leaves every cluster a width."""
+    divisor = 1
+    while (divisor + 1) ** cutoffs <= dim:
+        divisor += 1
+    return divisor
 
 
 def _train(train: TrainConfig) -> Iterator[str]:

@@ -14,7 +14,7 @@ from typing import Literal
 from adaspan.errors import RunError
 from adaspan.files import write_json
 
-Unit = Literal["bytes", "characters"]
+Unit = Literal["bytes", "characters", "words"]
 _MOST_NAMED = 5
 
 

@@ -6,6 +6,7 @@ self_attention.py   one attention layer for a model of one's own, complete in it
 persistent.py       learned keys and values that every token sees
 cache.py            what a layer remembers of the text: hidden states, or keys and values
 layers.py           multi-head attention, feed-forward, the two in post-norm
+adaptive_io.py      embedding and output layer for many words, the rare ones in clusters
 output.py           from hidden states to log-probabilities, or the cost of targets
 transformer.py      the whole model and its caches
 generation.py       text from a model: which token comes next

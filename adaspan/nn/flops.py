@@ -79,6 +79,7 @@ def executed_flops(
     groups: Sequence[Sequence[Group]],
     attention: Implementation,
     device: torch.device,
+    io_macs: int | None = None,
 ) -> tuple[int, int]:
     """FLOPs that the forward and the backward pass over one block of every stream execute.
 
@@ -90,6 +91,8 @@ def executed_flops(
         groups: of each layer, as `Output.groups` has them: how far back each head was computed.
         attention: how it is computed.
         device: where it runs.
+        io_macs: of embedding and output layer, as the model's `io_macs` counts them; None: of a
+            plain embedding and softmax.
     """
     tokens = batch_size * block_size
     forward = backward = 0
@@ -113,7 +116,7 @@ def executed_flops(
             )
             forward += cache + attended[0]
             backward += cache + attended[1]  # the cache itself needs no gradient
-    output = tokens * shape.dim * shape.vocabulary_size
+    output = tokens * shape.dim * shape.vocabulary_size if io_macs is None else io_macs
     return 2 * (forward + output), 2 * (backward + 2 * output)
 
 
@@ -124,6 +127,7 @@ def decoding_flops(
     groups: Sequence[Sequence[Group]],
     attention: Implementation,
     device: torch.device,
+    io_macs: int | None = None,
 ) -> int:
     """FLOPs that one more token of one text takes where keys and values are cached.
 
@@ -135,8 +139,10 @@ def decoding_flops(
         groups: of each layer, as `Output.groups` has them: how far back each head was computed.
         attention: how it is computed.
         device: where it runs.
+        io_macs: of embedding and output layer, as the model's `io_macs` counts them; None: of a
+            plain embedding and softmax.
     """
-    macs = shape.dim * shape.vocabulary_size
+    macs = shape.dim * shape.vocabulary_size if io_macs is None else io_macs
     for of_layer in groups:
         macs += _products(shape)
         for group in of_layer:

@@ -13,6 +13,10 @@ class Softmax(nn.Linear):
         """Log-probabilities (B, M, V), float32 or wider."""
         return F.log_softmax(super().forward(hidden_BMD), dim=-1)
 
+    def macs(self, tokens: int, targets_BM: Tensor | None) -> int:
+        """Multiply-accumulates for so many tokens, whether their targets are known or not."""
+        return tokens * self.in_features * self.out_features
+
     def nats(self, hidden_BMD: Tensor, targets_BM: Tensor) -> Tensor:
         """Cost (B, M) of each target: -log of its probability."""
         costs_T = F.nll_loss(

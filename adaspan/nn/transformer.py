@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
+from adaspan.nn.adaptive_io import AdaptiveEmbedding, AdaptiveSoftmax, Clusters
 from adaspan.nn.attention import resolve
 from adaspan.nn.attention.groups import Group
 from adaspan.nn.cache import KeyValueCache, next_cache
@@ -57,6 +58,10 @@ class Transformer(nn.Module):
         embedding_dropout: on the embedded tokens and before the output layer.
         attention: implementation, see `adaspan.nn.attention.attend`.
         persistent: P, learned keys and values per head that every token sees; 0: none.
+        cutoffs: where clusters of rarer words begin, whose vectors are narrower, see
+            `adaspan.nn.adaptive_io`; empty: one width for all.
+        divisor: by which each cluster is narrower than the one before.
+        tied: whether the output layer shares the vectors of such an embedding.
 
     Raises:
         ValueError: a value is out of its range, or a span does not fit.
@@ -75,12 +80,24 @@ class Transformer(nn.Module):
         embedding_dropout: float = 0.0,
         attention: str = "auto",
         persistent: int = 0,
+        cutoffs: Sequence[int] = (),
+        divisor: int = 4,
+        tied: bool = False,
     ) -> None:
         super().__init__()
         check_counts(vocabulary_size=vocabulary_size, layers=layers, dim=dim)
         check_counts(0, ffn_dim=ffn_dim)
         check_probability(embedding_dropout=embedding_dropout)
-        self.embedding = nn.Embedding(vocabulary_size, dim)
+        self.vocabulary_size = vocabulary_size
+        self.dim = dim
+        self.embedding: Any  # an nn.Embedding unless there are cutoffs
+        if cutoffs:
+            clusters = Clusters(vocabulary_size, dim, cutoffs, divisor)
+            self.embedding = AdaptiveEmbedding(clusters)
+        elif tied:
+            raise ValueError("tied=True: works only with cutoffs")
+        else:
+            self.embedding = nn.Embedding(vocabulary_size, dim)
         self.embedding_dropout = nn.Dropout(embedding_dropout)
         self.layers = nn.ModuleList(
             TransformerLayer(
@@ -95,7 +112,11 @@ class Transformer(nn.Module):
         if any(span.limit != self.limit for span in self.spans):
             raise ValueError(f"limit: must be the same in all layers, {self.limit} in the first")
         self.position_SK = nn.Parameter(torch.randn(self.limit, dim // heads))
-        self.output = Softmax(dim, vocabulary_size)
+        self.output = (
+            AdaptiveSoftmax(self.embedding.clusters, self.embedding if tied else None)
+            if isinstance(self.embedding, AdaptiveEmbedding)
+            else Softmax(dim, vocabulary_size)
+        )
 
     @property
     def attention(self) -> str:
@@ -134,8 +155,7 @@ class Transformer(nn.Module):
 
     def empty_caches(self, batch: int) -> list[Tensor]:
         """The state at the start of a stream: no history."""
-        weight = self.embedding.weight
-        empty = weight.new_empty(batch, 0, weight.shape[1])
+        empty = self.position_SK.new_empty(batch, 0, self.dim)
         return [empty for _ in self.layers]
 
     def key_value_caches(self, batch: int = 1, block: int = 1) -> list[KeyValueCache]:
@@ -213,6 +233,16 @@ class Transformer(nn.Module):
         nats_BM = None if targets_BM is None else self.output.nats(hidden_BMD, targets_BM)
         return Output(log_probs_BMV, next_caches, penalty, spans, nats_BM, executed)
 
+    def io_macs(self, tokens_BM: Tensor, targets_BM: Tensor | None) -> int:
+        """Multiply-accumulates of embedding and output layer, forward.
+
+        They depend on how rare the tokens are where there are cutoffs; waits for these then.
+        """
+        embedded = (
+            self.embedding.macs(tokens_BM) if isinstance(self.embedding, AdaptiveEmbedding) else 0
+        )
+        return embedded + self.output.macs(tokens_BM.numel(), targets_BM)
+
     def generate(
         self,
         tokens: Sequence[int] | Tensor,
@@ -279,12 +309,12 @@ class Transformer(nn.Module):
         tokens_T = _as_ids(tokens).cpu()
         Shapes().check("tokens", tokens_T, "T")
         check_counts(tokens=len(tokens_T))
-        check_tokens("tokens", tokens_T, self.embedding.num_embeddings)
-        return tokens_T.to(self.embedding.weight.device)
+        check_tokens("tokens", tokens_T, self.vocabulary_size)
+        return tokens_T.to(self.position_SK.device)
 
     def _check_ids(self, name: str, tokens: Tensor) -> None:
-        check_device(name, tokens, self.embedding.weight.device)
-        check_tokens(name, tokens, self.embedding.num_embeddings)
+        check_device(name, tokens, self.position_SK.device)
+        check_tokens(name, tokens, self.vocabulary_size)
 
     def _input_of(self, layer: int, tokens_BM: Tensor) -> Tensor:
         """Hidden states that a layer gets from texts without a past, without dropout."""

@@ -19,13 +19,33 @@ from adaspan.config.kinds.optimizer import OptimizerConfig
 from adaspan.config.kinds.registry import KINDS
 from adaspan.config.kinds.span import SpanConfig
 from adaspan.config.schema import ModelConfig
-from adaspan.errors import KindError, in_words
+from adaspan.data import Vocabulary
+from adaspan.errors import KindError, UserError, in_words
 from adaspan.nn.attention import IMPLEMENTATIONS, Implementation
 from adaspan.nn.attention.implementation import Attend, CountMacs, GroupCost
 from adaspan.nn.checks import ContractError
 from adaspan.nn.span import Span
 from adaspan.nn.transformer import Transformer
 from adaspan.places import EXTENDING, shown
+
+
+def check_clusters(model: ModelConfig, vocabulary: Vocabulary) -> None:
+    """Refuse clusters of words that the data do not allow.
+
+    Raises:
+        UserError: names the cutoffs and what the data have.
+    """
+    size, unit = len(vocabulary), vocabulary.unit
+    if model.cutoffs and unit != "words":
+        raise UserError(
+            f"model.cutoffs={model.cutoffs}: only words are numbered by how rare they are, the "
+            f"data have {unit}; model.cutoffs=[] has no clusters"
+        )
+    if model.cutoffs and model.cutoffs[-1] >= size:
+        raise UserError(
+            f"model.cutoffs={model.cutoffs}: must be below {size}, the words of the data; choose "
+            "smaller ones, or model.cutoffs=[]"
+        )
 
 
 def make_model(
@@ -50,6 +70,9 @@ def make_model(
             embedding_dropout=model.embedding_dropout,
             attention=attention,
             persistent=model.persistent,
+            cutoffs=model.cutoffs,
+            divisor=model.divisor,
+            tied=model.tied,
         )
 
 

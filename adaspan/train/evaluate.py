@@ -136,7 +136,7 @@ def _cost(
     end = np.array([piece.end for piece in pieces])[:, None]
     total = torch.zeros((), dtype=torch.float64, device=device)
     if pieces[0].first == 0:
-        total += math.log(model.embedding.num_embeddings)
+        total += math.log(model.vocabulary_size)
     plan = model.plan(len(pieces), block_size)
     caches: Sequence[Tensor] | Sequence[KeyValueCache] = model.empty_caches(len(pieces))
     if keep_keys:

@@ -23,6 +23,7 @@ from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import run_name
 from adaspan.signals import stop_request
 from adaspan.tracking.files import clear
+from adaspan.train.build import check_clusters
 from adaspan.train.device import choose_device
 from adaspan.train.distributed import Processes, joined, local_rank
 from adaspan.train.loop import train_in_session
@@ -96,6 +97,7 @@ def _load_corpus(config: RunConfig, processes: Processes) -> Corpus:
     def load() -> Corpus:
         corpus = corpus_of(config.data, Path(config.data_dir))
         corpus.require_blocks(config.train.batch_size, config.train.block_size)
+        check_clusters(config.model, corpus.vocabulary)
         return corpus
 
     processes.main_process_first(lambda: len(load().train))

@@ -128,7 +128,9 @@ class Trainer:
                 output = self.model(inputs_BM[part], cached, plan, targets_BM[part])
                 loss = output.nats_BM.mean()
             ((loss + output.penalty) / pieces).backward()
-            self._count_flops(output, size)
+            # Tokens on the CPU, where counting them waits for nothing.
+            io_macs = self.model.io_macs(block.inputs_BM[part], block.targets_BM[part])
+            self._count_flops(output, size, io_macs)
             losses.append(loss.detach())
             spans += [torch.stack(output.mean_spans)] if output.mean_spans else []
             caches.append(output.caches)
@@ -308,7 +310,7 @@ class Trainer:
             "try a lower optimizer.lr"
         )
 
-    def _count_flops(self, output: Output, streams: int) -> None:
+    def _count_flops(self, output: Output, streams: int, io_macs: int) -> None:
         """Add what a forward and a backward pass over a block of so many streams took."""
         forward, backward = flops.executed_flops(
             self.shape,
@@ -318,6 +320,7 @@ class Trainer:
             groups=output.groups,
             attention=IMPLEMENTATIONS[self.model.attention],
             device=self._device,
+            io_macs=io_macs,
         )
         self._own_flops += forward + backward
         self._own_forward_flops += forward

@@ -35,6 +35,15 @@ MISTAKES = [
     ("span.ramp=soft", "span.ramp=soft: must be a number"),
     ("train.compile=perhaps", "train.compile=perhaps: must be true or false"),
     ("model.persistent=-1", "model.persistent=-1: must be at least 0"),
+    ("model.cutoffs=[9,5]", "model.cutoffs=[9, 5]: must rise, from at least 1 on"),
+    ("model.cutoffs=[0]", "model.cutoffs=[0]: must rise, from at least 1 on"),
+    (
+        "model.dim=16 model.heads=2 model.cutoffs=[9,12,14]",
+        "model.divisor=4: leaves the last of 4 clusters no width of model.dim=16; "
+        "model.divisor=2 does",
+    ),
+    ("model.divisor=0", "model.divisor=0: must be at least 1"),
+    ("model.tied=true", "model.tied=true: works only with model.cutoffs, ids where clusters of"),
     ("model.ffn_dim=-1", "model.ffn_dim=-1: must be at least 0"),
     ("model.heads=3", "model.heads=3: must divide model.dim=128; one of 1, 2, 4, 8"),
     ("model.layers=0", "model.layers=0: must be at least 1"),

@@ -77,6 +77,33 @@ def test_executed_flops_have_the_persistent_keys_and_no_feed_forward() -> None:
     compare_with_torch(adaptive, 70, "banded", ffn_dim=0, persistent=9)
 
 
+@pytest.mark.parametrize("known", [False, True], ids=["log-probabilities", "costs"])
+def test_executed_flops_follow_how_rare_the_words_are(known: bool) -> None:
+    shape = ModelConfig(layers=1, dim=16, heads=2, ffn_dim=16, cutoffs=[5, 9, 14], divisor=2)
+    model = make_model(shape, FixedSpanConfig(limit=8), 19)
+    counted = Shape(layers=1, dim=16, heads=2, ffn_dim=16, vocabulary_size=19)
+    found = []
+    for words in (5, 19):  # only the most frequent, and all
+        tokens, targets = torch.randint(words, (2, 2, 30))
+        with FlopCounterMode(display=False) as counter:
+            output = model(tokens, targets_BM=targets if known else None)
+            forward = counter.get_total_flops()
+            (output.nats_BM if known else output.log_probs_BMV).mean().backward()
+        executed = executed_flops(
+            counted,
+            batch_size=2,
+            block_size=30,
+            cached=[0],
+            groups=output.groups,
+            attention=IMPLEMENTATIONS[model.attention],
+            device=tokens.device,
+            io_macs=model.io_macs(tokens, targets if known else None),
+        )
+        assert (forward, counter.get_total_flops() - forward) == executed
+        found.append(forward)
+    assert found[0] != found[1]
+
+
 def compare_with_torch(
     span: SpanConfig, block: int, implementation: str, ffn_dim: int = 48, persistent: int = 0
 ) -> None:

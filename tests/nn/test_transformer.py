@@ -1,5 +1,7 @@
 """The transformer: blocks and caches, no leaks, and the shapes the paper states."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -275,7 +277,7 @@ def test_attention_of_a_head_is_not_made_up_for_an_attention_of_ones_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(IMPLEMENTATIONS, "own", IMPLEMENTATIONS["reference"])
-    shape = {"vocabulary_size": 7, "layers": 1, "dim": 8, "heads": 2, "ffn_dim": 16}
+    shape: dict[str, Any] = {"vocabulary_size": 7, "layers": 1, "dim": 8, "heads": 2, "ffn_dim": 16}
     model = Transformer(**shape, make_span=lambda _: AdaptiveSpan(2, 12), attention="own")
     with pytest.raises(ValueError, match="attention=own: its weights are not known, those of refe"):
         model.attention_of([1, 2, 3], layer=0, head=0)
