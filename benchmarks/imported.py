@@ -14,6 +14,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import torch
 from public_code import checkpoint, filled, load, options
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 
 from adaspan.train.load import load as load_run
 from adaspan.trained.public_code import import_checkpoint
@@ -29,12 +30,14 @@ from adaspan.trained.public_code import import_checkpoint
 LAYERS, DIM, HEADS, INNER, LIMIT, RAMP, BLOCK = 2, 16, 2, 24, 24, 6, 16
 LONG = 12 * BLOCK
 MOST = 1e-5  # nats
-# Its bytes, in the order in which they first appear.
+# Its bytes, in the order in which they first appear, which are as frequent.
 SYMBOLS = b"adspn\n \xc3\xa9xyz"
 KINDS: dict[str, dict[str, Any]] = {
     "adaptive": {},
     "fixed": {"fixed": True},
     "persistent": {"persistent": 10},
+    "adaptive_io": {"cutoffs": [3, 7]},
+    "tied_io": {"cutoffs": [3, 7], "tied": True, "persistent": 10},
 }
 
 
@@ -53,8 +56,11 @@ def main() -> None:
     for kind, choices in KINDS.items():
         model = public_model(module, **choices)
         theirs = costs_there(model)
-        shapes = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-        golden[kind] = {"shapes": shapes, "nats": [round(cost, 7) for cost in theirs.tolist()]}
+        golden[kind] = {
+            "shapes": {name: list(tensor.shape) for name, tensor in model.state_dict().items()},
+            "shared": shared(model),
+            "nats": [round(cost, 7) for cost in theirs.tolist()],
+        }
         with tempfile.TemporaryDirectory() as folder:
             ours = costs_here(imported(Path(folder), model.state_dict()))
         difference = float((ours - theirs).abs()[LAYERS * LIMIT :].max())
@@ -73,10 +79,17 @@ def text() -> Tensor:
     return tokens
 
 
-def public_model(module: Any, *, fixed: bool = False, persistent: int = 0) -> Any:
+def public_model(
+    module: Any,
+    *,
+    fixed: bool = False,
+    persistent: int = 0,
+    cutoffs: Sequence[int] = (),
+    tied: bool = False,
+) -> Any:
     """A model of the public code, in evaluation mode."""
-    shared = options(LIMIT, RAMP, persistent)
-    shared["adapt_span_params"]["adapt_span_enabled"] = not fixed
+    choices = options(LIMIT, RAMP, persistent)
+    choices["adapt_span_params"]["adapt_span_enabled"] = not fixed
     model = module.TransformerSeq(
         vocab_size=len(SYMBOLS),
         hidden_size=DIM,
@@ -84,13 +97,25 @@ def public_model(module: Any, *, fixed: bool = False, persistent: int = 0) -> An
         nb_layers=LAYERS,
         inner_hidden_size=INNER,
         emb_dropout=0.0,
-        adapt_io_params={"adapt_io_enabled": False},
-        **shared,
+        adapt_io_params={
+            "adapt_io_enabled": bool(cutoffs),
+            "adapt_io_cutoffs": list(cutoffs),
+            "adapt_io_divval": 2,
+            "adapt_io_tied": tied,
+        },
+        **choices,
     ).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(filled(name, parameter.shape))
     return model
+
+
+def shared(model: nn.Module) -> dict[str, str]:
+    """Names of tensors that are others under a second name, and those of the others."""
+    first: dict[int, str] = {}
+    names = ((name, first.setdefault(t.data_ptr(), name)) for name, t in model.state_dict().items())
+    return {name: other for name, other in names if name != other}
 
 
 @torch.no_grad()
@@ -100,8 +125,10 @@ def costs_there(model: Any) -> Tensor:
     tokens, costs = text()[None], []
     for start in range(0, LONG, BLOCK):
         targets = tokens[:, start + 1 : start + BLOCK + 1]
-        log_probs, caches, _ = model(tokens[:, start : start + BLOCK], caches, target=targets)
-        costs.append(-log_probs.gather(-1, targets.unsqueeze(-1)).flatten())
+        output, caches, _ = model(tokens[:, start : start + BLOCK], caches, target=targets)
+        if not model.adapt_io:  # which gives costs, not log-probabilities
+            output = -output.gather(-1, targets.unsqueeze(-1))
+        costs.append(output.flatten())
     return torch.cat(costs)
 
 

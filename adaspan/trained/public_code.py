@@ -1,16 +1,18 @@
 """A checkpoint of the paper's public code becomes a run: github.com/facebookresearch/adaptive-span.
 
-Its tensors have other names there, and two have another order:
+Its tensors have other names there, and some have another order:
 
 | there | here |
 |---|---|
 | key_pe (1, K, S), the farthest distance first | position_SK, the nearest first |
 | persistent_memory.key (H, K, P) | persistent.key_HPK |
+| out_emb.cluster_proj, the last cluster first | output.others, the first cluster first |
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import pickle
 import re
 from collections.abc import Mapping
@@ -33,11 +35,18 @@ from adaspan.train.build import make_model
 from adaspan.train.checkpoint import Checkpoints
 from adaspan.trained.public_data import PublicData
 
-# Names there, and here; {} is the number of a layer.
+# Names there, and here; {} is the number of a layer, or of a cluster of words.
 _NAMES = {
     "in_emb.weight": "embedding.weight",
     "out_emb.weight": "output.weight",
     "out_emb.bias": "output.bias",
+    "in_emb.emb_layers.{}.weight": "embedding.words.{}.weight",
+    "in_emb.emb_projs.{}": "embedding.projections.{}.weight",
+    "out_emb.out_layers.{}.weight": "output.words.{}.weight",
+    "out_emb.out_layers.{}.bias": "output.words.{}.bias",
+    "out_emb.out_projs.{}": "output.projections.{}.weight",
+    "out_emb.cluster_proj.weight": "output.others.weight",
+    "out_emb.cluster_proj.bias": "output.others.bias",
     "key_pe": "position_SK",
     "layers.{}.attn.proj_query.weight": "layers.{}.attention.query.weight",
     "layers.{}.attn.proj_key.weight": "layers.{}.attention.key.weight",
@@ -57,7 +66,7 @@ _NAMES = {
 }
 # No weights: a constant, and the spans once more under another name.
 _NOT_NEEDED = re.compile(r".*(_mask\.mask_template|persistent_memory\.adaptive_span\..*)")
-_LAYER = re.compile(r"(?<=layers\.)\d+")
+_NUMBER = re.compile(r"(?<=\.)\d+")
 # What torch.nn.DataParallel puts before each name.
 _WRAPPED = "module."
 
@@ -78,8 +87,8 @@ def import_checkpoint(file: Path, data: Path, output_dir: Path, ramp: int) -> Pa
         UserError: the file is no such checkpoint, does not fit the data, or is imported already.
     """
     checkpoint = _read(file)
-    text = PublicData(data)
-    symbols, known = len(checkpoint.tensors["embedding.weight"]), len(text.vocabulary)
+    text = PublicData(data, by_count=checkpoint.has_clusters)
+    symbols, known = sum(map(len, checkpoint.words)), len(text.vocabulary)
     if symbols != known:
         raise UserError(
             f"--data {data}: has {known} symbols in train.txt, but the checkpoint has {symbols}; "
@@ -121,6 +130,21 @@ class _Checkpoint:
     tensors: dict[str, Tensor]
     step: int
 
+    @property
+    def has_clusters(self) -> bool:
+        """Whether input and output are adaptive."""
+        return "embedding.weight" not in self.tensors
+
+    @property
+    def words(self) -> list[Tensor]:
+        """The embedding's vectors, (V, D), or of each cluster of words."""
+        if not self.has_clusters:
+            return [self.tensors["embedding.weight"]]
+        names = (f"embedding.words.{i}.weight" for i in itertools.count())
+        return [
+            self.tensors[name] for name in itertools.takewhile(self.tensors.__contains__, names)
+        ]
+
     def overrides(self, ramp: int) -> list[str]:
         """What the shapes of the tensors tell of the configuration.
 
@@ -128,7 +152,7 @@ class _Checkpoint:
         longer change.
         """
         limit, head_dim = self.tensors["position_SK"].shape
-        dim = self.tensors["embedding.weight"].shape[1]
+        dim = self.words[0].shape[1]
         layers = {name.split(".")[1] for name in self.tensors if name.startswith("layers.")}
         inner = self.tensors.get("layers.0.feed_forward.inner.bias")
         persistent = self.tensors.get("layers.0.attention.persistent.key_HPK")
@@ -139,12 +163,23 @@ class _Checkpoint:
             f"model.heads={dim // head_dim}",
             f"model.ffn_dim={0 if inner is None else len(inner)}",
             f"model.persistent={0 if persistent is None else persistent.shape[1]}",
+            *(self._clusters() if self.has_clusters else []),
             f"span={'adaptive' if adaptive else 'fixed'}",
             f"span.limit={limit}",
             *([f"span.ramp={ramp}"] if adaptive else []),
             f"train.steps={max(1, self.step)}",
             "optimizer.warmup_steps=0",
             "tracking=disabled",
+        ]
+
+    def _clusters(self) -> list[str]:
+        sizes, widths = zip(*(words.shape for words in self.words), strict=True)
+        cutoffs = list(itertools.accumulate(sizes))[:-1]
+        tied = torch.equal(self.words[0], self.tensors["output.words.0.weight"])
+        return [
+            f"model.cutoffs={cutoffs}",
+            f"model.divisor={widths[0] // widths[1]}",
+            f"model.tied={str(tied).lower()}",
         ]
 
 
@@ -166,21 +201,20 @@ def _read(file: Path) -> _Checkpoint:
         if _NOT_NEEDED.fullmatch(name):
             continue
         tensors[_our_name(file, name)] = _in_our_order(name, tensor)
-    for name in ("embedding.weight", "position_SK"):
-        if name not in tensors or tensors[name].dim() != 2:
+    checkpoint = _Checkpoint(tensors, _step(state))
+    for name, found in (("position_SK", "position_SK" in tensors), ("embedding", checkpoint.words)):
+        if not found:
             raise _no_checkpoint(file, f"it lacks what is {name} here")
-    return _Checkpoint(tensors, _step(state))
+    return checkpoint
 
 
 def _our_name(file: Path, name: str) -> str:
     public = name.removeprefix(_WRAPPED)
-    layer = _LAYER.search(public)
-    ours = _NAMES.get(_LAYER.sub("{}", public))
+    number = _NUMBER.search(public)
+    ours = _NAMES.get(_NUMBER.sub("{}", public))
     if ours is None:
-        if ".emb_" in name or ".out_" in name or "cluster_proj" in name:
-            raise UserError(f"{file}: has adaptive input and output, which are not read yet")
         raise _no_checkpoint(file, f"it has {name}")
-    return ours.format(layer[0] if layer else "")
+    return ours.format(number[0] if number else "")
 
 
 def _in_our_order(name: str, tensor: Tensor) -> Tensor:
@@ -190,6 +224,8 @@ def _in_our_order(name: str, tensor: Tensor) -> Tensor:
         return tensor.transpose(1, 2).contiguous()
     if name.endswith("current_val"):
         return tensor.flatten()
+    if ".cluster_proj." in name:
+        return tensor.flip(0)
     return tensor
 
 

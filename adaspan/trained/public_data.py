@@ -2,12 +2,13 @@
 
 Each symbol of the text is a word of the file. Bytes are written as decimal numbers, characters as
 themselves with `_` for a space, and the end of a line is a symbol of its own. Symbols are numbered
-as they first appear in train.txt.
+as they first appear in train.txt; with adaptive input and output by count, the most frequent first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from adaspan.data.vocabulary import Unit, Vocabulary
@@ -22,12 +23,13 @@ class PublicData:
 
     Args:
         folder: with the three files.
+        by_count: whether the most frequent symbols come first.
 
     Raises:
         UserError: one is missing, or its words are neither bytes nor characters.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, by_count: bool = False) -> None:
         self._folder = folder
         for name in _FILES:
             if not (folder / name).is_file():
@@ -35,9 +37,11 @@ class PublicData:
                     f"--data {folder}: has no {name}; it must be the folder that the checkpoint "
                     "was trained on, with train.txt, valid.txt and test.txt"
                 )
-        words = dict.fromkeys(
+        words: Mapping[str, int] = Counter(  # in the order of their first appearance
             word for line in self._lines("train.txt") for word in (*line.split(), _END_OF_LINE)
         )
+        if by_count:  # of words that are as frequent, the last to appear comes first
+            words = dict(sorted(words.items(), key=lambda item: item[1])[::-1])
         self._unit = self._unit_of([word for word in words if word != _END_OF_LINE])
         self.vocabulary = Vocabulary(tuple(map(self._symbol, words)), self._unit)
 

@@ -45,8 +45,8 @@ def import_(script: ModuleType, tmp_path: Path) -> Import:
 
 
 def tensors_of(script: ModuleType, kind: str) -> dict[str, Tensor]:
-    shapes = GOLDEN[kind]["shapes"]
-    return {name: script.filled(name, shape) for name, shape in shapes.items()}
+    shapes, shared = GOLDEN[kind]["shapes"], GOLDEN[kind]["shared"]
+    return {name: script.filled(shared.get(name, name), shape) for name, shape in shapes.items()}
 
 
 def save(script: ModuleType, path: Path, kind: str = "adaptive", **more: Any) -> None:
@@ -85,6 +85,20 @@ def test_what_the_shapes_tell_is_the_configuration(
     assert config.train.steps == 2000
     assert vocabulary.unit == "bytes"
     assert bytes(vocabulary.symbols) == script.SYMBOLS, "in the order of the first appearance"
+
+
+@pytest.mark.parametrize("kind", ["adaptive_io", "tied_io"])
+def test_clusters_of_words_are_those_of_the_shapes(
+    kind: str, import_: Import, script: ModuleType, tmp_path: Path
+) -> None:
+    save(script, tmp_path / "model.pt", kind)
+    assert import_().returncode == 0
+    _, vocabulary, config = load(the_run(tmp_path))
+    model = config.model
+    assert (model.cutoffs, model.divisor, model.tied) == ([3, 7], 2, kind == "tied_io")
+    # As frequent as all others but for the end of the last line, and sorted by that backwards.
+    others = bytes(symbol for symbol in script.SYMBOLS if symbol != ord("\n"))
+    assert bytes(vocabulary.symbols) == b"\n" + others[::-1]
 
 
 def test_an_imported_run_is_evaluated_exported_and_writes(
@@ -134,15 +148,11 @@ class Colour:
         ({"args": argparse.Namespace(lr=1)}, "model.pt: holds more than tensors and plain values"),
         ({"args": Colour()}, "model.pt: holds more than tensors and plain values, not read"),
         (
-            {"model": {"module.in_emb.emb_layers.0.weight": torch.zeros(1)}},
-            "model.pt: has adaptive input and output, which are not read yet",
-        ),
-        (
             {"model": {"module.spam": torch.zeros(1)}},
             "model.pt: is no checkpoint of the public code (it has module.spam)",
         ),
     ],
-    ids=["nothing", "no_model", "arguments", "object", "adaptive_io", "other_name"],
+    ids=["nothing", "no_model", "arguments", "object", "other_name"],
 )
 def test_what_is_no_such_checkpoint_is_one_line(
     import_: Import, tmp_path: Path, content: dict[str, object], told: str
