@@ -41,8 +41,13 @@ class Corpus:
     valid: Tokens
     test: Tokens
 
-    def require_blocks(self, batch_size: int, block_size: int) -> None:
+    def require_blocks(self, typed: str, batch_size: int, block_size: int) -> None:
         """Refuse a text that is too short to read in blocks.
+
+        Args:
+            typed: what a person typed to choose it.
+            batch_size: B.
+            block_size: M.
 
         Raises:
             UserError: names every split's size and what is needed.
@@ -53,7 +58,7 @@ class Corpus:
             have = ", ".join(f"{split} {sizes[split]}" for split in SPLITS)
             need = ", ".join(f"{split} {needed[split]}" for split in SPLITS)
             raise UserError(
-                f"data={self.name}: the text is too short: tokens are {have}; "
+                f"{typed}: the text is too short: tokens are {have}; "
                 f"train.batch_size={batch_size} and train.block_size={block_size} need {need}"
             )
 

@@ -130,7 +130,7 @@ def prepare_data(sweep: Sweep) -> dict[str, str]:
         try:
             with extensions_in_words():
                 corpus = corpus_of(job.config.data, data_dir)
-            corpus.require_blocks(train.batch_size, train.block_size)
+            corpus.require_blocks(job.config.data.typed, train.batch_size, train.block_size)
             fingerprints[job.name] = corpus.fingerprint
         except UserError as error:
             mistakes.setdefault(str(error), []).append(_words(job.varies))

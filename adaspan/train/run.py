@@ -96,7 +96,7 @@ def _train(config: RunConfig, folder: RunFolder) -> None:
 def _load_corpus(config: RunConfig, processes: Processes) -> Corpus:
     def load() -> Corpus:
         corpus = corpus_of(config.data, Path(config.data_dir))
-        corpus.require_blocks(config.train.batch_size, config.train.block_size)
+        corpus.require_blocks(config.data.typed, config.train.batch_size, config.train.block_size)
         check_clusters(config.model, corpus.vocabulary)
         return corpus
 

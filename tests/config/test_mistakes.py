@@ -278,7 +278,9 @@ def test_a_text_that_is_too_short_is_refused_with_its_sizes(
     end = launch_here("data=text", "data.path=short.txt", f"data_dir={tmp_path / 'data'}")
     assert end.returncode == 2
     (line,) = end.stderr.splitlines()
-    assert "data=short: the text is too short: tokens are train 126, valid 7, test 7" in line
+    assert (
+        "data.path=short.txt: the text is too short: tokens are train 126, valid 7, test 7" in line
+    )
 
 
 def test_flags_that_contradict_each_other_are_one_line(launch_here: Launch) -> None:

@@ -118,7 +118,7 @@ def test_a_text_shorter_than_its_blocks_is_refused_with_its_sizes(
     (tmp_path / "t").write_bytes(b"x" * size)
     corpus = prepare(FileSource(tmp_path / "t", characters=False), tmp_path)
     with pytest.raises(UserError, match=rf"train {len(corpus.train)}, valid {size // 20}, test"):
-        corpus.require_blocks(batch_size=2, block_size=16)
+        corpus.require_blocks("data=text", batch_size=2, block_size=16)
 
 
 @dataclass

@@ -15,6 +15,7 @@ from adaspan.config.kinds.code import code_sha256
 from adaspan.config.kinds.contract import method_of
 from adaspan.config.kinds.registry import extension_of, register
 from adaspan.errors import UserError, in_words
+from adaspan.places import shown
 
 if TYPE_CHECKING:
     from adaspan.config.schema import RunConfig
@@ -35,6 +36,11 @@ class DataConfig:
     def name(self) -> str:
         """What a person calls the text."""
         return self.kind
+
+    @property
+    def typed(self) -> str:
+        """What a person types to choose the text."""
+        return f"data={self.kind}"
 
     def make_paths_absolute(self) -> None:
         """Make the same run of the same values wherever it starts."""
@@ -111,6 +117,10 @@ class TextDataConfig(DataConfig):
     @property
     def name(self) -> str:
         return Path(self.path).stem
+
+    @property
+    def typed(self) -> str:
+        return f"data.path={shown(Path(self.path))}"
 
     def make_paths_absolute(self) -> None:
         self.path = self.path and str(Path(self.path).expanduser().resolve())
