@@ -69,6 +69,7 @@ class MultiHeadAttention(nn.Module):
         check_counts(0, persistent=persistent)
         resolve(implementation)
         check_is_span(span)
+        span.check_layer(dim, heads)
         current = span.current()
         if current is not None:
             with _told_of(span, "current"):

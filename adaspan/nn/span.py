@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from adaspan.nn.checks import (
+    ContractError,
     Shapes,
     check_above_zero,
     check_at_least,
@@ -31,6 +32,9 @@ from adaspan.nn.checks import (
 # The paper's, for limits up to 4096.
 RAMP = 32.0
 LOSS_COEFFICIENT = 2e-6
+# As a part of the limit: how far out of it rounding may lead a span.
+ROUNDING = 1e-4
+_MISSING = "{}.forward: is missing; it must give the spans of the heads"
 # A cache is kept this much longer than today's spans reach, so that spans have room to grow, and
 # its length is rounded up to a multiple, so that it seldom changes.
 _CACHE_BUFFER = 64
@@ -72,18 +76,39 @@ class Span(nn.Module):
     Args:
         limit: S, the longest span, in tokens.
         ramp: R, in tokens; None: a hard edge at the limit, no mask.
+        dim: D of the layer, where the span fits no other.
+        heads: H of the layer, likewise.
 
     Raises:
-        ValueError: a limit below 1, or a ramp that is not above 0.
+        ValueError: a limit or a size below 1, or a ramp that is not above 0.
     """
 
-    def __init__(self, limit: int, ramp: float | None) -> None:
+    def __init__(
+        self, limit: int, ramp: float | None, *, dim: int | None = None, heads: int | None = None
+    ) -> None:
         super().__init__()
         check_counts(limit=limit)
         if ramp is not None:
             check_above_zero(ramp=ramp)
         self.limit = limit
         self.ramp = ramp
+        sizes = {"dim": dim, "heads": heads}
+        self._sizes = {name: size for name, size in sizes.items() if size is not None}
+        check_counts(**self._sizes)
+
+    def check_layer(self, dim: int, heads: int) -> None:
+        """Refuse a layer of another width or number of heads than the span was made for.
+
+        Raises:
+            ContractError: names both sizes; or the span lacks `forward`.
+        """
+        kind = type(self)
+        if kind.forward is Span.forward:
+            raise ContractError(_MISSING.format(kind.__name__))
+        for name, size in {"dim": dim, "heads": heads}.items():
+            own = self._sizes.get(name, size)
+            if own != size:
+                raise ContractError(f"{kind.__name__}: {name}={own}: must be the layer's {size}")
 
     def forward(self, hidden_BMD: Tensor) -> Tensor | None:
         """Spans z in tokens, from the layer's input: what the attention mask is made of.
@@ -91,7 +116,7 @@ class Span(nn.Module):
         Returns:
             (H, 1), or (B, H, M) if each token has its own; float32 or float64. None: no mask.
         """
-        raise NotImplementedError
+        raise NotImplementedError(_MISSING.format(type(self).__name__))
 
     def penalty(self, span: Tensor | None) -> Tensor | float:
         """What the training loss pays for `span`, the value of `forward`."""
@@ -144,8 +169,7 @@ class FixedSpan(Span):
     """
 
     def __init__(self, heads: int, limit: int) -> None:
-        super().__init__(limit, ramp=None)
-        check_counts(heads=heads)
+        super().__init__(limit, ramp=None, heads=heads)
         self.heads = heads
 
     def forward(self, hidden_BMD: Tensor) -> None:
@@ -177,8 +201,8 @@ class AdaptiveSpan(Span):
         loss_coefficient: float = LOSS_COEFFICIENT,
         initial_fraction: float = 0.0,
     ) -> None:
-        super().__init__(limit, ramp)
-        check_counts(heads=heads)
+        check_above_zero(ramp=ramp)
+        super().__init__(limit, ramp, heads=heads)
         check_at_least(0, loss_coefficient=loss_coefficient)
         check_fraction(initial_fraction=initial_fraction)
         self.loss_coefficient = loss_coefficient
@@ -221,8 +245,8 @@ class DynamicSpan(Span):
         loss_coefficient: float = LOSS_COEFFICIENT,
         initial_bias: float = -4.0,
     ) -> None:
-        super().__init__(limit, ramp)
-        check_counts(dim=dim, heads=heads)
+        check_above_zero(ramp=ramp)
+        super().__init__(limit, ramp, dim=dim, heads=heads)
         check_at_least(0, loss_coefficient=loss_coefficient)
         check_finite(initial_bias=initial_bias)
         self.loss_coefficient = loss_coefficient
@@ -248,20 +272,29 @@ def _at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
+def within(span: float, limit: int) -> float:
+    """A span put back into [0, S], where rounding alone has led out of it.
+
+    Raises:
+        ValueError: it is farther out.
+    """
+    if not -ROUNDING * limit <= span <= limit + ROUNDING * limit:
+        raise ValueError(
+            f"span={span:g}: must be 0 to {limit}; call clamp_spans_() after each update, which "
+            "calls the span's clamp_()"
+        )
+    return min(max(span, 0.0), limit)
+
+
 def reach(longest: float, limit: int, ramp: float) -> int:
     """Past keys that a span of `longest` tokens can see: x = 0 ... floor(z + R), S at the most.
 
     Raises:
-        ValueError: not one.
+        ValueError: the span is not within 0 and S.
     """
     if not math.isfinite(longest):  # the run has diverged, which its loss is about to say
         return limit
-    keys = min(limit, math.floor(longest + ramp) + 1)
-    if keys < 1:
-        raise ValueError(
-            f"span={longest:g}: must be 0 to {limit}; call clamp_spans_() after each update"
-        )
-    return keys
+    return min(limit, math.floor(within(longest, limit) + ramp) + 1)
 
 
 def cache_length(reach: int, limit: int) -> int:

@@ -308,7 +308,6 @@ class Transformer(nn.Module):
         """Ids of the tokens of a text (T,), on the device."""
         tokens_T = _as_ids(tokens).cpu()
         Shapes().check("tokens", tokens_T, "T")
-        check_counts(tokens=len(tokens_T))
         check_tokens("tokens", tokens_T, self.vocabulary_size)
         return tokens_T.to(self.position_SK.device)
 

@@ -10,11 +10,8 @@ import torch
 from torch import Tensor
 
 from adaspan.errors import KindError
-from adaspan.nn.span import Span
+from adaspan.nn.span import ROUNDING, Span
 from adaspan.nn.transformer import Transformer
-
-# As a part of the limit: what rounding explains.
-_ROUNDING = 1e-4
 
 
 @torch.no_grad()
@@ -63,7 +60,7 @@ def _extremes(span: Tensor, current_H: Tensor | None) -> Tensor:
 
 
 def _refuse(span: Span, layer: int, extremes: _Extremes) -> None:
-    of_class, rounding = type(span).__name__, _ROUNDING * span.limit
+    of_class, rounding = type(span).__name__, ROUNDING * span.limit
     for method, value in (
         ("forward", extremes.least),
         ("forward", extremes.greatest),

@@ -111,7 +111,7 @@ def test_a_stream_that_is_too_short_is_refused_with_what_is_needed(tmp_path: Pat
     run = compose_run("data=recall", "data.length=300")
     corpus = corpus_of(run.data, tmp_path)
     with pytest.raises(UserError, match=r"data=recall48: the text is too short: .* valid 15,"):
-        corpus.require_blocks(run.train.batch_size, run.train.block_size)
+        corpus.require_blocks(run.data.typed, run.train.batch_size, run.train.block_size)
 
 
 def test_its_configuration_names_it_and_knows_what_the_best_predictor_pays(tmp_path: Path) -> None:

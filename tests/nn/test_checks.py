@@ -210,7 +210,35 @@ def longer_above(layer: int) -> Span:
         ),
         (
             lambda: AdaptiveSelfAttention(32, 4, 9, span=FixedSpan(2, 9)),
-            "span: must have shape (H=4), has (2,)",
+            "FixedSpan: heads=2: must be the layer's 4",
+        ),
+        (
+            lambda: AdaptiveSelfAttention(32, 4, 9, span=AdaptiveSpan(3, 9)),
+            "AdaptiveSpan: heads=3: must be the layer's 4",
+        ),
+        (
+            lambda: AdaptiveSelfAttention(32, 4, 9, span=DynamicSpan(32, 3, 9)),
+            "DynamicSpan: heads=3: must be the layer's 4",
+        ),
+        (
+            lambda: AdaptiveSelfAttention(32, 4, 9, span=DynamicSpan(16, 4, 9)),
+            "DynamicSpan: dim=16: must be the layer's 32",
+        ),
+        (
+            lambda: AdaptiveSelfAttention(32, 4, 9, span=Span(9, ramp=3)),
+            "Span.forward: is missing; it must give the spans of the heads",
+        ),
+        (
+            lambda: AdaptiveSpan(4, 9, ramp=cast(float, None)),
+            "ramp=None: must be a finite number above 0",
+        ),
+        (
+            lambda: DynamicSpan(8, 4, 9, ramp=cast(float, None)),
+            "ramp=None: must be a finite number above 0",
+        ),
+        (
+            lambda: AdaptiveSelfAttention(32, 4, 9, implementation=cast(str, [])),
+            "implementation=[]: must be one of auto, ",
         ),
         (
             lambda: AdaptiveSelfAttention(32, 4, 9, span=DynamicSpan(32, 4, 9), ramp=3),
@@ -269,9 +297,20 @@ def test_the_layer_names_the_types_that_it_takes() -> None:
 
 
 def test_a_dynamic_span_of_another_width_is_named() -> None:
-    layer = AdaptiveSelfAttention(8, 2, 12, span=DynamicSpan(6, 2, 12))
+    span = DynamicSpan(6, 2, 12)
     with pytest.raises(ValueError, match=re.escape("(B, M, D=6), has (2, 5, 8)")):
-        layer(torch.zeros(2, 5, 8))
+        span(torch.zeros(2, 5, 8))
+
+
+def test_a_span_without_forward_is_named_where_it_is_called_too() -> None:
+    with pytest.raises(NotImplementedError, match=r"Span\.forward: is missing"):
+        Span(12, ramp=3)(torch.zeros(2, 5, 8))
+
+
+def test_persistent_keys_that_are_no_tensors_are_told() -> None:
+    one = torch.zeros(1, 1, 2, 4)
+    with pytest.raises(ValueError, match="persistent: must be two tensors, keys and values"):
+        attend(one, one, one, persistent=cast(tuple[Tensor, Tensor], 5))
 
 
 class FlatSpan(Span):
@@ -357,7 +396,7 @@ def test_targets_are_one_for_each_token(targets: Tensor, message: str) -> None:
         ([1, 7], 0, 0, "token=7: must be 0 to 6"),
         ([[1, 2]], 0, 0, "tokens: must have shape (T), has (1, 2)"),
         ([0.5], 0, 0, "tokens: must be int64 or int32, is torch.float32"),
-        (torch.zeros(0, dtype=torch.long), 0, 0, "tokens=0: must be a whole number, at least 1"),
+        (torch.zeros(0, dtype=torch.long), 0, 0, "tokens: must not be empty, has shape (0,)"),
     ],
 )
 def test_attention_of_names_what_there_is(tokens: Any, layer: Any, head: int, message: str) -> None:

@@ -75,7 +75,7 @@ def test_text_has_no_end_of_its_own_and_dropout_is_off_meanwhile() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({"tokens": []}, "tokens=0: must be a whole number, at least 1"),
+        ({"tokens": []}, "tokens: must not be empty"),
         ({"tokens": [11]}, "token=11: must be 0 to 10"),
         ({"tokens": "text"}, "tokens: must be token ids, is a str"),
         ({"count": -1}, "count=-1: must be a whole number, at least 0"),

@@ -240,11 +240,14 @@ def test_spans_that_were_never_clamped_are_named() -> None:
     layer = layer_with(adaptive())
     span = layer.attention.span
     assert isinstance(span, AdaptiveSpan)
-    span.fraction.data.fill_(-0.5)
-    with pytest.raises(ValueError, match=r"span=-8: must be 0 to 16; call clamp_spans_\(\)"):
+    for out_of_range, tokens in ((-0.5, "-8"), (-0.125, "-2"), (1.5, "24")):
+        span.fraction.data.fill_(0.5)
+        span.fraction.data[-1] = out_of_range  # of one head alone
+        wanted = rf"span={tokens}: must be 0 to 16; call clamp_spans_\(\)"
+        with pytest.raises(ValueError, match=wanted):
+            layer(torch.randn(2, 5, DIM).double())
+        layer.clamp_spans_()
         layer(torch.randn(2, 5, DIM).double())
-    layer.clamp_spans_()
-    layer(torch.randn(2, 5, DIM).double())
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's own look at it

@@ -69,12 +69,19 @@ def test_clamp_puts_fractions_back_between_zero_and_one() -> None:
 
 @pytest.mark.parametrize(
     ("span", "ramp", "columns"),
-    [(0.0, 4.0, 5), (2.5, 4.0, 7), (2.5, 4.5, 8), (3.0, 4.0, 8), (99.0, 4.0, 20)],
+    [(0.0, 4.0, 5), (2.5, 4.0, 7), (2.5, 4.5, 8), (3.0, 4.0, 8), (20.0, 4.0, 20)],
 )
 def test_reach_counts_every_key_on_the_closed_ramp(span: float, ramp: float, columns: int) -> None:
     assert reach(span, limit=20, ramp=ramp) == columns
     beyond = soft_mask(distances(200)[columns:], torch.tensor(span), ramp)
     assert columns == 20 or beyond.max() == 0
+
+
+@pytest.mark.parametrize("span", [-1.0, 21.0])
+def test_reach_refuses_a_span_that_was_never_clamped(span: float) -> None:
+    with pytest.raises(ValueError, match=rf"span={span:g}: must be 0 to 20; call clamp_spans_"):
+        reach(span, limit=20, ramp=4.0)
+    assert reach(20.0005, limit=20, ramp=4.0) == 20, "rounding"
 
 
 def test_cache_is_longer_than_the_reach_but_not_than_the_limit() -> None:

@@ -103,6 +103,14 @@ def test_what_is_no_span_of_its_limit_is_refused(
     assert message(run) == f"span=own: OwnSpanConfig.build: {line}"
 
 
+def test_a_span_without_forward_is_refused(run: RunConfig) -> None:
+    class Unfinished(Span):
+        pass
+
+    run.span = OwnSpanConfig(made=lambda heads: Unfinished(24, ramp=4))
+    assert message(run).startswith("Unfinished.forward: is missing; it must give the spans")
+
+
 @pytest.mark.parametrize(
     ("method", "gives", "line"),
     [

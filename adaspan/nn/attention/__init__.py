@@ -48,7 +48,7 @@ def resolve(implementation: str) -> str:
         ValueError: there is no such implementation; says which there are.
     """
     name = "banded" if implementation == "auto" else implementation
-    if name not in IMPLEMENTATIONS:
+    if not isinstance(name, str) or name not in IMPLEMENTATIONS:
         known = ", ".join(["auto", *IMPLEMENTATIONS])
         raise ValueError(f"implementation={implementation}: must be one of {known}")
     return name
@@ -196,7 +196,7 @@ def _check_tensors(
         check_span(span, shapes)
         check_span_values(span)
     if persistent is not None:
-        if isinstance(persistent, Tensor) or len(persistent) != 2:
+        if not isinstance(persistent, tuple | list) or len(persistent) != 2:
             raise ValueError("persistent: must be two tensors, keys and values")
         for name, tensor in zip(("key", "value"), persistent, strict=True):
             shapes.check(f"persistent {name}", tensor, "HPK")

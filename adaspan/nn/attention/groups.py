@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from adaspan.nn.span import reach
+from adaspan.nn.span import reach, within
 
 
 class Group(NamedTuple):
@@ -36,7 +36,7 @@ def group_heads(
         shortest: every head's smallest z; None: the same.
 
     Raises:
-        ValueError: a head sees nothing at all.
+        ValueError: a span is not within 0 and S.
     """
     everyone = tuple(range(len(longest)))
     if ramp is None:
@@ -48,10 +48,14 @@ def group_heads(
         Group(
             members,
             max(windows[h] for h in members),
-            min(math.ceil(shortest[h]) if math.isfinite(shortest[h]) else 0 for h in members),
+            min(_unmasked(shortest[h], limit) for h in members),
         )
         for members in sets
     )
+
+
+def _unmasked(span: float, limit: int) -> int:
+    return math.ceil(within(span, limit)) if math.isfinite(span) else 0
 
 
 @lru_cache(maxsize=1024)
