@@ -110,7 +110,7 @@ def test_a_stream_that_cannot_be_is_refused_in_one_line(
 def test_a_stream_that_is_too_short_is_refused_with_what_is_needed(tmp_path: Path) -> None:
     run = compose_run("data=recall", "data.length=300")
     corpus = corpus_of(run.data, tmp_path)
-    with pytest.raises(UserError, match=r"data=recall48: the text is too short: .* valid 15,"):
+    with pytest.raises(UserError, match=r"data=recall: the text is too short: .* valid 15,"):
         corpus.require_blocks(run.data.typed, run.train.batch_size, run.train.block_size)
 
 
