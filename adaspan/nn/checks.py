@@ -1,7 +1,6 @@
 """Wrong shapes and values, refused in one line: what was wanted, what was got.
 
-Numbers are read out of a tensor on a CPU alone, for a GPU would have to wait for them, and not
-where a model is compiled.
+In a step no number is read out of a tensor: a GPU would have to wait for it.
 """
 
 from __future__ import annotations
@@ -56,15 +55,18 @@ class Shapes:
         return f"{letter}={self._sizes[letter]}" if known else letter
 
 
-def check_tokens(name: str, tokens: Tensor, count: int) -> None:
-    """Refuse what cannot be ids of `count` tokens, or holds none; a GPU's by their type alone."""
+def check_tokens(name: str, tokens: Tensor) -> None:
+    """Refuse what cannot be token ids, by its type, or holds none."""
     if 0 in tokens.shape:
         raise ValueError(f"{name}: must not be empty, has shape {tuple(tokens.shape)}")
     if tokens.dtype not in (torch.int64, torch.int32):
         raise ValueError(f"{name}: must be int64 or int32, is {tokens.dtype}")
-    if _may_be_read(tokens):
-        for token in tokens.aminmax():
-            check_index(count, **{name.removesuffix("s"): int(token)})
+
+
+def check_ids(name: str, tokens: Tensor, count: int) -> None:
+    """Refuse ids that are not those of `count` tokens. Waits for the device."""
+    for token in tokens.aminmax():
+        check_index(count, **{name.removesuffix("s"): int(token)})
 
 
 def check_floats(**tensors: Tensor) -> None:
@@ -110,7 +112,8 @@ def check_span(span: Tensor, shapes: Shapes) -> None:
 
 def check_span_values(span: Tensor) -> None:
     """Refuse spans z below 0, infinite ones and NaN; a GPU's are not looked at."""
-    if _may_be_read(span):
+    # Nor where a model is compiled: its graph would be broken in two.
+    if span.device.type == "cpu" and not torch.compiler.is_compiling():
         for value in span.detach().aminmax():
             check_at_least(0, span=float(value))
 
@@ -169,11 +172,6 @@ def check_probability(**values: float) -> None:
     for name, value in values.items():
         if not isinstance(value, Real) or not 0 <= value < 1:
             raise ValueError(f"{name}={value!r}: must be at least 0 and below 1")
-
-
-def _may_be_read(tensor: Tensor) -> bool:
-    """Whether nothing waits for its numbers, and no graph is broken in two by them."""
-    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _is_whole(value: object) -> bool:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+# nll_loss counts targets of one id as 0, by default -100: an id that no tensor of tokens has.
+_NO_ID = -(2**62)
+
 
 class Softmax(nn.Linear):
     """One logit for each of V tokens."""
@@ -20,6 +23,9 @@ class Softmax(nn.Linear):
     def nats(self, hidden_BMD: Tensor, targets_BM: Tensor) -> Tensor:
         """Cost (B, M) of each target: -log of its probability."""
         costs_T = F.nll_loss(
-            self(hidden_BMD).flatten(0, 1), targets_BM.flatten().long(), reduction="none"
+            self(hidden_BMD).flatten(0, 1),
+            targets_BM.flatten().long(),
+            ignore_index=_NO_ID,
+            reduction="none",
         )
         return costs_T.view(targets_BM.shape)

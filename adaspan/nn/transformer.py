@@ -20,6 +20,7 @@ from adaspan.nn.checks import (
     Shapes,
     check_counts,
     check_device,
+    check_ids,
     check_index,
     check_joins,
     check_probability,
@@ -192,10 +193,10 @@ class Transformer(nn.Module):
         """
         shapes = Shapes()
         shapes.check("tokens", tokens_BM, "BM")
-        self._check_ids("tokens", tokens_BM)
+        self._check_tokens("tokens", tokens_BM)
         if targets_BM is not None:
             shapes.check("targets", targets_BM, "BM")
-            self._check_ids("targets", targets_BM)
+            self._check_tokens("targets", targets_BM)
         caches = self.empty_caches(len(tokens_BM)) if caches is None else caches
         kept = [cache for cache in caches if isinstance(cache, KeyValueCache)]
         if kept:
@@ -212,7 +213,9 @@ class Transformer(nn.Module):
                 raise ValueError(f"{name}: {wanted}, are {len(parts)}")
         reaches = self.reaches(plan)
         position_SK = self.position_SK[: max(reaches)]  # further back every mask is exactly 0
-        hidden_BMD = self.embedding_dropout(self.embedding(tokens_BM))
+        with self._ids_in_words("tokens", tokens_BM):
+            hidden_BMD: Tensor = self.embedding(tokens_BM)
+        hidden_BMD = self.embedding_dropout(hidden_BMD)
         penalty = torch.zeros((), device=hidden_BMD.device)
         next_caches, spans, executed = [], [], []
         for layer, cache, groups, reach in zip(
@@ -230,7 +233,10 @@ class Transformer(nn.Module):
                 spans.append(spans_of_heads(span.detach()).mean(-1))
         hidden_BMD = self.embedding_dropout(hidden_BMD)
         log_probs_BMV = self.output(hidden_BMD) if targets_BM is None else None
-        nats_BM = None if targets_BM is None else self.output.nats(hidden_BMD, targets_BM)
+        nats_BM = None
+        if targets_BM is not None:
+            with self._ids_in_words("targets", targets_BM):
+                nats_BM = self.output.nats(hidden_BMD, targets_BM)
         return Output(log_probs_BMV, next_caches, penalty, spans, nats_BM, executed)
 
     def io_macs(self, tokens_BM: Tensor, targets_BM: Tensor | None) -> int:
@@ -308,12 +314,22 @@ class Transformer(nn.Module):
         """Ids of the tokens of a text (T,), on the device."""
         tokens_T = _as_ids(tokens).cpu()
         Shapes().check("tokens", tokens_T, "T")
-        check_tokens("tokens", tokens_T, self.vocabulary_size)
+        check_tokens("tokens", tokens_T)
+        check_ids("tokens", tokens_T, self.vocabulary_size)
         return tokens_T.to(self.position_SK.device)
 
-    def _check_ids(self, name: str, tokens: Tensor) -> None:
+    def _check_tokens(self, name: str, tokens: Tensor) -> None:
+        check_tokens(name, tokens)
         check_device(name, tokens, self.position_SK.device)
-        check_tokens(name, tokens, self.vocabulary_size)
+
+    @contextmanager
+    def _ids_in_words(self, name: str, tokens: Tensor) -> Iterator[None]:
+        """Name the id of which there is no token. Until it is missed, no id is looked at."""
+        try:
+            yield
+        except IndexError:
+            check_ids(name, tokens, self.vocabulary_size)
+            raise
 
     def _input_of(self, layer: int, tokens_BM: Tensor) -> Tensor:
         """Hidden states that a layer gets from texts without a past, without dropout."""

@@ -378,6 +378,7 @@ def test_the_model_names_what_it_reads(
         (torch.zeros(2, 4, dtype=torch.long), "targets: must have shape (B=2, M=5), has (2, 4)"),
         (torch.zeros(2, 5), "targets: must be int64 or int32, is torch.float32"),
         (torch.full((2, 5), 7), "target=7: must be 0 to 6"),
+        (torch.full((2, 5), -100), "target=-100: must be 0 to 6"),  # what nll_loss ignores
     ],
 )
 def test_targets_are_one_for_each_token(targets: Tensor, message: str) -> None:
