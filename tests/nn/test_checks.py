@@ -386,6 +386,15 @@ def test_targets_are_one_for_each_token(targets: Tensor, message: str) -> None:
         transformer()(torch.zeros(2, 5, dtype=torch.long), targets_BM=targets)
 
 
+@pytest.mark.parametrize("wrong", [-100, -1, 7, 99])
+def test_an_id_that_there_is_not_is_named_where_rare_tokens_share_clusters(wrong: int) -> None:
+    model, tokens = transformer(cutoffs=[3]), torch.zeros(2, 5, dtype=torch.long)
+    with pytest.raises(ValueError, match=f"token={wrong}: must be 0 to 6"):
+        model(tokens + wrong)
+    with pytest.raises(ValueError, match=f"target={wrong}: must be 0 to 6"):
+        model(tokens, targets_BM=tokens + wrong)
+
+
 @pytest.mark.parametrize(
     ("tokens", "layer", "head", "message"),
     [
