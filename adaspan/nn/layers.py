@@ -72,7 +72,7 @@ class MultiHeadAttention(nn.Module):
         span.check_layer(dim, heads)
         current = span.current()
         if current is not None:
-            with _told_of(span, "current"):
+            with _blamed_on(span, "current"):
                 Shapes(H=heads).check("span", current, "H")
         self.dim = dim
         self.heads = heads
@@ -94,7 +94,7 @@ class MultiHeadAttention(nn.Module):
             batch: B.
             block: M.
         """
-        with _told_of(self.span, "current"):
+        with _blamed_on(self.span, "current"):
             return self._groups(spans, spans, batch, block)
 
     def _groups_of(self, span: Tensor | None, batch: int, block: int) -> tuple[Group, ...]:
@@ -107,7 +107,7 @@ class MultiHeadAttention(nn.Module):
             ends_2H = [[float(self.span.limit)] * self.heads] * 2
         else:
             ends_2H = torch.stack(spans_of_heads(span.detach()).aminmax(dim=-1)).tolist()
-        with _told_of(self.span, "forward"):
+        with _blamed_on(self.span, "forward"):
             return self._groups(ends_2H[1], ends_2H[0], batch, block)
 
     def _groups(
@@ -175,7 +175,7 @@ class MultiHeadAttention(nn.Module):
     def _as_far_as(self, span: Tensor, group: Group) -> Group:
         """The group with the window that the spans of this block need. Waits for the device."""
         assert self.span.ramp is not None, "spans are checked"
-        with _told_of(self.span, "forward"):
+        with _blamed_on(self.span, "forward"):
             window = reach(float(span.max()), self.span.limit, self.span.ramp)
         return group._replace(window=window)
 
@@ -215,7 +215,7 @@ class MultiHeadAttention(nn.Module):
         span: Tensor | None = self.span(hidden_BMD)
         if span is not None:
             batch, block, _ = hidden_BMD.shape
-            with _told_of(self.span, "forward"):
+            with _blamed_on(self.span, "forward"):
                 check_span(span, Shapes(B=batch, H=self.heads, M=block))
                 if self.span.ramp is None:
                     raise ValueError("span: must be None, for there is no ramp")
@@ -234,7 +234,7 @@ class MultiHeadAttention(nn.Module):
 
 
 @contextmanager
-def _told_of(span: Span, method: str) -> Iterator[None]:
+def _blamed_on(span: Span, method: str) -> Iterator[None]:
     """Raise what is wrong with what a span gives as the mistake of its method."""
     try:
         yield
