@@ -14,6 +14,7 @@ from adaspan.report.groups import Group
 from adaspan.report.labels import in_short
 from adaspan.report.layers import layers
 from adaspan.report.parameters import parameters
+from adaspan.report.recall import recall
 from adaspan.report.spans import spans
 from adaspan.report.style import (
     COUNTS,
@@ -33,8 +34,11 @@ from adaspan.runs import figures
 
 def all_plots(comparison: Comparison) -> dict[str, go.Figure]:
     """Every plot that has something to show, by name."""
+    over_distances = recall(comparison)
     plots = {
-        "span_limits": span_limits(comparison),
+        "recall": over_distances,
+        # Where distances were varied, limits are lines of that plot.
+        "span_limits": go.Figure() if over_distances.data else span_limits(comparison),
         "pareto": pareto(comparison),
         "valid_by_tokens": curves(comparison, "tokens"),
         "valid_by_flops": curves(comparison, "flops"),

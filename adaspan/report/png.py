@@ -15,7 +15,12 @@ from adaspan.errors import UserError
 # In points of a picture; it has SCALE times as many pixels.
 _SIZE = {"width": 760, "height": 500}
 _WIDE = {"width": 1140, "height": 420}
-_SIZES = {"span_limits": _WIDE, "parameters": _WIDE, "spans": {}}  # spans know their own
+_SIZES = {
+    "recall": _WIDE,
+    "span_limits": _WIDE,
+    "parameters": _WIDE,
+    "spans": {},
+}  # spans know their own
 SCALE = 2
 
 

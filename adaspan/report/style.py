@@ -48,7 +48,7 @@ _FAMILIES = {
 _OTHER = ("#b0b0b0", "#777777", "#555555")
 _MARKERS = {"fixed": "square", "adaptive": "circle", "dynamic": "diamond"}
 # Okabe and Ito, without the yellow: for few groups of one kind.
-_APART = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
+APART = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ def looks(comparison: Comparison) -> list[Look]:
         kinds.setdefault(groups[index].span_kind, []).append(index)
     by_index: dict[int, Look] = {}
     for kind, indices in kinds.items():
-        few = len(kinds) == 1 and len(indices) <= len(_APART)
-        colours = _APART if few else _shades(kind, len(indices))
+        few = len(kinds) == 1 and len(indices) <= len(APART)
+        colours = APART if few else _shades(kind, len(indices))
         for index, colour in zip(indices, colours, strict=False):
             by_index[index] = Look(_rgb(colour), _MARKERS.get(kind, "circle"))
     return [by_index[index] for index in range(len(groups))]
