@@ -157,8 +157,8 @@ def kinds_in_words() -> Iterator[None]:
     """Raise `KindError` where a span or an attention turns out not to be what it must be, and
     `ExtensionError` where a user's own code raises an exception.
     """
-    try:
-        with extensions_in_words():
+    with extensions_in_words():
+        try:
             yield
-    except ContractError as error:
-        raise KindError(f"{error}; {shown(EXTENDING)} says what it must give") from error
+        except ContractError as error:
+            raise KindError(f"{error}; {shown(EXTENDING)} says what it must give") from error
