@@ -19,6 +19,7 @@ from adaspan.cli.choose import (
 )
 from adaspan.errors import UserError
 from adaspan.status.find import find_run
+from adaspan.units import si
 
 if TYPE_CHECKING:
     from adaspan.data.vocabulary import Vocabulary
@@ -81,10 +82,11 @@ def generate(
     beginning = prompt_file.read() if prompt_file else os.fsencode(prompt)
 
     from adaspan.data.text import decoded, first_token, until
+    from adaspan.train.build import flops_of_one_token
     from adaspan.train.device import threads_for_one_token
     from adaspan.train.load import load
 
-    model, vocabulary, _ = load(path, chosen_device(device), weights=chosen_weights(weights))
+    model, vocabulary, config = load(path, chosen_device(device), weights=chosen_weights(weights))
     encoded = _encoded(vocabulary, beginning, "--prompt-file" if prompt_file else "--prompt")
     try:
         writing = model.generate(
@@ -107,7 +109,9 @@ def generate(
     finally:
         if not ends_line:
             click.echo()
-        click.echo(timed.summary(), err=True)
+        cost = flops_of_one_token(config.model, model)
+        most = "" if model.current_spans() is not None else "at most "
+        click.echo(f"{timed.summary()} · {most}{si(cost)} FLOPs a token", err=True)
 
 
 def _encoded(vocabulary: Vocabulary, text: bytes, option: str) -> list[int]:

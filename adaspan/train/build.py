@@ -24,6 +24,7 @@ from adaspan.errors import KindError, UserError, in_words
 from adaspan.nn.attention import IMPLEMENTATIONS, Implementation
 from adaspan.nn.attention.implementation import Attend, CountMacs, GroupCost
 from adaspan.nn.checks import ContractError
+from adaspan.nn.flops import Shape, decoding_flops
 from adaspan.nn.span import Span
 from adaspan.nn.transformer import Transformer
 from adaspan.places import EXTENDING, shown
@@ -74,6 +75,34 @@ def make_model(
             divisor=model.divisor,
             tied=model.tied,
         )
+
+
+def shape_of(config: ModelConfig, model: Transformer) -> Shape:
+    """What of a model decides its cost."""
+    return Shape(
+        layers=config.layers,
+        dim=config.dim,
+        heads=config.heads,
+        ffn_dim=config.ffn_dim,
+        vocabulary_size=model.vocabulary_size,
+        persistent=config.persistent,
+        span_macs=model.spans[0].macs_per_token(),
+    )
+
+
+def flops_of_one_token(config: ModelConfig, model: Transformer) -> int:
+    """FLOPs that a token of a long text takes, read with keys and values cached: where spans differ
+    from token to token, at most.
+    """
+    token_11 = torch.zeros(1, 1, dtype=torch.long, device=model.position_SK.device)
+    return decoding_flops(
+        shape_of(config, model),
+        past=model.limit,
+        groups=[cache.groups for cache in model.key_value_caches()],
+        attention=IMPLEMENTATIONS[model.attention],
+        device=token_11.device,
+        io_macs=model.io_macs(token_11, None),
+    )
 
 
 def _implementation(attention: str) -> Implementation:

@@ -18,7 +18,7 @@ from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.attention.groups import group_heads
 from adaspan.nn.transformer import Output, Transformer
 from adaspan.runs import measures
-from adaspan.train.build import make_model, make_optimizer
+from adaspan.train.build import make_model, make_optimizer, shape_of
 from adaspan.train.checkpoint import State
 from adaspan.train.device import autocast, choose_precision, to_device
 from adaspan.train.distributed import Processes
@@ -71,15 +71,7 @@ class Trainer:
         # checkpoint, then this process's own, on the device.
         self._shared = torch.empty(0)
         self._losses: list[Tensor] = []
-        self.shape = flops.Shape(
-            layers=config.model.layers,
-            dim=config.model.dim,
-            heads=config.model.heads,
-            ffn_dim=config.model.ffn_dim,
-            vocabulary_size=len(corpus.vocabulary),
-            persistent=config.model.persistent,
-            span_macs=self.model.spans[0].macs_per_token(),
-        )
+        self.shape = shape_of(config.model, self.model)
         self.step = 0
         # Executed by all processes, at the last `take_losses`: so far, and by the forward pass of
         # the last update.

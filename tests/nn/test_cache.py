@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -38,7 +38,11 @@ EVERY_SPAN = pytest.mark.parametrize("span", SPANS)
 
 
 def small_model(
-    span: str, attention: str = "auto", layers: int = 2, persistent: int = 0
+    span: str,
+    attention: str = "auto",
+    layers: int = 2,
+    persistent: int = 0,
+    cutoffs: Sequence[int] = (),
 ) -> Transformer:
     model = Transformer(
         vocabulary_size=11,
@@ -49,6 +53,8 @@ def small_model(
         make_span=SPANS[span],
         attention=attention,
         persistent=persistent,
+        cutoffs=cutoffs,
+        divisor=2,
     )
     for learned in model.spans:
         if isinstance(learned, AdaptiveSpan):

@@ -42,6 +42,11 @@ def test_the_text_is_that_of_the_uncached_reference(
     assert len(text) == 60
 
 
+def test_words_in_clusters_and_persistent_keys_are_written_from_as_well() -> None:
+    model = small_model("adaptive", persistent=3, cutoffs=(4, 8))
+    assert list(model.generate(PROMPT, 40, seed=7)) == uncached(model, 40)
+
+
 def test_of_a_long_prompt_all_that_has_a_say_is_read() -> None:
     model = small_model("adaptive")
     prompt = torch.randint(11, (900,))
