@@ -5,7 +5,7 @@ CORES := $(shell getconf _NPROCESSORS_ONLN)
 # Two more than there are cores: tests on a cluster wait more than they compute.
 WORKERS := $(shell expr $(CORES) + 2)
 
-.PHONY: train check test lint system test-next format
+.PHONY: train check test figures lint system test-next format
 
 train: .venv/ready
 	$(BIN)/python launch.py $(ARGS)
@@ -18,6 +18,11 @@ test:
 	$(PYTHON) tests/system.py --if-root
 	$(MAKE) --no-print-directory lint
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal
+
+# Every table and figure of the papers in small, trained in full: do they show what the papers show?
+# About half an hour on two cores.
+figures: .venv/ready-dev
+	$(BIN)/pytest -m figures tests/sweep/test_effects.py
 
 lint: .venv/ready-dev
 	$(BIN)/ruff check .

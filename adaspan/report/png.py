@@ -19,6 +19,7 @@ _SIZES = {
     "recall": _WIDE,
     "span_limits": _WIDE,
     "parameters": _WIDE,
+    "token_spans": _WIDE,
     "spans": {},
 }  # spans know their own
 SCALE = 2

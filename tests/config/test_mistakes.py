@@ -24,8 +24,8 @@ MISTAKES = [
     ("model=smal", "model=smal: no such option; did you mean small?"),
     (
         "span=foo",
-        "span=foo: no such option; one of adaptive, adaptive_8192, dynamic, fixed; "
-        "docs/extending.md shows how to add one",
+        "span=foo: no such option; one of adaptive, adaptive_8192, adaptive_full, "
+        "dynamic, fixed; docs/extending.md shows how to add one",
     ),
     ("model=null", "a group needs the name of one of its options"),
     ("experiment=nothing", "experiment=nothing: no such option; one of"),

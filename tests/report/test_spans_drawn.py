@@ -11,7 +11,7 @@ import pytest
 from adaspan.files import write_json
 from adaspan.report.comparison import Comparison
 from adaspan.report.layers import layers
-from adaspan.report.token_spans import starts_of_words, token_spans
+from adaspan.report.token_spans import before_words, token_spans
 
 
 def test_every_head_of_every_seed_is_a_point_at_its_layer(comparison: Comparison) -> None:
@@ -53,20 +53,16 @@ def dynamic(comparison: Comparison, tmp_path: Path) -> Comparison:
 
 def test_a_sentence_has_the_mean_over_layers_above_each_letter(dynamic: Comparison) -> None:
     figure = token_spans(dynamic)
-    line, first_letters = figure.data
+    line, marked = figure.data
     assert np.asarray(line.y).tolist() == [2.0 * i for i in range(9)]
     assert list(figure.layout.xaxis.ticktext) == [*"a·", "&lt;", "b", "&gt;", *"·cd↵"]
-    assert np.asarray(first_letters.x).tolist() == [0, 3, 6]
+    assert np.asarray(marked.x).tolist() == [2, 5]
 
 
 def test_runs_without_dynamic_spans_have_no_sentence(comparison: Comparison) -> None:
     assert not token_spans(comparison).data
 
 
-def test_a_word_starts_with_a_letter_after_anything_else() -> None:
-    marks = starts_of_words(list("ab, c_d"))
-    assert [letter for letter, mark in zip("ab, c_d", marks, strict=True) if mark] == [
-        "a",
-        "c",
-        "d",
-    ]
+def test_a_word_begins_after_anything_but_a_letter() -> None:
+    marks = before_words(list("ab, c_d "))
+    assert [at for at, mark in enumerate(marks) if mark] == [3, 5]
