@@ -59,6 +59,20 @@ def _takes_folders(path: Path) -> bool:
     return True
 
 
+def readable_splits(key: str, folder: Path) -> Iterator[str]:
+    """Whether a folder has files for train, valid and test that can be read."""
+    from adaspan.data.sources import split_files
+
+    try:
+        files = split_files(folder)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"has {error}"
+        yield f"{key}={folder}: {reason}; name them: data.train, data.valid, data.test"
+        return
+    for path in files.values():
+        yield from readable_file(key, str(path))
+
+
 def readable_file(key: str, value: str) -> Iterator[str]:
     path = Path(value).expanduser()
     if not path.exists():

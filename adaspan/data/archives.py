@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -22,14 +23,17 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Archive:
-    """A published zip file with one member, and what proves that it is the right one."""
+    """A published zip file, and what proves that it is the right one."""
 
-    name: str  # of the member; the file is name.zip
+    name: str  # of the text; of the only member, too, unless there are splits
     base_url: str
     sha256: str  # of the zip file
     content_sha256: str | None  # of the member, where it is published
     content_md5: str | None = None
     characters: bool = False  # what its tokens are; otherwise bytes
+    words: bool = False  # or words
+    file: str = ""  # name of the zip file, if it is not name.zip
+    splits: Mapping[str, str] = field(default_factory=dict)  # members; none: still to be cut
 
 
 ENWIK8 = Archive(
@@ -45,6 +49,18 @@ TEXT8 = Archive(
     content_sha256=None,
     content_md5="3bea1919949baf155f99411df5fada7e",
     characters=True,  # a byte each
+)
+
+
+# The zip file's sha256 is published with several data loaders; its members' are not.
+WIKITEXT103 = Archive(
+    name="wikitext103",
+    base_url="https://wikitext.smerity.com/",
+    sha256="242ba0f20b329cfdf1ccc61e9e9e5b59becf189db7f7a81cd2a0e2fc31539590",
+    content_sha256=None,
+    words=True,
+    file="wikitext-103-v1.zip",
+    splits={split: f"wikitext-103/wiki.{split}.tokens" for split in ("train", "valid", "test")},
 )
 
 
@@ -64,13 +80,19 @@ class ArchiveSource:
     def characters(self) -> bool:
         return self.archive.characters
 
+    @property
+    def words(self) -> bool:
+        return self.archive.words
+
     def key(self) -> str:
         return self.archive.sha256  # the text cannot differ: it is checked on reading
 
-    def read(self) -> bytes:
+    def read(self) -> bytes | Mapping[str, bytes]:
         path = self._download() if self.local is None else self._checked(self.local)
         try:
             with ZipFile(path) as zip_file:
+                if self.archive.splits:
+                    return {split: zip_file.read(m) for split, m in self.archive.splits.items()}
                 content = zip_file.read(self.archive.name)
         except (BadZipFile, KeyError, OSError) as error:
             raise UserError(
@@ -94,7 +116,7 @@ class ArchiveSource:
         return path
 
     def _download(self) -> Path:
-        file = f"{self.archive.name}.zip"
+        file = self.archive.file or f"{self.archive.name}.zip"
         path, url = self.downloads / file, self.archive.base_url + file
         if path.exists() and _sha256(path) == self.archive.sha256:
             return path

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from adaspan.data.prepare import Tokens
 from adaspan.data.vocabulary import Unit, Vocabulary
+from adaspan.data.words import UNKNOWN, words_of
 from adaspan.errors import UserError
 
 # How many symbols there are at all. One that a model does not know costs as much as if it were
@@ -23,9 +24,10 @@ class ForeignText:
     """A text as far as a vocabulary has its symbols.
 
     Args:
-        tokens: ids of the symbols that it has, in their order; the others are left out.
-        unknown: how many are left out.
-        nats_each: what each of these costs.
+        tokens: ids of the symbols that it has, in their order; the others are left out, but for
+            words, which are `<unk>` then.
+        unknown: how many others there are.
+        nats_each: what each of these costs beside the tokens.
     """
 
     tokens: Tokens
@@ -44,6 +46,8 @@ def read_foreign(vocabulary: Vocabulary, content: bytes, name: str) -> ForeignTe
     Raises:
         UserError: it is no UTF-8 where it must be, or has not one known symbol.
     """
+    if vocabulary.unit == "words":
+        return _read_words(vocabulary, content, name)
     symbols = _symbols(vocabulary.unit, content, name)
     token_of_symbol = np.full(_SYMBOLS[vocabulary.unit], -1, np.int64)
     token_of_symbol[list(vocabulary.symbols)] = np.arange(len(vocabulary))
@@ -65,10 +69,27 @@ def translate(tokens: Tokens, known: Vocabulary, vocabulary: Vocabulary) -> Fore
         vocabulary: of the model.
     """
     numbers = {symbol: token for token, symbol in enumerate(vocabulary.symbols)}
+    if vocabulary.unit == "words":
+        words = np.array([numbers.get(word, numbers[UNKNOWN]) for word in known.symbols])
+        missing = np.array([word not in numbers for word in known.symbols])
+        return ForeignText(words[tokens], int(missing[tokens].sum()), 0.0)
     table = np.array([numbers.get(symbol, -1) for symbol in known.symbols])
     translated = table[tokens]
     own = translated[translated >= 0].astype(np.min_scalar_type(len(vocabulary)))
     return ForeignText(own, len(tokens) - len(own), math.log(_SYMBOLS[vocabulary.unit]))
+
+
+def _read_words(vocabulary: Vocabulary, content: bytes, name: str) -> ForeignText:
+    """A line break at the end of the text is there whether it is written or not, as in training."""
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name}: is no UTF-8 text at byte {error.start}") from None
+    text = text if text.endswith("\n") else f"{text}\n"
+    known = set(vocabulary.symbols)
+    unknown = sum(word not in known for word in words_of(text))
+    tokens = np.array(vocabulary.encode(text), np.min_scalar_type(len(vocabulary)))
+    return ForeignText(tokens, unknown, 0.0)
 
 
 def _symbols(unit: Unit, content: bytes, name: str) -> npt.NDArray[np.unsignedinteger]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,12 +22,14 @@ import numpy.typing as npt
 
 from adaspan.data.sources import Source
 from adaspan.data.vocabulary import Unit, Vocabulary
+from adaspan.data.words import Numbered, Numbering
 from adaspan.errors import UserError, in_words
 from adaspan.files import sync_folder, write_json
 
 SPLITS = ("train", "valid", "test")
 _FORMAT = 1  # raise when the files below change their meaning
 _Given = TypeVar("_Given")
+_Number = TypeVar("_Number", bound=np.integer[Any])
 Tokens = npt.NDArray[np.unsignedinteger]
 
 
@@ -40,6 +43,7 @@ class Corpus:
     train: Tokens
     valid: Tokens
     test: Tokens
+    unknown: Mapping[str, int] = field(default_factory=dict)  # words of a split that train has not
 
     def require_blocks(self, typed: str, batch_size: int, block_size: int) -> None:
         """Refuse a text that is too short to read in blocks.
@@ -66,8 +70,8 @@ class Corpus:
 def prepare(source: Source, data_dir: Path, reader: str | None = None) -> Corpus:
     """The tokens of a source, prepared now unless they are already.
 
-    A text that does not come in splits is cut 90/5/5, in that order; every symbol of every split
-    has an id.
+    A text that does not come in splits is cut 90/5/5, in that order. Every byte or character of
+    every split has an id; every word of train, which stand for the others as `<unk>`.
 
     Args:
         source: of the text.
@@ -79,7 +83,7 @@ def prepare(source: Source, data_dir: Path, reader: str | None = None) -> Corpus
         UserError: the text cannot be downloaded or read.
     """
     root = data_dir / "prepared"
-    unit = _unit(_given(source, "characters", source.characters, bool))
+    unit = _unit_of(source)
     parts = [str(_FORMAT), unit, _given(source, "key", source.key(), str), *filter(None, [reader])]
     key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:12]
     path = root / f"{_named(source)}-{key}"
@@ -113,33 +117,63 @@ def _given(source: Source, part: str, value: Any, wanted: type[_Given]) -> _Give
     return value
 
 
+def _unit_of(source: Source) -> Unit:
+    if getattr(source, "words", False):
+        return "words"
+    return _unit(_given(source, "characters", source.characters, bool))
+
+
 def _write(source: Source, path: Path) -> None:
-    parts = _parts_of(source)
-    codes = [_codes(source, split, content) for split, content in parts.items()]
-    code = np.concatenate(codes) if len(codes) > 1 else codes[0]
-    if not len(code):
+    parts, unit = _parts_of(source), _unit_of(source)
+    if not any(parts.values()):
         raise UserError(f"data={source.name}: {type(source).__name__}.read: the text is empty")
-    symbols = np.flatnonzero(np.bincount(code))
-    dtype = np.min_scalar_type(len(symbols) - 1)
-    token_of_symbol = np.zeros(symbols[-1] + 1, dtype)
-    token_of_symbol[symbols] = np.arange(len(symbols))
-    tokens = token_of_symbol[code]
-    sizes = [len(part) for part in codes] if len(codes) > 1 else _sizes_90_5_5(len(tokens))
-    splits = dict(zip(SPLITS, np.split(tokens, np.cumsum(sizes)[:-1]), strict=True))
+    numbered = _words(source, parts) if unit == "words" else _letters(source, parts)
     path.mkdir()
-    for split, part in splits.items():
+    for split, part in numbered.splits.items():
         part.tofile(path / f"{split}.bin")
     write_json(
         path / "meta.json",
         {
             "name": source.name,
             "fingerprint": _fingerprint(parts),
-            "characters": source.characters,
-            "dtype": str(dtype),
-            "tokens": {split: len(part) for split, part in splits.items()},
-            "symbols": symbols.tolist(),
+            "unit": unit,
+            "characters": unit == "characters",
+            "dtype": str(numbered.splits["train"].dtype),
+            "tokens": {split: len(part) for split, part in numbered.splits.items()},
+            "unknown": numbered.unknown,
+            "symbols": numbered.symbols,
         },
     )
+
+
+def _words(source: Source, parts: Mapping[str, bytes]) -> Numbered:
+    numbering = Numbering()
+    numbers = {}
+    for split, content in parts.items():
+        with _decoding(source, split):
+            numbers[split] = numbering.read(content)
+    return numbering.by_count(numbers if len(numbers) > 1 else _cut(numbers[""]))
+
+
+def _letters(source: Source, parts: Mapping[str, bytes]) -> Numbered:
+    """Of bytes or characters."""
+    codes = [_codes(source, split, content) for split, content in parts.items()]
+    code = np.concatenate(codes) if len(codes) > 1 else codes[0]
+    symbols = np.flatnonzero(np.bincount(code))
+    token_of_symbol = np.zeros(symbols[-1] + 1, np.min_scalar_type(len(symbols) - 1))
+    token_of_symbol[symbols] = np.arange(len(symbols))
+    tokens = token_of_symbol[code]
+    if len(codes) == 1:
+        return Numbered(symbols.tolist(), _cut(tokens))
+    ends = np.cumsum([len(part) for part in codes])[:-1]
+    return Numbered(symbols.tolist(), dict(zip(SPLITS, np.split(tokens, ends), strict=True)))
+
+
+def _cut(tokens: npt.NDArray[_Number]) -> dict[str, npt.NDArray[_Number]]:
+    """90/5/5."""
+    held_out = len(tokens) // 20
+    ends = [len(tokens) - 2 * held_out, len(tokens) - held_out]
+    return dict(zip(SPLITS, np.split(tokens, ends), strict=True))
 
 
 def _parts_of(source: Source) -> dict[str, bytes]:
@@ -153,11 +187,6 @@ def _parts_of(source: Source) -> dict[str, bytes]:
             f"{', '.join(map(str, content)) or 'nothing'}"
         )
     return {split: _given(source, f"read: {split}", content[split], bytes) for split in SPLITS}
-
-
-def _sizes_90_5_5(tokens: int) -> list[int]:
-    held_out = tokens // 20
-    return [tokens - 2 * held_out, held_out, held_out]
 
 
 def _fingerprint(parts: Mapping[str, bytes]) -> str:
@@ -174,15 +203,20 @@ def _codes(source: Source, split: str, content: bytes) -> npt.NDArray[np.unsigne
     """A number for each symbol: its byte or its code point."""
     if not source.characters:
         return np.frombuffer(content, np.uint8)
+    with _decoding(source, split):
+        return np.frombuffer(content.decode("utf-8").encode("utf-32-le"), np.uint32)
+
+
+@contextmanager
+def _decoding(source: Source, split: str) -> Iterator[None]:
     try:
-        text = content.decode("utf-8")
+        yield
     except UnicodeDecodeError as error:
         of_split = f" of {split}" if split else ""
         raise UserError(
             f"data={source.name}: is no UTF-8 text at byte {error.start}{of_split}; use "
             "data.symbols=bytes, or characters=False in a source of your own"
         ) from None
-    return np.frombuffer(text.encode("utf-32-le"), np.uint32)
 
 
 def _load(path: Path) -> Corpus:
@@ -195,6 +229,7 @@ def _load(path: Path) -> Corpus:
             name=meta["name"],
             fingerprint=meta["fingerprint"],
             vocabulary=_vocabulary(meta),
+            unknown=meta.get("unknown", {}),
             **arrays,
         )
     except (OSError, ValueError, KeyError) as error:
@@ -217,7 +252,7 @@ def find_vocabulary(data_dir: Path, fingerprint: str, characters: bool) -> Vocab
 
 
 def _vocabulary(meta: dict[str, Any]) -> Vocabulary:
-    return Vocabulary(tuple(meta["symbols"]), _unit(meta["characters"]))
+    return Vocabulary(tuple(meta["symbols"]), meta.get("unit") or _unit(meta["characters"]))
 
 
 def _unit(characters: bool) -> Unit:

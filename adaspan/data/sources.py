@@ -24,6 +24,8 @@ class Source(Protocol):
     def key(self) -> str:
         """Differs whenever the text may differ; computed without reading it where possible."""
 
+    # A source may have `words = True`, too: whatever `characters` says, tokens are words then.
+
     def read(self) -> bytes | Mapping[str, bytes]:
         """The whole text, to be cut into splits; or `{"train": …, "valid": …, "test": …}`.
 
@@ -66,6 +68,7 @@ class FileSource:
 
     path: Path
     characters: bool
+    words: bool = False  # tokens are words, whatever `characters` says
 
     @property
     def name(self) -> str:
@@ -76,6 +79,43 @@ class FileSource:
 
     def read(self) -> bytes:
         return self.path.read_bytes()
+
+
+@dataclass
+class SplitSource:
+    """Files of the user's own, one a split."""
+
+    name: str
+    files: Mapping[str, Path]
+    characters: bool
+    words: bool = False
+
+    def key(self) -> str:
+        return _stat_key(*self.files.values())
+
+    def read(self) -> Mapping[str, bytes]:
+        return {split: path.read_bytes() for split, path in self.files.items()}
+
+
+def split_files(folder: Path) -> dict[str, Path]:
+    """The files of a folder that hold train, valid and test, by what is between the dots of their
+    names: `train.txt`, `wiki.train.tokens`.
+
+    Raises:
+        ValueError: says which split has no file, or several.
+    """
+    files = {}
+    for split in ("train", "valid", "test"):
+        found = [
+            path
+            for path in sorted(folder.iterdir())
+            if path.is_file() and split in path.name.split(".")
+        ]
+        if len(found) != 1:
+            several = f"{len(found)} files for {split}: {', '.join(path.name for path in found)}"
+            raise ValueError(several if found else f"no file for {split}, such as {split}.txt")
+        files[split] = found[0]
+    return files
 
 
 def _stat_key(*paths: Path) -> str:

@@ -6,14 +6,18 @@ import codecs
 from collections.abc import Iterable, Iterator, Sequence
 
 from adaspan.data.vocabulary import Vocabulary
+from adaspan.data.words import EOS, spaced
 
 
 def decoded(vocabulary: Vocabulary, tokens: Iterable[int]) -> Iterator[str]:
-    """The text of each token as it comes.
+    """The text of each token as it comes, as a continuation: a word has a space before it.
 
     Bytes of a character that is not complete yet wait for the rest of it, and are left out if the
     text ends before; bytes that can be no character become U+FFFD.
     """
+    if vocabulary.unit == "words":
+        yield from spaced(vocabulary.symbols[token] for token in tokens)
+        return
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     for token in tokens:
         yield decoder.decode(vocabulary.decode_bytes([token]))
@@ -45,7 +49,7 @@ def first_token(vocabulary: Vocabulary) -> int:
 
     A prediction needs a token before it, and most texts begin after one of these.
     """
-    for symbol in map(ord, "\n "):
+    for symbol in (*map(ord, "\n "), EOS):
         if symbol in vocabulary.symbols:
             return vocabulary.symbols.index(symbol)
     return 0

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from operator import index
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from adaspan.data.words import UNKNOWN, text_of, words_of
 from adaspan.errors import RunError
 from adaspan.files import write_json
 
@@ -25,22 +26,25 @@ class Vocabulary:
         vocabulary.decode(vocabulary.encode("a text"))    # "a text"
 
     Args:
-        symbols: byte value or Unicode code point of each token id.
+        symbols: byte value, Unicode code point or word of each token id.
         unit: what a token is.
 
     Raises:
         ValueError: a symbol is none of the unit, or is there twice.
     """
 
-    symbols: tuple[int, ...]
+    symbols: tuple[Any, ...]  # int, or str where they are words
     unit: Unit
 
     def __post_init__(self) -> None:
-        if self.unit not in ("bytes", "characters"):
-            raise ValueError(f"unit={self.unit!r}: must be bytes or characters")
+        if self.unit not in ("bytes", "characters", "words"):
+            raise ValueError(f"unit={self.unit!r}: must be bytes, characters or words")
         most, kind = (255, "a byte") if self.unit == "bytes" else (sys.maxunicode, "a code point")
         for symbol in self.symbols:
-            if not isinstance(symbol, int) or not 0 <= symbol <= most:
+            if self.unit == "words":
+                if not isinstance(symbol, str) or symbol.split() != [symbol]:
+                    raise ValueError(f"symbols: must be a word each, one is {symbol!r}")
+            elif not isinstance(symbol, int) or not 0 <= symbol <= most:
                 raise ValueError(f"symbols: must be {kind} each, 0 to {most}, one is {symbol!r}")
         if len(set(self.symbols)) < len(self.symbols):
             raise ValueError("symbols: must differ")
@@ -49,11 +53,13 @@ class Vocabulary:
         return len(self.symbols)
 
     @cached_property
-    def _token_of_symbol(self) -> dict[int, int]:
+    def _token_of_symbol(self) -> dict[int | str, int]:
         return {symbol: token for token, symbol in enumerate(self.symbols)}
 
     def encode(self, text: str | bytes) -> list[int]:
         """Token ids of a text; between `str` and `bytes` stands UTF-8.
+
+        Of words, a line break is `<eos>`, and those that are not known are `<unk>`.
 
         Raises:
             ValueError: it is no text, has symbols that the vocabulary has not, or is no UTF-8 where
@@ -61,11 +67,11 @@ class Vocabulary:
         """
         if not isinstance(text, str | bytes):
             raise ValueError(f"text: must be str or bytes, is {type(text).__name__}")
-        if self.unit == "bytes":
-            symbols = list(text.encode() if isinstance(text, str) else text)
-        else:
-            symbols = [ord(letter) for letter in (text if isinstance(text, str) else text.decode())]
-        unknown = sorted(set(symbols).difference(self.symbols))
+        symbols = self._symbols_of(text)
+        unknown = sorted(set(symbols).difference(self._token_of_symbol))
+        if unknown and UNKNOWN in self._token_of_symbol:
+            unk = self._token_of_symbol[UNKNOWN]
+            return [self._token_of_symbol.get(symbol, unk) for symbol in symbols]
         if unknown:
             shown = ", ".join(map(self._written, unknown[:_MOST_NAMED]))
             more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
@@ -73,6 +79,12 @@ class Vocabulary:
                 f"text: has {shown}{more}: not in the vocabulary of {len(self)} {self.unit}"
             )
         return [self._token_of_symbol[symbol] for symbol in symbols]
+
+    def _symbols_of(self, text: str | bytes) -> list[Any]:
+        if self.unit == "bytes":
+            return list(text.encode() if isinstance(text, str) else text)
+        letters = text if isinstance(text, str) else text.decode()
+        return words_of(letters) if self.unit == "words" else [ord(letter) for letter in letters]
 
     def decode(self, tokens: Iterable[int]) -> str:
         """The text of token ids; bytes that are no UTF-8 become U+FFFD.
@@ -87,7 +99,7 @@ class Vocabulary:
 
     def decode_bytes(self, tokens: Iterable[int]) -> bytes:
         """The same text as bytes, exactly. Raises as `decode` does."""
-        symbols = []
+        symbols: list[Any] = []
         for item in tokens:
             try:
                 token = index(item)
@@ -96,7 +108,10 @@ class Vocabulary:
             if not 0 <= token < len(self):
                 raise ValueError(f"token={token}: must be 0 to {len(self) - 1}")
             symbols.append(self.symbols[token])
-        return bytes(symbols) if self.unit == "bytes" else "".join(map(chr, symbols)).encode()
+        if self.unit == "bytes":
+            return bytes(symbols)
+        text = text_of(symbols) if self.unit == "words" else "".join(map(chr, symbols))
+        return text.encode()
 
     def write(self, path: Path) -> None:
         """Write it as JSON, whole or not at all."""
@@ -116,5 +131,7 @@ class Vocabulary:
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path}: damaged ({error})") from None
 
-    def _written(self, symbol: int) -> str:
+    def _written(self, symbol: Any) -> str:
+        if self.unit == "words":
+            return repr(symbol)
         return repr(bytes([symbol]) if self.unit == "bytes" else chr(symbol))

@@ -41,10 +41,16 @@ def opening_lines(
         f"model   {parameters / 1e6:.2f}M parameters · {model.layers} layers of {model.dim} · "
         f"{model.heads} heads · {span.kind} span, at most {span.limit} tokens",
         f"data    {corpus.name} · train / valid / test {sizes} "
-        f"{corpus.vocabulary.unit} · {len(corpus.vocabulary)} symbols{entropy}",
+        f"{corpus.vocabulary.unit} · {len(corpus.vocabulary)} symbols{entropy}{_unknown(corpus)}",
         f"device  {computing['device']} · {computing['precision']} · "
         f"attention {computing['attention']} · W&B {config.tracking.mode}",
     ]
+
+
+def _unknown(corpus: Corpus) -> str:
+    """How many words of valid and test train has not; each is read as <unk>."""
+    counts = [f"{count:,} of {split}" for split, count in corpus.unknown.items() if count]
+    return f" · unknown words: {', '.join(counts)}" if counts else ""
 
 
 def _entropy(nats: float | None, measure: Measure) -> str:

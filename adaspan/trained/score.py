@@ -32,8 +32,8 @@ class Text:
         split: valid or test of the run's own data; None for another text.
         sha256: of the whole data.
         tokens: ids of the symbols that the model knows.
-        unknown: how many it does not know. It does not read them.
-        nats_each: what each of these costs.
+        unknown: how many it does not know. It does not read them, but for words, as <unk>.
+        nats_each: what each of these costs that are not read; 0 for words.
     """
 
     name: str
@@ -133,7 +133,7 @@ class TextScorer:
                 keep_keys=True,
                 **self._reading,
             )
-        count = score.tokens + text.unknown
+        count = score.tokens + (text.unknown if text.nats_each else 0)
         nats = score.nats + text.unknown * text.nats_each
         return {
             "data": text.name,
@@ -155,6 +155,8 @@ class TextScorer:
         )
         if not text.unknown:
             return told
+        if not text.nats_each:
+            return f"{told}, {text.unknown:,} of them unknown to the model and read as <unk>"
         known = measure.of_nats((row["nats"] - text.unknown * text.nats_each) / len(text.tokens))
         return (
             f"{told}, {text.unknown:,} of them unknown to the model: "

@@ -86,7 +86,7 @@ MISTAKES = [
     ("output_dir=", "output_dir='': must name a folder"),
     ("data=text", "data.path: needs a value"),
     ("data=text data.path=/nowhere/at/all", "data.path=/nowhere/at/all: no such file"),
-    ("data=text data.path=/", "data.path=/: is a folder, must be a file"),
+    ("data=text data.path=/", "data.path=/: has no file for train, such as train.txt; name them"),
     ("data=text data.path=/dev/null", "data.path=/dev/null: the file is empty"),
     ("data=enwik8 data.archive=/nowhere", "data.archive=/nowhere: no such file"),
     ("output_dir=/proc/x", "output_dir=/proc/x: cannot be created"),

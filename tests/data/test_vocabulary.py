@@ -71,7 +71,7 @@ def test_tokens_may_be_a_tensor_of_one_dimension() -> None:
 @pytest.mark.parametrize(
     ("symbols", "unit", "message"),
     [
-        ((97,), "letters", "unit='letters': must be bytes or characters"),
+        ((97,), "letters", "unit='letters': must be bytes, characters or words"),
         (("a",), "characters", "symbols: must be a code point each, 0 to 1114111, one is 'a'"),
         ((256,), "bytes", "symbols: must be a byte each, 0 to 255, one is 256"),
         ((97, 97), "bytes", "symbols: must differ"),

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from omegaconf import MISSING
 
-from adaspan.config.checks import at_least, one_of, readable_file
+from adaspan.config.checks import at_least, one_of, readable_file, readable_splits
+from adaspan.config.keys import added_key
 from adaspan.config.kinds.code import code_sha256
 from adaspan.config.kinds.contract import method_of
 from adaspan.config.kinds.registry import extension_of, register
@@ -109,14 +110,17 @@ class StdlibDataConfig(DataConfig):
 @register("data", "text")
 @dataclass
 class TextDataConfig(DataConfig):
-    """Any file of one's own."""
+    """Any text of one's own: a file, or one a split."""
 
-    path: str = MISSING
-    symbols: str = "bytes"  # bytes, or characters of UTF-8 text
+    path: str = ""  # a file, or a folder with files for train, valid and test
+    symbols: str = "bytes"  # bytes, characters of UTF-8 text, or words
+    train: str | None = added_key(None)  # or a file for each split
+    valid: str | None = added_key(None)
+    test: str | None = added_key(None)
 
     @property
     def name(self) -> str:
-        return Path(self.path).stem
+        return Path(self.path).stem if self.path else Path(self.train or "").absolute().parent.name
 
     @property
     def typed(self) -> str:
@@ -124,15 +128,44 @@ class TextDataConfig(DataConfig):
 
     def make_paths_absolute(self) -> None:
         self.path = self.path and str(Path(self.path).expanduser().resolve())
+        for split, path in self._given.items():
+            setattr(self, split, path and str(Path(path).expanduser().resolve()))
+
+    @property
+    def _given(self) -> dict[str, str | None]:
+        return {"train": self.train, "valid": self.valid, "test": self.test}
 
     def mistakes(self) -> Iterator[str]:
-        yield from one_of("data.symbols", self.symbols, ("bytes", "characters"))
-        yield from readable_file("data.path", self.path)
+        yield from one_of("data.symbols", self.symbols, ("bytes", "characters", "words"))
+        if not any(self._given.values()):
+            if not self.path:
+                yield "data.path: needs a value, or data.train, data.valid and data.test have one"
+            elif (folder := Path(self.path).expanduser()).is_dir():
+                yield from readable_splits("data.path", folder)
+            else:
+                yield from readable_file("data.path", self.path)
+            return
+        if self.path:
+            yield f"data.path={self.path}: leave it out where each split has a file of its own"
+        for split, path in self._given.items():
+            if path is None:
+                yield f"data.{split}: needs a value, as the other splits have one"
+            else:
+                yield from readable_file(f"data.{split}", path)
 
     def build(self, data_dir: Path) -> Source:
-        from adaspan.data.sources import FileSource
+        from adaspan.data.sources import FileSource, SplitSource, split_files
 
-        return FileSource(Path(self.path), characters=self.symbols == "characters")
+        characters, words = self.symbols == "characters", self.symbols == "words"
+        path = Path(self.path).expanduser()
+        if self.path and not path.is_dir():
+            return FileSource(path, characters, words)
+        files = split_files(path) if self.path else _paths(self._given)
+        return SplitSource(self.name, files, characters, words)
+
+
+def _paths(given: dict[str, str | None]) -> dict[str, Path]:
+    return {split: Path(path).expanduser() for split, path in given.items() if path}
 
 
 @dataclass
@@ -173,6 +206,30 @@ class Text8DataConfig(_ArchiveConfig):
         from adaspan.data.archives import TEXT8
 
         return self._source(TEXT8, data_dir)
+
+
+@register("data", "wikitext103")
+@dataclass
+class WikiText103DataConfig(_ArchiveConfig):
+    """WikiText-103: 103 million words of Wikipedia's better articles, 267,735 different ones."""
+
+    archive: str | None = None  # the zip file, or its unpacked folder, whose files are not checked
+
+    def mistakes(self) -> Iterator[str]:
+        folder = Path(self.archive or "").expanduser()
+        if self.archive and folder.is_dir():
+            yield from readable_splits("data.archive", folder)
+        else:
+            yield from super().mistakes()
+
+    def build(self, data_dir: Path) -> Source:
+        from adaspan.data.archives import WIKITEXT103
+        from adaspan.data.sources import SplitSource, split_files
+
+        folder = Path(self.archive or "").expanduser()
+        if self.archive and folder.is_dir():
+            return SplitSource(self.kind, split_files(folder), characters=False, words=True)
+        return self._source(WIKITEXT103, data_dir)
 
 
 @register("data", "recall")
