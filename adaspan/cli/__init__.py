@@ -1,6 +1,7 @@
 """The command `adaspan`: train runs; watch, stop, resubmit and compare them; use their models.
 
 A file for each sub-command, named like it; `choose.py` has what they share: which runs are meant.
+`usage.py` makes one line of a mistake in how they are typed.
 """
 
 from __future__ import annotations
