@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ class ForeignText:
 
     Args:
         tokens: ids of the symbols that it has, in their order; the others are left out, but for
-            words, which are `<unk>` then.
+            words, which are `<unk>` then, if the vocabulary has that.
         unknown: how many others there are.
         nats_each: what each of these costs beside the tokens.
     """
@@ -70,9 +71,7 @@ def translate(tokens: Tokens, known: Vocabulary, vocabulary: Vocabulary) -> Fore
     """
     numbers = {symbol: token for token, symbol in enumerate(vocabulary.symbols)}
     if vocabulary.unit == "words":
-        words = np.array([numbers.get(word, numbers[UNKNOWN]) for word in known.symbols])
-        missing = np.array([word not in numbers for word in known.symbols])
-        return ForeignText(words[tokens], int(missing[tokens].sum()), 0.0)
+        return _as_words(vocabulary, (known.symbols[token] for token in tokens.tolist()))
     table = np.array([numbers.get(symbol, -1) for symbol in known.symbols])
     translated = table[tokens]
     own = translated[translated >= 0].astype(np.min_scalar_type(len(vocabulary)))
@@ -86,10 +85,19 @@ def _read_words(vocabulary: Vocabulary, content: bytes, name: str) -> ForeignTex
     except UnicodeDecodeError as error:
         raise UserError(f"{name}: is no UTF-8 text at byte {error.start}") from None
     text = text if text.endswith("\n") else f"{text}\n"
-    known = set(vocabulary.symbols)
-    unknown = sum(word not in known for word in words_of(text))
-    tokens = np.array(vocabulary.encode(text), np.min_scalar_type(len(vocabulary)))
-    return ForeignText(tokens, unknown, 0.0)
+    return _as_words(vocabulary, words_of(text))
+
+
+def _as_words(vocabulary: Vocabulary, words: Iterable[str]) -> ForeignText:
+    """Without `<unk>`, a word that is not known is left out, and costs one drawn at random."""
+    numbers = {word: token for token, word in enumerate(vocabulary.symbols)}
+    tokens = [numbers.get(word, -1) for word in words]
+    unknown = tokens.count(-1)
+    own = np.array(tokens, np.int64)
+    has_unknown = UNKNOWN in numbers
+    own = np.where(own < 0, numbers[UNKNOWN], own) if has_unknown else own[own >= 0]
+    nats_each = 0.0 if has_unknown else math.log(len(vocabulary))
+    return ForeignText(own.astype(np.min_scalar_type(len(vocabulary))), unknown, nats_each)
 
 
 def _symbols(unit: Unit, content: bytes, name: str) -> npt.NDArray[np.unsignedinteger]:

@@ -24,10 +24,9 @@ import torch
 from torch import Tensor
 
 from adaspan.config.hydra import composed_run
-from adaspan.config.kinds.data import TextDataConfig
+from adaspan.config.kinds.data import corpus_of
 from adaspan.config.resolved import to_yaml
 from adaspan.errors import UserError
-from adaspan.files import replacing
 from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import run_name
@@ -76,7 +75,8 @@ def import_checkpoint(file: Path, data: Path, output_dir: Path, ramp: int) -> Pa
 
     Args:
         file: the checkpoint. Nothing in it is run.
-        data: the folder that it was trained on; its text is written into the folder for data.
+        data: the folder that it was trained on; the text that its numbers stand for is written into
+            the folder for data.
         output_dir: where the run folder comes.
         ramp: R, which the checkpoint does not tell.
 
@@ -94,14 +94,13 @@ def import_checkpoint(file: Path, data: Path, output_dir: Path, ramp: int) -> Pa
             f"--data {data}: has {known} symbols in train.txt, but the checkpoint has {symbols}; "
             "name the folder that it was trained on"
         )
-    content = text.text()
-    fingerprint = hashlib.sha256(content).hexdigest()
+    digest = _sha256(file)
     config = composed_run(checkpoint.overrides(ramp))
-    path = Path(config.data_dir) / "imported" / fingerprint[:12] / f"{data.resolve().name}.txt"
-    config.data = TextDataConfig(path=str(path.absolute()), symbols=text.vocabulary.unit)
+    decoded = Path(config.data_dir) / "imported" / digest[:12] / data.resolve().name
+    config.data = text.as_data(decoded)
     config.output_dir = str(output_dir)
     # As of any run, but with a hash of the checkpoint: nobody can train it from the start.
-    name = f"{run_name(config).rpartition('-')[0]}-{_sha256(file)[:10]}"
+    name = f"{run_name(config).rpartition('-')[0]}-{digest[:10]}"
     folder = RunFolder(output_dir / name)
     if folder.path.exists():
         raise UserError(f"{folder.path}: is there already; delete it to import {file} again")
@@ -110,12 +109,10 @@ def import_checkpoint(file: Path, data: Path, output_dir: Path, ramp: int) -> Pa
         model.load_state_dict(checkpoint.tensors)
     except RuntimeError as error:
         raise _no_checkpoint(file, str(error).splitlines()[-1].strip()) from None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as written:
-        written.write(content)
+    fingerprint = corpus_of(config.data, Path(config.data_dir)).fingerprint
     folder.write_config(to_yaml(config))
     text.vocabulary.write(folder.vocabulary)
-    folder.source.note_import(str(file), _sha256(file), fingerprint)
+    folder.source.note_import(str(file), digest, fingerprint)
     Checkpoints(folder.checkpoints).save_best(
         {"step": checkpoint.step, "model": model.state_dict()}
     )

@@ -1,8 +1,9 @@
 """Text as the paper's public code reads it: train.txt, valid.txt and test.txt in a folder.
 
 Each symbol of the text is a word of the file. Bytes are written as decimal numbers, characters as
-themselves with `_` for a space, and the end of a line is a symbol of its own. Symbols are numbered
-as they first appear in train.txt; with adaptive input and output by count, the most frequent first.
+themselves with `_` for a space; real words are themselves. The end of a line is a symbol of its
+own. Symbols are numbered as they first appear in train.txt; with adaptive input and output by
+count, the most frequent first.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from adaspan.config.kinds.data import TextDataConfig
 from adaspan.data.vocabulary import Unit, Vocabulary
+from adaspan.data.words import EOS
 from adaspan.errors import UserError
+from adaspan.files import replacing
 
-_END_OF_LINE = "<eos>"
 _FILES = ("train.txt", "valid.txt", "test.txt")
 
 
@@ -26,7 +29,7 @@ class PublicData:
         by_count: whether the most frequent symbols come first.
 
     Raises:
-        UserError: one is missing, or its words are neither bytes nor characters.
+        UserError: one is missing.
     """
 
     def __init__(self, folder: Path, *, by_count: bool = False) -> None:
@@ -38,39 +41,52 @@ class PublicData:
                     "was trained on, with train.txt, valid.txt and test.txt"
                 )
         words: Mapping[str, int] = Counter(  # in the order of their first appearance
-            word for line in self._lines("train.txt") for word in (*line.split(), _END_OF_LINE)
+            word for line in self._lines("train.txt") for word in (*line.split(), EOS)
         )
         if by_count:  # of words that are as frequent, the last to appear comes first
             words = dict(sorted(words.items(), key=lambda item: item[1])[::-1])
-        self._unit = self._unit_of([word for word in words if word != _END_OF_LINE])
+        self._unit = _unit_of([word for word in words if word != EOS])
         self.vocabulary = Vocabulary(tuple(map(self._symbol, words)), self._unit)
 
-    def text(self) -> bytes:
-        """What the three files stand for, one after the other: the text that they were cut from."""
-        codes = [
-            code for name in _FILES for line in self._lines(name) for code in self._codes(line)
-        ]
+    def as_data(self, decoded: Path) -> TextDataConfig:
+        """The configuration of the text as `data=text` reads it.
+
+        Args:
+            decoded: folder for files that stand for those with bytes or characters.
+        """
+        files = {name: self._folder.resolve() / name for name in _FILES}
+        if self._unit != "words":
+            decoded.mkdir(parents=True, exist_ok=True)
+            for name in _FILES:
+                files[name] = decoded.absolute() / name
+                with replacing(files[name]) as file:
+                    file.write(self._decoded(name))
+        train, valid, test = map(str, files.values())
+        return TextDataConfig(symbols=self._unit, train=train, valid=valid, test=test)
+
+    def _decoded(self, name: str) -> bytes:
+        codes = [code for line in self._lines(name) for code in self._codes(line)]
         return bytes(codes) if self._unit == "bytes" else "".join(map(chr, codes)).encode()
 
     def _codes(self, line: str) -> Iterator[int]:
-        yield from map(self._symbol, line.split())
+        yield from map(self._code, line.split())
         if line.endswith("\n"):
-            yield self._symbol(_END_OF_LINE)
+            yield self._code(EOS)
 
-    def _unit_of(self, words: list[str]) -> Unit:
-        if all(word.isdecimal() and int(word) < 256 for word in words):
-            return "bytes"
-        if all(len(word) == 1 for word in words):
-            return "characters"
-        raise UserError(
-            f"--data {self._folder}: its words are neither bytes, as numbers, nor characters"
-        )
+    def _symbol(self, word: str) -> int | str:
+        return word if self._unit == "words" else self._code(word)
 
-    def _symbol(self, word: str) -> int:
-        if word == _END_OF_LINE:
+    def _code(self, word: str) -> int:
+        if word == EOS:
             return ord("\n")
         return int(word) if self._unit == "bytes" else ord(" " if word == "_" else word)
 
     def _lines(self, name: str) -> Iterator[str]:
         with (self._folder / name).open(encoding="utf-8") as file:
             yield from file
+
+
+def _unit_of(words: list[str]) -> Unit:
+    if all(word.isdecimal() and int(word) < 256 for word in words):
+        return "bytes"
+    return "characters" if all(len(word) == 1 for word in words) else "words"

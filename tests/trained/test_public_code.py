@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,9 @@ from torch import Tensor
 
 from adaspan import load
 from adaspan.cli import main
+from adaspan.config.kinds.data import corpus_of
+from adaspan.data.foreign import translate
+from adaspan.trained.public_data import PublicData
 from tests.conftest import call
 from tests.test_benchmarks import benchmark
 
@@ -101,15 +105,15 @@ def test_clusters_of_words_are_those_of_the_shapes(
     assert bytes(vocabulary.symbols) == b"\n" + others[::-1]
 
 
+@pytest.mark.parametrize("kind", ["adaptive", "tied_io"])
 def test_an_imported_run_is_evaluated_exported_and_writes(
-    import_: Import, script: ModuleType, tmp_path: Path
+    kind: str, import_: Import, script: ModuleType, tmp_path: Path
 ) -> None:
-    save(script, tmp_path / "model.pt")
+    save(script, tmp_path / "model.pt", kind)
     assert import_().returncode == 0
     run = str(the_run(tmp_path))
     shown = call(main, "adaspan", "evaluate", run, "--device", "cpu", folder=tmp_path)
-    # Each of the files is the symbols, 30 times; the text is cut 90/5/5 anew.
-    size = 3 * 30 * len(script.SYMBOLS) // 20
+    size = 30 * len(script.SYMBOLS)
     assert [line.rpartition(" · ")[2] for line in shown.stdout.splitlines()] == [
         f"{size} bytes"
     ] * 2, shown.stderr
@@ -123,14 +127,36 @@ def test_an_imported_run_is_evaluated_exported_and_writes(
 def test_characters_are_read_as_the_public_code_has_them(
     script: ModuleType, tmp_path: Path
 ) -> None:
-    from adaspan.trained.public_data import PublicData
-
     for name, text in (("train", "t o _ b e \n o r"), ("valid", "n o t"), ("test", "_ t o")):
         (tmp_path / f"{name}.txt").write_text(text)
     data = PublicData(tmp_path)
     assert data.vocabulary.unit == "characters"
     assert "".join(map(chr, data.vocabulary.symbols)) == "to be\nr"
-    assert data.text() == b"to be\nornot to"
+    config = data.as_data(tmp_path / "decoded" / "hamlet")
+    assert (config.name, config.symbols) == ("hamlet", "characters")
+    corpus = corpus_of(config, tmp_path)
+    splits = (corpus.train, corpus.valid, corpus.test)
+    texts = [corpus.vocabulary.decode(split.tolist()) for split in splits]
+    assert texts == ["to be\nor", "not", " to"]
+
+
+def test_words_are_read_where_they_are(tmp_path: Path) -> None:
+    for name, written in (
+        ("train", "so it it\nit is\n"),
+        ("valid", "it so\n"),
+        ("test", "is he\n"),
+    ):
+        (tmp_path / f"{name}.txt").write_text(written)
+    as_they_come, by_count = (PublicData(tmp_path, by_count=wanted) for wanted in (False, True))
+    assert as_they_come.vocabulary.symbols == ("so", "it", "<eos>", "is")
+    assert by_count.vocabulary.symbols == ("it", "<eos>", "is", "so")
+    config = by_count.as_data(tmp_path / "decoded")
+    corpus = corpus_of(config, tmp_path)
+    # The model has no <unk>.
+    assert corpus.vocabulary.symbols == (*by_count.vocabulary.symbols, "<unk>")
+    text = translate(corpus.test, corpus.vocabulary, as_they_come.vocabulary)
+    assert (text.tokens.tolist(), text.unknown) == ([3, 2], 1)
+    assert text.nats_each == pytest.approx(math.log(4))
 
 
 class Colour:
@@ -182,8 +208,6 @@ def test_files_that_do_not_fit_are_one_line(
     (tmp_path / "sums" / "test.txt").write_text("97")
     (tmp_path / "sums" / "train.txt").write_text("97 98")
     assert told().startswith("--data sums: has 3 symbols in train.txt, but the checkpoint has 12;")
-    (tmp_path / "sums" / "train.txt").write_text("some words")
-    assert told().startswith("--data sums: its words are neither bytes, as numbers, nor characters")
 
 
 def test_a_second_import_is_refused(import_: Import, script: ModuleType, tmp_path: Path) -> None:
