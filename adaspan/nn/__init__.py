@@ -1,6 +1,7 @@
 """The building blocks: torch and nothing else of ours, to be lifted into any model.
 
 span.py             the idea: soft mask, learned spans, penalty
+budget.py           spans of a given mean length: finds the price that this takes
 attention/          one signature: the readable reference, and the one whose cost follows the spans
 self_attention.py   one attention layer for a model of one's own, complete in itself
 persistent.py       learned keys and values that every token sees

@@ -202,13 +202,31 @@ class MultiHeadAttention(nn.Module):
             project(hidden_BMD).view(shape).transpose(1, 2) for project in (self.query, self.key)
         )
         span, ramp = self.spans(hidden_BMD), self.span.ramp
-        weights_BHMM, log_sum_BHM = attention_weights(
-            query_BHMK, key_BHMK, position_SK, len(position_SK), span, ramp
-        )
+        if span is not None:
+            weights_BHMM, log_sum_BHM = attention_weights(
+                query_BHMK, key_BHMK, position_SK, len(position_SK), span, ramp
+            )
+        else:  # each head may have a hard window of its own
+            of_heads = [
+                attention_weights(query_B1MK, key_B1MK, position_SK[:window], window, None, None)
+                for query_B1MK, key_B1MK, window in zip(
+                    query_BHMK.split(1, dim=1),
+                    key_BHMK.split(1, dim=1),
+                    self._hard_windows(len(position_SK)),
+                    strict=True,
+                )
+            ]
+            weights_BHMM, log_sum_BHM = (torch.cat(p, dim=1) for p in zip(*of_heads, strict=True))
         if self.persistent is None:
             return weights_BHMM
         key_HPK, _ = self.persistent()
         return weights_BHMM * persistent_weights(log_sum_BHM, query_BHMK, key_HPK)[0]
+
+    def _hard_windows(self, most: int) -> list[int]:
+        """Past keys that each head sees without a mask, of so many at most."""
+        current = self.span.current()
+        windows = [most] * self.heads if current is None else current.tolist()
+        return [min(most, int(window)) for window in windows]
 
     def spans(self, hidden_BMD: Tensor) -> Tensor | None:
         """The spans of a block, checked."""

@@ -12,7 +12,7 @@ trimmed, and `cache_length` how long the cache must be.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import torch
@@ -75,7 +75,7 @@ class Span(nn.Module):
 
     Args:
         limit: S, the longest span, in tokens.
-        ramp: R, in tokens; None: a hard edge at the limit, no mask.
+        ramp: R, in tokens; None: no mask, a hard edge at `current`, or at the limit without it.
         dim: D of the layer, where the span fits no other.
         heads: H of the layer, likewise.
 
@@ -166,20 +166,76 @@ class FixedSpan(Span):
     Args:
         heads: H.
         limit: S, in tokens.
+        windows: how many tokens each head looks back; None: all of them the limit.
+
+    Raises:
+        ValueError: windows that are not one per head, or not 1 to the limit.
     """
 
-    def __init__(self, heads: int, limit: int) -> None:
+    def __init__(self, heads: int, limit: int, windows: Sequence[int] | None = None) -> None:
         super().__init__(limit, ramp=None, heads=heads)
         self.heads = heads
+        self.windows = tuple(windows) if windows else (limit,) * heads
+        if len(self.windows) != heads:
+            raise ValueError(f"windows={list(self.windows)}: must be {heads}, one per head")
+        for window in self.windows:
+            check_counts(window=window)
+            if window > limit:
+                raise ValueError(f"window={window}: must be at most limit={limit}")
 
     def forward(self, hidden_BMD: Tensor) -> None:
         return None
 
     def current(self) -> Tensor:
-        return torch.full((self.heads,), float(self.limit))
+        return torch.tensor(self.windows, dtype=torch.float32)
 
 
-class AdaptiveSpan(Span):
+class LearnedSpan(Span):
+    """A span that the loss pays for, by its mean length: what adaptive and dynamic spans share.
+
+    Args:
+        limit, ramp, dim, heads: as in `Span`.
+        loss_coefficient: lambda, the price of one token of mean span.
+        penalty_after: updates that are free of it; `clamp_` counts them.
+
+    Raises:
+        ValueError: a value is out of its range.
+    """
+
+    updates: Tensor
+
+    def __init__(
+        self,
+        limit: int,
+        ramp: float,
+        loss_coefficient: float,
+        penalty_after: int = 0,
+        *,
+        dim: int | None = None,
+        heads: int | None = None,
+    ) -> None:
+        check_above_zero(ramp=ramp)
+        super().__init__(limit, ramp, dim=dim, heads=heads)
+        check_at_least(0, loss_coefficient=loss_coefficient)
+        check_counts(0, penalty_after=penalty_after)
+        self.loss_coefficient: float | Tensor = loss_coefficient
+        self.penalty_after = penalty_after
+        if penalty_after:
+            self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+
+    def penalty(self, span: Tensor | None) -> Tensor:
+        """Lambda * S * mean(fraction), one layer's share of the loss (paper, equation 7)."""
+        assert span is not None
+        penalty = self.loss_coefficient * span.mean()
+        return penalty * (self.updates >= self.penalty_after) if self.penalty_after else penalty
+
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        if self.penalty_after:
+            self.updates += 1
+
+
+class AdaptiveSpan(LearnedSpan):
     """One learned span per head: z = S * fraction, fraction in [0, 1] (paper, equations 5 to 7).
 
     Args:
@@ -188,6 +244,8 @@ class AdaptiveSpan(Span):
         ramp: R, in tokens.
         loss_coefficient: lambda, the price of one token of mean span.
         initial_fraction: where every head starts, as a part of the limit.
+        shared: all heads have the same one.
+        penalty_after: updates that are free of the penalty.
 
     Raises:
         ValueError: a value is out of its range.
@@ -200,37 +258,37 @@ class AdaptiveSpan(Span):
         ramp: float = RAMP,
         loss_coefficient: float = LOSS_COEFFICIENT,
         initial_fraction: float = 0.0,
+        *,
+        shared: bool = False,
+        penalty_after: int = 0,
     ) -> None:
-        check_above_zero(ramp=ramp)
-        super().__init__(limit, ramp, heads=heads)
-        check_at_least(0, loss_coefficient=loss_coefficient)
+        super().__init__(limit, ramp, loss_coefficient, penalty_after, heads=heads)
         check_fraction(initial_fraction=initial_fraction)
-        self.loss_coefficient = loss_coefficient
-        self.fraction = nn.Parameter(torch.full((heads,), initial_fraction, dtype=torch.float32))
+        self.heads = heads
+        fraction = torch.full((1 if shared else heads,), initial_fraction, dtype=torch.float32)
+        self.fraction = nn.Parameter(fraction)
 
     def forward(self, hidden_BMD: Tensor) -> Tensor:
-        return (self.limit * _at_least_float32(self.fraction)).unsqueeze(-1)
-
-    def penalty(self, span: Tensor | None) -> Tensor:
-        """Lambda * S * mean(fraction), one layer's share of the loss (paper, equation 7)."""
-        assert span is not None
-        return self.loss_coefficient * span.mean()
+        z_H = (self.limit * _at_least_float32(self.fraction)).expand(self.heads)
+        return z_H.unsqueeze(-1)
 
     @torch.no_grad()
     def clamp_(self) -> None:
+        super().clamp_()
         self.fraction.clamp_(0, 1)
 
     def current(self) -> Tensor:
-        return self.limit * _at_least_float32(self.fraction.detach())
+        return (self.limit * _at_least_float32(self.fraction.detach())).expand(self.heads)
 
 
-class DynamicSpan(Span):
+class DynamicSpan(LearnedSpan):
     """A span per head and token: z_t = S * sigmoid(v.x_t + b) (paper, section 2.2).
 
     Args:
         dim: D, width of the hidden states x_t.
         heads, limit, ramp, loss_coefficient: as in `AdaptiveSpan`.
-        initial_bias: b at the start; -4 puts every span near 0.018 S.
+        initial_bias: b at the start, log(f / (1 - f)) for spans near f S; -4 is 0.018 S.
+        penalty_after: updates that are free of the penalty.
 
     Raises:
         ValueError: a value is out of its range.
@@ -244,12 +302,11 @@ class DynamicSpan(Span):
         ramp: float = RAMP,
         loss_coefficient: float = LOSS_COEFFICIENT,
         initial_bias: float = -4.0,
+        *,
+        penalty_after: int = 0,
     ) -> None:
-        check_above_zero(ramp=ramp)
-        super().__init__(limit, ramp, dim=dim, heads=heads)
-        check_at_least(0, loss_coefficient=loss_coefficient)
+        super().__init__(limit, ramp, loss_coefficient, penalty_after, dim=dim, heads=heads)
         check_finite(initial_bias=initial_bias)
-        self.loss_coefficient = loss_coefficient
         self.gate = nn.Linear(dim, heads)
         nn.init.constant_(self.gate.bias, initial_bias)
 
@@ -258,10 +315,6 @@ class DynamicSpan(Span):
         with torch.autocast(hidden_BMD.device.type, enabled=False):  # spans stay float32
             gate_BMH = torch.sigmoid(self.gate(hidden_BMD.to(self.gate.weight.dtype)))
         return self.limit * _at_least_float32(gate_BMH).transpose(1, 2)
-
-    def penalty(self, span: Tensor | None) -> Tensor:
-        assert span is not None
-        return self.loss_coefficient * span.mean()
 
     def macs_per_token(self) -> int:
         return self.gate.weight.numel()

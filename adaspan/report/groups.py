@@ -185,6 +185,11 @@ class Group:
         return mean_of(self.done, lambda run: figures.TEST.value(run.last))
 
     @property
+    def learns_spans(self) -> bool:
+        """Whether its heads choose how far back they look."""
+        return self.span_kind not in ("fixed", "local_global")
+
+    @property
     def span_mean(self) -> float | None:
         return self.mean(figures.SPAN_MEAN)
 

@@ -19,7 +19,7 @@ def layers(comparison: Comparison) -> go.Figure:
     """
     figure = styled(go.Figure())
     look_of = dict(zip(map(id, comparison.groups), looks(comparison), strict=True))
-    learned = [group for group in comparison.done if group.span_kind != "fixed"][:_MOST_GROUPS]
+    learned = [group for group in comparison.done if group.learns_spans][:_MOST_GROUPS]
     longest = 1.0
     for index, group in enumerate(learned):
         look = look_of[id(group)]

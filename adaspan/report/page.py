@@ -124,7 +124,7 @@ def _links(run: Run, beside: Path) -> list[tuple[str, str]]:
 def _all_spans(comparison: Comparison) -> list[dict[str, Any]]:
     """Every head's span over training, of every run: the best first, fixed spans last."""
     groups = [*comparison.done, *(group for group in comparison.groups if not group.done)]
-    groups.sort(key=lambda group: group.span_kind == "fixed")
+    groups.sort(key=lambda group: not group.learns_spans)
     runs = [(group, run) for group in groups for run in group.runs if run.evaluations]
     heads = sum(run.spans()[1][0].size for _, run in runs)
     most_steps = min(_MOST_STEPS, max(2, _MOST_SPANS // max(1, heads)))
@@ -138,7 +138,7 @@ def _spans(group: Group, run: Run, most_steps: int) -> dict[str, Any]:
     state = "" if run.is_done else f" ({run.state.state})"
     return {
         "label": f"{group.short_label}{seed}{state}",
-        "learned": group.span_kind != "fixed",
+        "learned": group.learns_spans,
         "steps": [steps[index] for index in kept],
         "spans": spans_SLH[kept].round(1 if spans_SLH.max() >= 100 else 2).tolist(),
         "colours": sample_colorscale(SCALE, np.linspace(0.2, 0.8, spans_SLH.shape[1]).tolist()),

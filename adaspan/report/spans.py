@@ -22,9 +22,7 @@ _MOST_NUMBERS = 128
 def spans(comparison: Comparison) -> go.Figure:
     """The spans at the end, a map a group: the best of those that learned them, one seed each."""
     shown = [
-        (group, group.done[0].spans()[1][-1])
-        for group in comparison.done
-        if group.span_kind != "fixed"
+        (group, group.done[0].spans()[1][-1]) for group in comparison.done if group.learns_spans
     ][:_MOST_MAPS]
     if not shown:
         return go.Figure()

@@ -238,6 +238,16 @@ SPAN_REACH = _span(
     "span/reach", "reach", "past tokens that the longest span sees, its soft edge included"
 )
 
+SPAN_LOSS_COEFFICIENT = register(
+    Figure(
+        "span/loss_coefficient",
+        "price",
+        "loss coefficient that a budget of spans has found so far",
+        "nats a token of mean span",
+        written="{:.2e}".format,
+    )
+)
+
 PAPER_MACS = register(
     Figure(
         "flops/paper_macs_per_token",

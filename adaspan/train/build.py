@@ -60,7 +60,7 @@ def make_model(
     if attention in KINDS["attention"]:
         IMPLEMENTATIONS[attention] = _implementation(attention)
     with kinds_in_words():
-        return Transformer(
+        transformer = Transformer(
             vocabulary_size=vocabulary_size,
             layers=model.layers,
             dim=model.dim,
@@ -75,6 +75,8 @@ def make_model(
             divisor=model.divisor,
             tied=model.tied,
         )
+        span.connect(transformer.spans)
+        return transformer
 
 
 def shape_of(config: ModelConfig, model: Transformer) -> Shape:

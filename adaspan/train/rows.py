@@ -66,6 +66,8 @@ class TrainingRows:
         }
         if peak := peak_flops(self._device, trainer.precision):
             row[figures.MFU.key] = flops / seconds / (peak * self._processes)
+        if trainer.budget:
+            row[figures.SPAN_LOSS_COEFFICIENT.key] = trainer.budget.loss_coefficient
         return {
             **row,
             **_spans(trainer),

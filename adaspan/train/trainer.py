@@ -58,6 +58,7 @@ class Trainer:
             self.model.compile_parts()
         self._parameters = list(self.model.parameters())
         self._optimizer = make_optimizer(config.optimizer, self.model)
+        self.budget = config.span.budget(self.model.spans)
         self._streams = Streams(
             corpus.train,
             config.train.batch_size,
@@ -140,6 +141,8 @@ class Trainer:
         self._optimizer.step()
         self._optimizer.zero_grad()
         self.model.clamp_spans_()
+        if self.budget:
+            self.budget.update()
 
     def take_losses(self) -> Tensor:
         """Mean loss of each update since the last call, in nats per token, over all processes.
@@ -216,6 +219,7 @@ class Trainer:
             "flops": self.flops,
             "best_score": self.best_score,
             "best_step": self.best_step,
+            **({"budget": self.budget.state()} if self.budget else {}),
         }
 
     def load(self, state: State) -> None:
@@ -253,6 +257,8 @@ class Trainer:
             torch.cuda.set_rng_state(state["random_gpu"][self._processes.rank], self._device)
         elif self._device.type == "cuda":  # begun on a CPU
             torch.cuda.manual_seed(self._seed_of(self.step))
+        if self.budget:
+            self.budget.load(state["budget"])
         self._shared = state["losses"]
         self.flops = state["flops"]
         self.best_score = state["best_score" if "best_score" in state else "best_bpc"]

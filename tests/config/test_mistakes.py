@@ -25,7 +25,7 @@ MISTAKES = [
     (
         "span=foo",
         "span=foo: no such option; one of adaptive, adaptive_8192, adaptive_full, "
-        "dynamic, fixed; docs/extending.md shows how to add one",
+        "budget, dynamic, fixed, full, local_global; docs/extending.md shows how to add one",
     ),
     ("model=null", "a group needs the name of one of its options"),
     ("experiment=nothing", "experiment=nothing: no such option; one of"),
@@ -53,6 +53,24 @@ MISTAKES = [
     ("span.ramp=nan", "span.ramp=nan: must be a finite number"),
     ("span.loss_coefficient=-1e-6", "span.loss_coefficient=-1e-06: must be at least 0"),
     ("span.initial_fraction=2", "span.initial_fraction=2.0: must lie between 0 and 1"),
+    ("span.share=all", "span.share=all: must be one of head, layer, model"),
+    ("span.penalty_after=-1", "span.penalty_after=-1: must be at least 0"),
+    ("span=fixed span.windows=[16,64]", "span.windows=[16, 64]: must be model.heads=4 numbers"),
+    ("span=fixed span.windows=[1,2,3,9999]", "span.windows=9999: must be 1 to span.limit=1024"),
+    ("span=fixed span.windows=[1,2,3,x]", "span.windows=x: must be whole numbers, or a list of"),
+    ("span=fixed span.windows=[[1,2,3,4]]", "span.windows: must have model.layers=4 lists, has 1"),
+    (
+        "span=fixed span.windows=[[1,2,3,4],[1,2,3,4],[1,2,3],[1,2,3,4]]",
+        "span.windows=[1, 2, 3]: must be model.heads=4 numbers",
+    ),
+    ("span=local_global span.local_layers=0", "span.local_layers=0: must be at least 1"),
+    ("span=local_global span.window=2048", "span.window=2048: must be at most span.limit=1024"),
+    ("span=budget span.target=2000", "span.target=2000.0: must be at most span.limit=1024"),
+    ("span=budget span.target=0", "span.target=0.0: must be above 0"),
+    (
+        "span=budget span.loss_coefficient=1e-6",
+        "span.loss_coefficient=1e-6: span=budget has no such key; span=adaptive and span=dynamic",
+    ),
     ("train.micro_batches=5", "train.micro_batches=5: must divide train.batch_size=12"),
     ("train.eval_fraction=0", "train.eval_fraction=0.0: must be above 0"),
     ("train.precision=half", "train.precision=half: must be one of auto, float32, bfloat16"),
@@ -80,7 +98,7 @@ MISTAKES = [
     ("+model=small", "model: chosen already; write model=OPTION, without a plus"),
     ("+span.limit=3", "span.limit: has a value already; write span.limit=VALUE, without a plus"),
     ("span.limit=${spam}", "span.limit: Interpolation key 'spam' not found"),
-    ("~span", "span: choose one, span=fixed, span=adaptive, span=dynamic"),
+    ("~span", "span: choose one, span=fixed, span=local_global, span=adaptive, span=budget,"),
     ("span.limit=99999999999999999999", "span.limit=99999999999999999999: must be at most"),
     ("train.device=cuda:99999999999", "train.device=cuda:99999999999: must be auto, cpu, cuda or"),
     ("output_dir=", "output_dir='': must name a folder"),
@@ -133,8 +151,8 @@ def test_a_key_of_another_kind_is_refused(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit):
         compose_run("span=fixed", "span.ramp=3")
     assert (
-        "span.ramp=3: span=fixed has no such key; span=adaptive and span=dynamic have it"
-        in capsys.readouterr().err
+        "span.ramp=3: span=fixed has no such key; span=adaptive and span=budget and span=dynamic "
+        "have it" in capsys.readouterr().err
     )
 
 

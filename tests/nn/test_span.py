@@ -1,5 +1,7 @@
 """The soft mask against values worked out by hand, and how spans are learned."""
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor
@@ -115,6 +117,48 @@ def test_dynamic_spans_follow_the_formula() -> None:
     assert z[1, 1, 2].item() == pytest.approx(by_hand.item())
     assert span.penalty(z).item() == pytest.approx(0.1 * z.mean().item())
     assert torch.all(span.gate.bias == -4)
+
+
+def test_a_shared_span_is_one_number_for_all_heads() -> None:
+    span = AdaptiveSpan(3, limit=100, ramp=8, initial_fraction=0.2, shared=True)
+    assert span.fraction.shape == (1,)
+    assert span.current().tolist() == pytest.approx([20, 20, 20])
+    span(torch.zeros(1, 1, 1)).sum().backward()
+    assert span.fraction.grad is not None
+    assert span.fraction.grad.tolist() == [300]
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        AdaptiveSpan(2, 50, loss_coefficient=0.1, initial_fraction=0.5, penalty_after=2),
+        DynamicSpan(4, 2, 50, loss_coefficient=0.1, penalty_after=2),
+    ],
+    ids=["adaptive", "dynamic"],
+)
+def test_a_penalty_begins_after_some_updates_also_where_a_run_goes_on(
+    span: AdaptiveSpan | DynamicSpan,
+) -> None:
+    penalties = []
+    for _ in range(4):
+        z = span(torch.randn(1, 3, 4))
+        penalties.append(span.penalty(z).item() / z.mean().item())
+        state = copy.deepcopy(span.state_dict())
+        span.updates.fill_(-5)  # what is not in the state would be lost
+        span.load_state_dict(state)
+        span.clamp_()
+    assert penalties == pytest.approx([0, 0, 0.1, 0.1])
+
+
+def test_fixed_windows_are_one_per_head() -> None:
+    assert FixedSpan(3, 30, [5, 30, 1]).current().tolist() == [5, 30, 1]
+    for windows, message in (
+        ([5, 6], "must be 3, one per head"),
+        ([5, 6, 31], "window=31: must be at most limit=30"),
+        ([5, 6, 0], "window=0: must be a whole number, at least 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            FixedSpan(3, 30, windows)
 
 
 def test_fixed_spans_cost_nothing_and_stay_at_the_limit() -> None:

@@ -10,6 +10,7 @@ from adaspan.config.kinds.span import (
     AdaptiveSpanConfig,
     DynamicSpanConfig,
     FixedSpanConfig,
+    LocalGlobalSpanConfig,
     SpanConfig,
 )
 from adaspan.config.schema import ModelConfig
@@ -23,7 +24,10 @@ from adaspan.train.build import make_model
 ADAPTIVE = AdaptiveSpanConfig(limit=16, ramp=3, loss_coefficient=0.1, initial_fraction=0.21)
 FIXED = FixedSpanConfig(limit=16)
 DYNAMIC = DynamicSpanConfig(limit=16, ramp=3, loss_coefficient=0.1, initial_bias=-0.5)
-EVERY_SPAN = pytest.mark.parametrize("span", [ADAPTIVE, FIXED, DYNAMIC], ids=lambda s: s.kind)
+LOCAL_GLOBAL = LocalGlobalSpanConfig(limit=16, window=5, local_layers=1)
+EVERY_SPAN = pytest.mark.parametrize(
+    "span", [ADAPTIVE, FIXED, LOCAL_GLOBAL, DYNAMIC], ids=lambda span: span.kind
+)
 
 
 def small_model(span: SpanConfig) -> Transformer:
@@ -118,6 +122,49 @@ def test_fixed_span_is_the_adaptive_model_at_its_limit() -> None:
     full.load_state_dict(fixed.state_dict(), strict=False)
     tokens = torch.randint(11, (2, 40))
     torch.testing.assert_close(read(full, tokens, [10] * 4), read(fixed, tokens, [10] * 4))
+
+
+@pytest.mark.parametrize("attention", IMPLEMENTATIONS)
+def test_heads_with_windows_of_their_own_see_exactly_these(attention: str) -> None:
+    """What lies beyond changes nothing, what lies within does; `attention_of` shows the same."""
+    torch.manual_seed(0)
+    span = FixedSpanConfig(limit=16, windows=[[3, 9, 3, 16], [1, 1, 1, 1]])
+    shape = ModelConfig(layers=1, dim=8, heads=4, ffn_dim=16)
+    model = make_model(shape, span, 11, attention).double().eval()
+    assert model.reaches(model.plan(1, 8)) == [16]
+    tokens = torch.randint(11, (1, 30))
+    for head, window in enumerate([3, 9, 3, 16]):
+        seen_TT = model.attention_of(tokens[0], layer=0, head=head) > 0
+        assert seen_TT.sum(-1).tolist() == [min(t, window) for t in range(30)]
+    far = FixedSpanConfig(limit=16, windows=[3, 3, 3, 9])
+    near = make_model(shape, far, 11, attention).double().eval()
+    near.load_state_dict(model.state_dict())
+    outputs = [read(other, tokens, [10] * 3) for other in (model, near)]
+    torch.testing.assert_close(outputs[0][:, :4], outputs[1][:, :4], rtol=1e-11, atol=1e-12)
+    assert not torch.allclose(outputs[0][:, 9:], outputs[1][:, 9:])
+
+
+def test_local_layers_come_below_each_global_one() -> None:
+    for layers, expected in ((4, [8, 8, 8, 64]), (13, [64] + ([8] * 5 + [64]) * 2)):
+        shape = ModelConfig(layers=layers, dim=8, heads=2, ffn_dim=16)
+        model = make_model(shape, LocalGlobalSpanConfig(limit=64, window=8), 11)
+        assert model.reaches(model.plan(1, 8)) == expected
+
+
+def test_one_span_for_the_whole_model_is_one_parameter() -> None:
+    shape = ModelConfig(layers=3, dim=8, heads=2, ffn_dim=16)
+    sizes = {}
+    for share in ("head", "layer", "model"):
+        span = AdaptiveSpanConfig(16, 3, 0.1, 0.2, share=share)
+        model = make_model(shape, span, 11)
+        sizes[share] = sum(p.numel() for name, p in model.named_parameters() if "span" in name)
+        output = model(torch.randint(11, (2, 4)))
+        output.penalty.backward()
+        assert output.penalty.item() == pytest.approx(3 * 0.1 * 16 * 0.2)
+    assert sizes == {"head": 6, "layer": 3, "model": 1}
+    gradient = model.spans[0].get_parameter("fraction").grad
+    assert gradient is not None
+    assert gradient.item() == pytest.approx(3 * 0.1 * 16)
 
 
 def test_reaches_follow_each_layers_longest_head() -> None:

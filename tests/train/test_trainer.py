@@ -106,6 +106,45 @@ def test_the_penalty_shortens_spans_and_does_not_count_as_loss(tiny: tuple[str, 
     assert taxed.spans_LH.mean() < free.spans_LH.mean()
 
 
+BUDGET = (
+    "span=budget",
+    "span.limit=64",
+    "span.ramp=4",
+    "span.target=12",
+    "model.layers=2",
+    "model.dim=16",
+    "model.heads=2",
+    "train.batch_size=4",
+    "train.block_size=8",
+    "train.steps=400",
+    "train.device=cpu",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("share", "start"), [("head", 0.4), ("head", "null"), ("model", "null")])
+def test_a_budget_is_met(tiny: tuple[str, ...], share: str, start: float | str) -> None:
+    data = [o for o in tiny if o.startswith("data")]
+    trainer = trainer_of(*data, *BUDGET, f"span.share={share}", f"span.initial_fraction={start}")
+    losses(trainer, 400)
+    assert trainer.spans_LH.mean().item() == pytest.approx(12, rel=0.05)
+
+
+def test_a_budget_goes_on_where_it_was(tiny: tuple[str, ...]) -> None:
+    own = [o for o in tiny if o.startswith("data")] + [*BUDGET]
+    whole, half, resumed = (trainer_of(*own) for _ in range(3))
+    curve = losses(whole, 24)
+    losses(half, 12)
+    state = half.state()
+    assert state is not None
+    resumed.load(state)
+    assert torch.equal(losses(resumed, 12), curve[12:])
+    assert torch.equal(resumed.spans_LH, whole.spans_LH)
+    assert resumed.budget is not None
+    assert whole.budget is not None
+    assert resumed.budget.state() == whole.budget.state() != state["budget"]
+
+
 def test_spans_stay_between_zero_and_the_limit(tiny: tuple[str, ...]) -> None:
     trainer = trainer_of(*tiny, "optimizer.lr=5", "optimizer.grad_clip=0", "optimizer=adagrad")
     for _ in range(10):

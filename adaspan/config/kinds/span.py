@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from omegaconf import MISSING
 
-from adaspan.config.checks import above_zero, at_least
+from adaspan.config.checks import above_zero, at_least, one_of
+from adaspan.config.keys import added_key
 from adaspan.config.kinds.registry import register
 
 if TYPE_CHECKING:  # a mistake is told without waiting for torch
     from adaspan.config.schema import RunConfig
+    from adaspan.nn.budget import SpanBudget
     from adaspan.nn.span import Span
+
+
+SHARES = ("head", "layer", "model")
 
 
 @dataclass
@@ -37,6 +42,17 @@ class SpanConfig:
         """
         yield from ()
 
+    def connect(self, spans: Sequence[Span]) -> None:
+        """Have layers share what they should, once the spans of all are built."""
+
+    def budget(self, spans: Sequence[Span]) -> SpanBudget | None:
+        """What sets the price of spans while a run is trained; None: nothing does.
+
+        Args:
+            spans: of all layers.
+        """
+        return None
+
     def build(self, *, dim: int, heads: int, layer: int) -> Span:
         """The span of one layer, freshly initialised.
 
@@ -51,12 +67,68 @@ class SpanConfig:
 @register("span", "fixed")
 @dataclass
 class FixedSpanConfig(SpanConfig):
-    """Every head looks back `limit` tokens."""
+    """Every head looks back `limit` tokens, or a number of its own."""
+
+    # How far each head looks back: [16,64,256,1024], or such a list per layer; []: the limit.
+    windows: list[Any] = added_key([])
+
+    def mistakes(self) -> Iterator[str]:
+        yield from super().mistakes()
+        for window in self._flat():
+            if not isinstance(window, int) or isinstance(window, bool):
+                yield f"span.windows={window}: must be whole numbers, or a list of them per layer"
+            elif not 1 <= window <= self.limit:
+                yield f"span.windows={window}: must be 1 to span.limit={self.limit}"
+
+    def mistakes_in(self, config: RunConfig) -> Iterator[str]:
+        heads, layers = config.model.heads, config.model.layers
+        of_layers = self._per_layer()
+        if of_layers and len(self.windows) != layers:
+            yield f"span.windows: must have model.layers={layers} lists, has {len(self.windows)}"
+        for windows in self.windows if of_layers else [self.windows] if self.windows else []:
+            if not isinstance(windows, list) or len(windows) != heads:
+                yield f"span.windows={windows}: must be model.heads={heads} numbers"
 
     def build(self, *, dim: int, heads: int, layer: int) -> Span:
         from adaspan.nn.span import FixedSpan
 
-        return FixedSpan(heads, self.limit)
+        windows = self.windows[layer] if self._per_layer() else self.windows
+        return FixedSpan(heads, self.limit, windows)
+
+    def _per_layer(self) -> bool:
+        return any(isinstance(part, list) for part in self.windows)
+
+    def _flat(self) -> list[Any]:
+        parts = [part if isinstance(part, list) else [part] for part in self.windows]
+        return [window for part in parts for window in part]
+
+
+@register("span", "local_global")
+@dataclass
+class LocalGlobalSpanConfig(SpanConfig):
+    """Layers that look back `window` tokens; the top one looks back `limit`, and one in so many."""
+
+    window: int = MISSING  # of every head of a local layer
+    local_layers: int = 5  # below each that looks back to the limit
+
+    def mistakes(self) -> Iterator[str]:
+        yield from super().mistakes()
+        yield from at_least("span.window", self.window, 1)
+        yield from at_least("span.local_layers", self.local_layers, 1)
+        if self.window > self.limit:
+            yield f"span.window={self.window}: must be at most span.limit={self.limit}"
+
+    def build(self, *, dim: int, heads: int, layer: int) -> Span:
+        from adaspan.nn.span import FixedSpan
+
+        return FixedSpan(heads, self.limit, [self.window] * heads)
+
+    def connect(self, spans: Sequence[Span]) -> None:
+        from adaspan.nn.span import FixedSpan
+
+        for span in spans[:: -(self.local_layers + 1)]:  # the top one, too, however many there are
+            assert isinstance(span, FixedSpan)
+            span.windows = (self.limit,) * span.heads
 
 
 @register("span", "adaptive")
@@ -67,6 +139,8 @@ class AdaptiveSpanConfig(SpanConfig):
     ramp: float = MISSING  # R: width of the soft edge, in tokens
     loss_coefficient: float = MISSING  # lambda: price of a token of mean span, a layer
     initial_fraction: float = 0.0  # where every span starts, as a part of the limit
+    share: str = added_key("head")  # who has one span together: head, layer or model
+    penalty_after: int = added_key(0)  # updates that are free of the penalty
 
     def mistakes(self) -> Iterator[str]:
         yield from super().mistakes()
@@ -74,13 +148,68 @@ class AdaptiveSpanConfig(SpanConfig):
         yield from at_least("span.loss_coefficient", self.loss_coefficient, 0)
         if not 0 <= self.initial_fraction <= 1:
             yield f"span.initial_fraction={self.initial_fraction}: must lie between 0 and 1"
+        yield from one_of("span.share", self.share, SHARES)
+        yield from at_least("span.penalty_after", self.penalty_after, 0)
 
     def build(self, *, dim: int, heads: int, layer: int) -> Span:
         from adaspan.nn.span import AdaptiveSpan
 
         return AdaptiveSpan(
-            heads, self.limit, self.ramp, self.loss_coefficient, self.initial_fraction
+            heads,
+            self.limit,
+            self.ramp,
+            self.loss_coefficient,
+            self.initial_fraction,
+            shared=self.share != "head",
+            penalty_after=self.penalty_after,
         )
+
+    def connect(self, spans: Sequence[Span]) -> None:
+        if self.share == "model":
+            _share(spans)
+
+
+@register("span", "budget")
+@dataclass
+class BudgetSpanConfig(SpanConfig):
+    """Adaptive spans of a given mean length: the price that this takes is found in training."""
+
+    target: float = MISSING  # mean over all heads, in tokens
+    ramp: float = MISSING  # R
+    initial_fraction: float | None = None  # where every span starts; null: at the target
+    share: str = "head"  # who has one span together: head, layer or model
+
+    def mistakes(self) -> Iterator[str]:
+        yield from super().mistakes()
+        yield from above_zero("span.target", self.target)
+        if self.target > self.limit:
+            yield f"span.target={self.target}: must be at most span.limit={self.limit}"
+        yield from above_zero("span.ramp", self.ramp)
+        if self.initial_fraction is not None and not 0 <= self.initial_fraction <= 1:
+            yield f"span.initial_fraction={self.initial_fraction}: must lie between 0 and 1"
+        yield from one_of("span.share", self.share, SHARES)
+
+    def build(self, *, dim: int, heads: int, layer: int) -> Span:
+        from adaspan.nn.span import AdaptiveSpan
+
+        start = self.initial_fraction
+        start = self.target / self.limit if start is None else start
+        return AdaptiveSpan(heads, self.limit, self.ramp, 0.0, start, shared=self.share != "head")
+
+    def connect(self, spans: Sequence[Span]) -> None:
+        if self.share == "model":
+            _share(spans)
+
+    def budget(self, spans: Sequence[Span]) -> SpanBudget:
+        from adaspan.nn.budget import SpanBudget
+
+        return SpanBudget(spans, self.target)
+
+
+def _share(spans: Sequence[Span]) -> None:
+    """Give all layers the learned fraction of the first."""
+    for span in spans[1:]:
+        span.fraction = spans[0].fraction
 
 
 @register("span", "dynamic")
@@ -90,7 +219,8 @@ class DynamicSpanConfig(SpanConfig):
 
     ramp: float = MISSING
     loss_coefficient: float = MISSING
-    initial_bias: float = -4.0  # b in z = S * sigmoid(v.x + b)
+    initial_bias: float = -4.0  # b in z = S * sigmoid(v.x + b); -3: about a twentieth of the limit
+    penalty_after: int = added_key(0)  # updates that are free of the penalty
 
     def mistakes(self) -> Iterator[str]:
         yield from super().mistakes()
@@ -98,10 +228,17 @@ class DynamicSpanConfig(SpanConfig):
         yield from at_least("span.loss_coefficient", self.loss_coefficient, 0)
         if not math.isfinite(self.initial_bias):
             yield f"span.initial_bias={self.initial_bias}: must be a finite number"
+        yield from at_least("span.penalty_after", self.penalty_after, 0)
 
     def build(self, *, dim: int, heads: int, layer: int) -> Span:
         from adaspan.nn.span import DynamicSpan
 
         return DynamicSpan(
-            dim, heads, self.limit, self.ramp, self.loss_coefficient, self.initial_bias
+            dim,
+            heads,
+            self.limit,
+            self.ramp,
+            self.loss_coefficient,
+            self.initial_bias,
+            penalty_after=self.penalty_after,
         )

@@ -30,7 +30,7 @@ def group_heads(
     Args:
         longest: every head's z; the largest of them if each token has its own.
         limit: S.
-        ramp: R; None: no mask.
+        ramp: R; None: no mask, each head ends at its z, a whole number.
         cost: overhead of a group, see `implementation.GroupCost`; None puts all heads into one
             group, with the window of the one that sees farthest.
         shortest: every head's smallest z; None: the same.
@@ -39,15 +39,19 @@ def group_heads(
         ValueError: a span is not within 0 and S.
     """
     everyone = tuple(range(len(longest)))
-    if ramp is None:
-        return (Group(everyone, limit, limit),)
+    if ramp is None:  # without a mask only heads of the same window can share it
+        windows = [min(limit, int(span)) for span in longest]
+        return tuple(
+            Group(tuple(h for h in everyone if windows[h] == window), window, unmasked=window)
+            for window in sorted(set(windows), reverse=True)
+        )
     shortest = longest if shortest is None else shortest
-    windows = tuple(reach(span, limit, ramp) for span in longest)
-    sets = _cheapest(windows, cost) if cost is not None else (everyone,)
+    reaches = tuple(reach(span, limit, ramp) for span in longest)
+    sets = _cheapest(reaches, cost) if cost is not None else (everyone,)
     return tuple(
         Group(
             members,
-            max(windows[h] for h in members),
+            max(reaches[h] for h in members),
             min(_unmasked(shortest[h], limit) for h in members),
         )
         for members in sets

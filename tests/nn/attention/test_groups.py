@@ -29,6 +29,14 @@ def test_fixed_spans_reach_the_limit() -> None:
     assert group_heads([64, 64], 64, None, 64) == (Group((0, 1), 64, 64),)
 
 
+def test_hard_windows_are_shared_only_by_heads_that_have_the_same() -> None:
+    assert group_heads([16, 64, 16, 1], 64, None, 64) == (
+        Group((1,), 64, 64),
+        Group((0, 2), 16, 16),
+        Group((3,), 1, 1),
+    )
+
+
 def test_spans_that_differ_by_token_reach_as_far_as_the_longest_of_each_head() -> None:
     assert group_heads([2000, 30, 90], 8192, 32, 64, shortest=[7.5, 12, 3]) == (
         Group((0,), window=2033, unmasked=8),
