@@ -243,7 +243,7 @@ SPAN_LOSS_COEFFICIENT = register(
         "span/loss_coefficient",
         "price",
         "loss coefficient that a budget of spans has found so far",
-        "nats a token of mean span",
+        "nats per token of mean span",
         written="{:.2e}".format,
     )
 )
