@@ -30,7 +30,7 @@ ON_A_CLUSTER = [
 ]
 LAUNCHES = [line for line in COMMANDS if "launch.py" in line and line not in ON_A_CLUSTER]
 # The commands of AFTER_A_SWEEP look at its runs: tests/tracking/test_readme.py runs them all.
-THE_SWEEP = "python launch.py sweeps=span_limit_tiny"
+THE_SWEEP = "python launch.py sweeps=recall hydra.launcher.processes=2"
 
 # Enough to see a command through to its end, in seconds.
 SHORT = ("train.steps=2", "train.eval_fraction=0.01", "tracking=disabled")

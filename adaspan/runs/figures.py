@@ -198,6 +198,53 @@ TRAIN = _score("train/", "train", "mean loss of the updates since the previous r
 LEARNING_RATE = register(
     Figure("train/learning_rate", "lr", "learning rate of the last update", written="{:.4g}".format)
 )
+PENALTY = register(
+    Figure(
+        "train/penalty",
+        "penalty",
+        "what the training loss adds for spans; mean of the updates since the previous row",
+        "nats per token",
+        written="{:.3g}".format,
+    )
+)
+# Of weights and of spans apart: a penalty on spans shows in the second only.
+_PARTS = {"weights": "weights other than spans", "spans": "spans"}
+GRADIENT_NORM = {
+    part: register(
+        Figure(
+            f"gradient/{part}_norm",
+            f"gradient of {part}",
+            f"norm of the gradient of all {words} before clipping; median of the updates since the "
+            "previous row",
+            written="{:.3g}".format,
+        )
+    )
+    for part, words in _PARTS.items()
+}
+CLIPPED = {
+    part: register(
+        Figure(
+            f"gradient/{part}_clipped",
+            f"clipped {part}",
+            f"share of the tensors of {words} whose step, or gradient, optimizer.grad_clip "
+            "shortened; mean of the updates since the previous row",
+            written=_decimals(2),
+        )
+    )
+    for part, words in _PARTS.items()
+}
+CLIPPED_TO = {
+    part: register(
+        Figure(
+            f"gradient/{part}_clipped_to",
+            f"{part} clipped to",
+            f"factor by which clipping shortened steps, or gradients, of {words}, 1 where it did "
+            "not; mean over tensors and the updates since the previous row",
+            written="{:.3g}".format,
+        )
+    )
+    for part, words in _PARTS.items()
+}
 QUICK = _score(
     "valid/",
     "quick",

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from adaspan.config.hydra import default_values, written
 from adaspan.config.kinds.registry import GROUPS, KINDS
 from adaspan.config.resolved import flat, read_values
+from adaspan.runs import figures
 from adaspan.runs.command import typed_words
+from adaspan.runs.folder import RunFolder
 
+# Clipping that often is what decides how far spans move.
+_OFTEN = 0.5
 # Where a run was trained and under which name it is tracked: not what it is.
 _INCIDENTAL = (
     "extensions",
@@ -73,6 +78,24 @@ def against_siblings(path: Path, siblings: Sequence[Path]) -> list[str]:
         if differing:
             lines.append(f"{key}: {written(value)}, others {', '.join(differing)}")
     return lines
+
+
+def clipped_spans(path: Path) -> str | None:
+    """That the optimizer shortened most steps of the spans, so that a penalty does not move them as
+    one would think; None if it did not, or nothing is known of it.
+    """
+    if read_values(path)["optimizer"]["kind"] != "adagrad":
+        return None  # others shorten gradients, to which their steps then adapt
+    clipped, left = figures.CLIPPED["spans"].key, figures.CLIPPED_TO["spans"].key
+    rows = [row for row in RunFolder(path).rows() if clipped in row]
+    share = fmean(row[clipped] for row in rows) if rows else 0.0
+    if share < _OFTEN:
+        return None
+    return (
+        f"their steps were clipped in {share:.0%} of the updates, to "
+        f"{fmean(row[left] for row in rows):.2g} of their length on average: a larger "
+        "span.loss_coefficient moves them more slowly (docs/choosing.md)"
+    )
 
 
 def _compared(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,6 +70,7 @@ class TrainingRows:
             row[figures.SPAN_LOSS_COEFFICIENT.key] = trainer.budget.loss_coefficient
         return {
             **row,
+            **trainer.statistics.take(),
             **_spans(trainer),
             figures.EXECUTED_FLOPS.key: trainer.flops_per_token,
             figures.TRAINING_FLOPS.key: trainer.flops,
@@ -203,7 +204,7 @@ def _spans(trainer: Trainer) -> Row:
         figures.SPAN_MEAN.key: mean,
         figures.SPAN_MAX.key: spans_LH.max().item(),
         figures.SPAN_REACH.key: max(
-            reach(max(spans), span.limit, span.ramp or 0)
+            reach(max(spans), span.limit, span.ramp) if span.ramp else int(max(spans))
             for span, spans in zip(trainer.model.spans, spans_LH.tolist(), strict=True)
         ),
         figures.PAPER_MACS.key: paper_macs_per_token(trainer.shape, mean),

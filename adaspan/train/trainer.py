@@ -24,6 +24,7 @@ from adaspan.train.device import autocast, choose_precision, to_device
 from adaspan.train.distributed import Processes
 from adaspan.train.optim import clip_gradients, learning_rate, set_learning_rate
 from adaspan.train.spans import check_spans
+from adaspan.train.statistics import UpdateStatistics
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Trainer:
         self._parameters = list(self.model.parameters())
         self._optimizer = make_optimizer(config.optimizer, self.model)
         self.budget = config.span.budget(self.model.spans)
+        self.statistics = UpdateStatistics(config.optimizer, self.model, processes)
         self._streams = Streams(
             corpus.train,
             config.train.batch_size,
@@ -113,7 +115,7 @@ class Trainer:
         size = len(inputs_BM) // pieces
         plan = self.model.plan(size, self._config.train.block_size)
         self._own_forward_flops = 0
-        losses, spans, caches = [], [], []
+        losses, penalties, spans, caches = [], [], [], []
         for i in range(pieces):
             part = slice(i * size, (i + 1) * size)
             with autocast(self._device, self.precision):
@@ -125,6 +127,7 @@ class Trainer:
             io_macs = self.model.io_macs(block.inputs_BM[part], block.targets_BM[part])
             self._count_flops(output, size, io_macs)
             losses.append(loss.detach())
+            penalties.append(output.penalty.detach())
             spans += [torch.stack(output.mean_spans)] if output.mean_spans else []
             caches.append(output.caches)
         self._caches = (
@@ -135,6 +138,7 @@ class Trainer:
             self._mean_spans_LH = torch.stack(spans).mean(0)
 
         self._processes.average_gradients(self._parameters)
+        self.statistics.note(torch.stack(penalties).mean())
         self.step += 1
         set_learning_rate(self._optimizer, self.rate)
         clip_gradients(self._config.optimizer, self._parameters)
@@ -190,6 +194,7 @@ class Trainer:
             NonFiniteError: a loss or a weight is not finite.
         """
         losses = self._shared_losses()
+        statistics = self.statistics.state()
         self._share_flops()
         finite = torch.stack([p.detach().isfinite().all() for p in self._parameters]).all()
         if not finite:
@@ -216,6 +221,7 @@ class Trainer:
             "random": random,
             "random_gpu": random_gpu,
             "losses": losses,
+            "statistics": statistics,
             "flops": self.flops,
             "best_score": self.best_score,
             "best_step": self.best_step,
@@ -260,6 +266,7 @@ class Trainer:
         if self.budget:
             self.budget.load(state["budget"])
         self._shared = state["losses"]
+        self.statistics.load(state.get("statistics", {}))
         self.flops = state["flops"]
         self.best_score = state["best_score" if "best_score" in state else "best_bpc"]
         self.best_step = state["best_step"]

@@ -10,7 +10,7 @@ import pytest
 from adaspan.config.resolved import to_yaml
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import run_name
-from adaspan.status.explain import against_default, against_siblings, command
+from adaspan.status.explain import against_default, against_siblings, clipped_spans, command
 from tests.conftest import compose_run
 
 
@@ -66,3 +66,23 @@ def test_differences_from_the_default_and_from_siblings(tmp_path: Path) -> None:
         "span: fixed, others adaptive",
         "span.limit: 64, others 1024",
     ]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "clipped", "is_told"),
+    [("adagrad", 0.98, True), ("adagrad", 0.1, False), ("adam", 0.98, False)],
+)
+def test_spans_whose_steps_were_mostly_clipped_are_told(
+    tmp_path: Path, optimizer: str, clipped: float, is_told: bool
+) -> None:
+    path = frozen(tmp_path / "run", f"optimizer={optimizer}")
+    folder = RunFolder(path)
+    assert clipped_spans(path) is None
+    for step, share in ((10, clipped + 0.02), (20, clipped - 0.02)):
+        row = {"gradient/spans_clipped": share, "gradient/spans_clipped_to": 0.25}
+        folder.append({"step": step} | row)
+    line = clipped_spans(path)
+    assert (line is not None) is is_told
+    if line:
+        assert line.startswith("their steps were clipped in 98% of the updates, to 0.25 of their")
+        assert "a larger span.loss_coefficient moves them more slowly" in line

@@ -1,4 +1,5 @@
 """The papers' tables and figures in small, trained in full: each shows what the paper's shows.
+So does the sweep of recall streams, whose result is known beforehand.
 
 `make figures` runs them, about half an hour on two cores; `make test` leaves them out.
 """
@@ -18,6 +19,7 @@ from adaspan.cli.choose import chosen_runs
 from adaspan.report.comparison import Comparison, compare
 from adaspan.report.groups import Group
 from adaspan.report.plots import all_plots
+from adaspan.report.recall import farthest
 from adaspan.report.token_spans import before_words
 from adaspan.runs import figures
 from adaspan.runs.folder import RunFolder
@@ -103,8 +105,21 @@ def attention_alone_is_as_good_as_with_a_feed_forward(comparison: Comparison) ->
     assert sizes[0] == pytest.approx(sizes[1], rel=0.01)
 
 
+def heads_look_as_far_as_they_must_where_they_can_learn_it(comparison: Comparison) -> None:
+    for group in comparison.groups:
+        values, needed = group.first.values, farthest(group) - 1
+        ramp = float(str(values["span.ramp"]))
+        within = ramp if values["span.initial_fraction"] == 0 else group.span_limit
+        assert (bits(group) < 1.3) is (needed <= within), group.label
+        reach = group.mean(figures.SPAN_REACH)
+        if needed <= within and values["span.loss_coefficient"] == 1e-3:  # a lesser one is slow
+            assert reach == pytest.approx(max(needed, ramp + 1), abs=2), group.label
+    assert "recall" in all_plots(comparison)
+
+
 # What each sweep must show.
 EFFECTS: dict[str, Callable[[Comparison], None]] = {
+    "recall": heads_look_as_far_as_they_must_where_they_can_learn_it,
     "table1_tiny": learned_spans_are_as_good_and_cheaper,
     "table2_tiny": learned_spans_are_as_good_and_cheaper,
     "table3_tiny": dynamic_spans_are_as_good_as_adaptive_ones,
@@ -124,7 +139,12 @@ def test_a_small_form_shows_what_the_papers_shows(
 ) -> None:
     folder = tmp_path_factory.getbasetemp() / "figures"  # runs that two sweeps share: trained once
     folder.mkdir(exist_ok=True)
-    words = (f"sweeps={sweep}", "tracking=disabled", f"output_dir={folder}")
+    words = (
+        f"sweeps={sweep}",
+        "hydra.launcher.processes=2",
+        "tracking=disabled",
+        f"output_dir={folder}",
+    )
     subprocess.run(command(*words), cwd=folder, check=True, timeout=SECONDS, env=dict(os.environ))
     comparison = compare(*chosen_runs(folder, sweep))
     assert len(comparison.done) == len(comparison.groups)
@@ -133,4 +153,4 @@ def test_a_small_form_shows_what_the_papers_shows(
 
 def test_every_small_form_has_an_effect_that_is_looked_at() -> None:
     files = (Path(__file__).parents[2] / "sweeps").glob("*_tiny.yaml")
-    assert {file.stem for file in files} == set(EFFECTS)
+    assert {"recall", *(file.stem for file in files)} == set(EFFECTS)

@@ -1,0 +1,98 @@
+"""What moves the weights and the spans, and how far clipping holds each back.
+
+A few numbers of every update stay on the device until a row is made of them, with its losses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from adaspan.config.kinds.optimizer import OptimizerConfig
+from adaspan.nn.transformer import Transformer
+from adaspan.runs import figures
+from adaspan.runs.figures import Row
+from adaspan.train.distributed import Processes
+
+
+class UpdateStatistics:
+    """Penalties and gradients of the updates since the row before.
+
+    Args:
+        settings: of the optimizer, which say how it clips.
+        model: whose gradients are looked at.
+        processes: that train together; their gradients are equal, their penalties need not be.
+    """
+
+    def __init__(self, settings: OptimizerConfig, model: Transformer, processes: Processes) -> None:
+        of_spans = {id(p) for span in model.spans for p in span.parameters()}
+        self._settings = settings
+        self._processes = processes
+        self._parameters = list(model.parameters())  # P tensors
+        self._is_span_P = torch.tensor([id(p) in of_spans for p in self._parameters])
+        self._no_gradient = torch.zeros(1, device=self._parameters[0].device)
+        self._penalties: list[Tensor] = []
+        self._norms_P: list[Tensor] = []  # of each tensor's gradient
+        self._shared_penalties = torch.empty(0)  # of the first updates
+        self._shared_norms_NP = torch.empty(0, len(self._parameters))
+
+    def note(self, penalty: Tensor) -> None:
+        """Take up an update whose gradients are there and are not clipped yet. Does not wait.
+
+        Args:
+            penalty: a scalar, in nats per token.
+        """
+        gradients = [self._no_gradient if p.grad is None else p.grad for p in self._parameters]
+        self._norms_P.append(torch.stack(torch._foreach_norm(gradients)))
+        self._penalties.append(penalty)
+
+    def state(self) -> dict[str, Tensor]:
+        """All of it, over all processes; what a checkpoint holds. Waits for the device."""
+        if self._norms_P:
+            own = self._processes.mean(torch.stack(self._penalties)).cpu()
+            self._shared_penalties = torch.cat([self._shared_penalties, own])
+            norms_NP = torch.stack(self._norms_P).float().cpu()
+            self._shared_norms_NP = torch.cat([self._shared_norms_NP, norms_NP])
+            self._penalties, self._norms_P = [], []
+        return {"penalties": self._shared_penalties, "norms": self._shared_norms_NP}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `state` gave; a checkpoint of before these were kept has nothing."""
+        self._shared_penalties = state.get("penalties", self._shared_penalties[:0])
+        self._shared_norms_NP = state.get("norms", self._shared_norms_NP[:0])
+
+    def take(self) -> Row:
+        """Figures of the updates since the last call, less those that are not finite: a gradient
+        may be too large for a number and its clipped step be sound. All processes must call it.
+        """
+        state = self.state()
+        self.load({})
+        row = {figures.PENALTY.key: state["penalties"].double().mean().item()}
+        norms_NP = state["norms"].double()
+        scales_NP = self._scales(norms_NP)
+        for part, chosen_P in self._parts():
+            norms = torch.linalg.vector_norm(norms_NP[:, chosen_P], dim=1)
+            scales = scales_NP[:, chosen_P]
+            row[figures.GRADIENT_NORM[part].key] = norms.median().item()
+            row[figures.CLIPPED[part].key] = (scales < 1).double().mean().item()
+            row[figures.CLIPPED_TO[part].key] = scales.mean().item()
+        return {key: value for key, value in row.items() if math.isfinite(value)}
+
+    def _parts(self) -> Iterator[tuple[str, Tensor]]:
+        """Weights and spans, if these are learned."""
+        yield "weights", ~self._is_span_P
+        if self._is_span_P.any():
+            yield "spans", self._is_span_P
+
+    def _scales(self, norms_NP: Tensor) -> Tensor:
+        """What clipping multiplies each tensor's step, or gradient, by."""
+        if not self._settings.grad_clip:
+            return torch.ones_like(norms_NP)
+        lengths_NP = norms_NP
+        if not self._settings.clips_steps:  # but gradients, all by one factor
+            lengths_N1 = torch.linalg.vector_norm(norms_NP, dim=1, keepdim=True)
+            lengths_NP = lengths_N1.expand_as(norms_NP)
+        return torch.full_like(norms_NP, self._settings.grad_clip).div(lengths_NP).clamp(max=1)

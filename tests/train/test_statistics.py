@@ -1,0 +1,125 @@
+"""Rows say what the loss is made of, and how far clipping held weights and spans back."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from statistics import fmean, median
+
+import pytest
+import torch
+from torch import Tensor
+
+from adaspan.nn.span import AdaptiveSpan
+from adaspan.runs.figures import Row
+from adaspan.train.trainer import Trainer
+from tests.train.test_trainer import losses, trainer_of
+
+QUIET = ("model.dropout=0", "train.micro_batches=1")
+
+
+def gradients(trainer: Trainer) -> tuple[list[Tensor], list[Tensor], float]:
+    """Of weights and of spans at the next update, and the penalty, computed apart from it."""
+    block = trainer._streams.next_block()
+    trainer._streams.cursor.offset -= block.inputs_BM.shape[1]
+    output = trainer.model(block.inputs_BM, trainer._caches, targets_BM=block.targets_BM)
+    trainer.model.zero_grad()
+    (output.nats_BM.mean() + output.penalty).backward()
+    spans = [span.fraction for span in trainer.model.spans if isinstance(span, AdaptiveSpan)]
+    of_spans = {id(fraction) for fraction in spans}
+    weights = [p for p in trainer.model.parameters() if id(p) not in of_spans]
+    found = [[p.grad.clone() for p in part if p.grad is not None] for part in (weights, spans)]
+    trainer.model.zero_grad()
+    return found[0], found[1], output.penalty.item()
+
+
+def norm(tensors: list[Tensor]) -> float:
+    return math.sqrt(sum(tensor.square().sum().item() for tensor in tensors))
+
+
+@pytest.mark.parametrize("optimizer", ["adagrad", "adam"])
+def test_a_row_has_penalty_norms_and_what_clipping_left(
+    tiny: tuple[str, ...], optimizer: str
+) -> None:
+    clip = 0.05
+    trainer = trainer_of(
+        *tiny,
+        *QUIET,
+        f"optimizer={optimizer}",
+        f"optimizer.grad_clip={clip}",
+        "span.loss_coefficient=1e-3",
+    )
+    updates = 3
+    rows: list[Row] = []
+    for _ in range(updates):
+        weights, spans, penalty = gradients(trainer)
+        every = norm([*weights, *spans])
+        parts = {"weights": weights, "spans": spans}
+        row: Row = {"train/penalty": penalty}
+        for name, part in parts.items():
+            lengths = [norm([one]) if optimizer == "adagrad" else every for one in part]
+            row[f"gradient/{name}_norm"] = norm(part)
+            row[f"gradient/{name}_clipped"] = sum(one > clip for one in lengths) / len(part)
+            row[f"gradient/{name}_clipped_to"] = sum(min(1, clip / one) for one in lengths) / len(
+                part
+            )
+        rows.append(row)
+        trainer.update()
+    expected = {
+        key: (median if key.endswith("_norm") else fmean)(row[key] for row in rows)
+        for key in rows[0]
+    }
+    assert trainer.statistics.take() == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_larger_penalty_is_clipped_more_and_so_moves_spans_no_faster(
+    tiny: tuple[str, ...],
+) -> None:
+    rows = []
+    for coefficient in ("1e-3", "1"):
+        trainer = trainer_of(*tiny, *QUIET, f"span.loss_coefficient={coefficient}")
+        losses(trainer, 10)
+        rows.append(trainer.statistics.take() | {"span": trainer.spans_LH.mean().item()})
+    mild, strong = rows
+    assert strong["gradient/spans_norm"] > 100 * mild["gradient/spans_norm"]
+    assert strong["gradient/spans_clipped"] == 1
+    assert strong["gradient/spans_clipped_to"] < 0.01 < mild["gradient/spans_clipped_to"]
+    assert strong["span"] > mild["span"]
+
+
+def test_fixed_spans_have_no_gradient_and_no_clipping_is_none(tiny: tuple[str, ...]) -> None:
+    fixed = [o for o in tiny if not o.startswith(("span.ramp", "span.initial"))]
+    trainer = trainer_of(*fixed, "span=fixed", "optimizer.grad_clip=0")
+    trainer.update()
+    row = trainer.statistics.take()
+    assert not [key for key in row if "spans" in key]
+    assert (row["gradient/weights_clipped"], row["gradient/weights_clipped_to"]) == (0, 1)
+    assert row["train/penalty"] == 0
+
+
+def test_what_was_noted_before_a_checkpoint_is_in_the_row_after_it(
+    tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    whole = trainer_of(*tiny)
+    losses(whole, 6)
+    stopped = trainer_of(*tiny)
+    for _ in range(4):
+        stopped.update()
+    state = stopped.state()
+    assert state is not None
+    torch.save(state, tmp_path / "state.pt")
+    resumed = trainer_of(*tiny)
+    resumed.load(torch.load(tmp_path / "state.pt", weights_only=True))
+    losses(resumed, 2)
+    assert resumed.statistics.take() == whole.statistics.take()
+
+
+def test_a_gradient_too_large_for_a_number_leaves_its_figures_out(tiny: tuple[str, ...]) -> None:
+    trainer = trainer_of(*tiny)
+    for parameter in trainer.model.parameters():
+        parameter.grad = torch.full_like(parameter, 1e30)  # its square is infinite
+    trainer.statistics.note(torch.tensor(0.5))
+    row = trainer.statistics.take()
+    assert row["train/penalty"] == 0.5
+    assert "gradient/spans_norm" not in row
+    assert (row["gradient/spans_clipped"], row["gradient/spans_clipped_to"]) == (1, 0)
