@@ -10,7 +10,7 @@ from adaspan.cli.choose import chosen_weights, runs_option, weights_option
 from adaspan.status.find import find_run
 
 
-@click.command()
+@click.command(short_help="Write the model of RUN into a folder of files.")
 @click.argument("run")
 @click.argument("folder", type=click.Path(path_type=Path))
 @runs_option

@@ -11,7 +11,7 @@ from adaspan.cli.choose import runs_option
 _FILE = click.Path(path_type=Path)
 
 
-@click.command("import")
+@click.command("import", short_help="Make a run of a checkpoint of the public code.")
 @click.argument("file", type=_FILE)
 @click.option(
     "--data",
