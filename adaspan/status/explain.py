@@ -57,12 +57,15 @@ def command(path: Path) -> str:
 
 
 def against_default(path: Path) -> list[str]:
-    """`key: this, not that`, for every key in which the run differs from the default one."""
+    """`key: this, not that`, for every key in which the run differs from the default one.
+
+    A key that the default one lacks, and that is empty, says nothing.
+    """
     default = _compared(default_values([]))
     return [
         f"{key}: {written(value)}" + (f", not {written(default[key])}" if key in default else "")
         for key, value in _compared(read_values(path)).items()
-        if key not in default or default[key] != value
+        if (default[key] != value if key in default else value not in (None, []))
     ]
 
 
