@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 _ADDED = "added"
@@ -27,10 +28,30 @@ def values_of(config: Any) -> dict[str, Any]:
     values = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if field.metadata.get(_ADDED) and value == _default(field):
+        if _as_before(field, value):
             continue
         values[field.name] = values_of(value) if dataclasses.is_dataclass(value) else value
     return values
+
+
+def without_added(values: Mapping[str, Any], of: type) -> dict[str, Any]:
+    """The values that a configuration was written with, less those added at their defaults.
+
+    Args:
+        values: by key.
+        of: the class of the configuration.
+    """
+    fields = {field.name: field for field in dataclasses.fields(of)}
+    return {
+        key: value
+        for key, value in values.items()
+        if key not in fields or not _as_before(fields[key], value)
+    }
+
+
+def _as_before(field: dataclasses.Field[Any], value: Any) -> bool:
+    """Whether the key came later and changes nothing."""
+    return bool(field.metadata.get(_ADDED)) and value == _default(field)
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

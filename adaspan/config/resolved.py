@@ -10,12 +10,19 @@ from typing import Any
 from omegaconf import OmegaConf
 from yaml import YAMLError
 
+from adaspan.config.keys import without_added
 from adaspan.config.kinds.data import DataConfig
 from adaspan.config.kinds.optimizer import OptimizerConfig
 from adaspan.config.kinds.registry import GROUPS, KINDS
 from adaspan.config.kinds.span import SpanConfig
 from adaspan.config.schema import ModelConfig, RunConfig, TrackingConfig, TrainConfig
 from adaspan.errors import RunError, UserError
+
+_PLAIN: dict[str, type] = {
+    "model": ModelConfig,
+    "train": TrainConfig,
+    "tracking": TrackingConfig,
+}
 
 
 def to_yaml(config: RunConfig) -> str:
@@ -54,6 +61,19 @@ def read_values(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in loaded.items() if key != "defaults"}
 
 
+def read_chosen(path: Path) -> dict[str, Any]:
+    """`read_values` less keys that came later and are at their defaults: nobody asked for those.
+
+    Raises as `read_values` does.
+    """
+    values = read_values(path)
+    for part, own in values.items():
+        kind = KINDS[part].get(own["kind"]) if part in GROUPS else _PLAIN.get(part)
+        if kind is not None:
+            values[part] = without_added(own, kind)
+    return values
+
+
 def read_config(path: Path) -> RunConfig:
     """The configuration of a run folder that has one.
 
@@ -64,9 +84,8 @@ def read_config(path: Path) -> RunConfig:
         RunError: it is damaged, or has keys that are not known.
     """
     values = read_values(path)
-    plain = {"model": ModelConfig, "train": TrainConfig, "tracking": TrackingConfig}
     try:
-        typed: dict[str, Any] = {key: part(**values[key]) for key, part in plain.items()}
+        typed: dict[str, Any] = {key: part(**values[key]) for key, part in _PLAIN.items()}
         kinds = {group: _of_kind(group, values[group]) for group in GROUPS}
         return RunConfig(**values | typed | kinds)
     except (KeyError, TypeError) as error:

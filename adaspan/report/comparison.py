@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from adaspan.config.resolved import flat, read_values
+from adaspan.config.resolved import flat, read_chosen, read_values
 from adaspan.report.groups import SEED, Group, Run, first_begun
 from adaspan.report.labels import by_number
 from adaspan.runs import figures
@@ -113,12 +113,15 @@ def compare(title: str, runs: Mapping[Path, Mapping[str, str]]) -> Comparison:
 
 def _read(runs: Mapping[Path, Mapping[str, str]]) -> list[Run]:
     folders = [RunFolder(path) for path in runs]
+    # Kinds and versions differ in the keys that they have: what no run asks for is no difference.
+    asked_for = {key for path in runs for key in flat(read_chosen(path))}
     read = []
     for folder, standing in zip(folders, standings(folders), strict=True):
         values, rows = read_values(folder.path), folder.rows()
         state = describe(folder, dict(runs[folder.path]), standing, values, rows)
         data = folder.source.short_fingerprint()
-        read.append(Run(folder.path, state, flat(values), data, rows))
+        chosen = {key: value for key, value in flat(values).items() if key in asked_for}
+        read.append(Run(folder.path, state, chosen, data, rows))
     return read
 
 

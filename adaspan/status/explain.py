@@ -9,7 +9,7 @@ from typing import Any
 
 from adaspan.config.hydra import default_values, written
 from adaspan.config.kinds.registry import GROUPS, KINDS
-from adaspan.config.resolved import flat, read_values
+from adaspan.config.resolved import flat, read_chosen, read_values
 from adaspan.runs import figures
 from adaspan.runs.command import typed_words
 from adaspan.runs.folder import RunFolder
@@ -57,15 +57,12 @@ def command(path: Path) -> str:
 
 
 def against_default(path: Path) -> list[str]:
-    """`key: this, not that`, for every key in which the run differs from the default one.
-
-    A key that the default one lacks, and that is empty, says nothing.
-    """
+    """`key: this, not that`, for every key in which the run differs from the default one."""
     default = _compared(default_values([]))
     return [
         f"{key}: {written(value)}" + (f", not {written(default[key])}" if key in default else "")
-        for key, value in _compared(read_values(path)).items()
-        if (default[key] != value if key in default else value not in (None, []))
+        for key, value in _compared(read_chosen(path)).items()
+        if key not in default or default[key] != value
     ]
 
 
