@@ -48,6 +48,7 @@ def test_time_memory_and_flops_are_those_of_the_work(monkeypatch: pytest.MonkeyP
     assert order[-6:] == ["quick", "slow"] * 3, "they take turns"
 
 
+@pytest.mark.slow
 def test_contenders_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     attention = benchmark("attention", monkeypatch)
     limit, spans = attention.CASES["limit 512"]
@@ -89,6 +90,7 @@ def test_a_program_can_read_the_last_line() -> None:
     assert found["default", "banded"] == found["tuned", "banded"] < found["tuned", "reference"]
 
 
+@pytest.mark.slow
 def test_the_runs_made_up_for_the_report_have_all_that_it_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

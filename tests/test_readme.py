@@ -56,6 +56,7 @@ def test_the_readme_shows_the_default_run() -> None:
     assert f"{run.train.steps}/{run.train.steps} · valid" in README
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", LAUNCHES)
 def test_every_launch_composes_into_a_valid_run(
     command: str, monkeypatch: pytest.MonkeyPatch
@@ -88,6 +89,7 @@ def test_every_launch_that_needs_no_download_runs(
     assert shown in end.stdout
 
 
+@pytest.mark.slow
 def test_every_command_for_a_trained_run_works(tiny: tuple[str, ...], tmp_path: Path) -> None:
     shutil.copy(ROOT / "README.md", tmp_path)
     text = tmp_path / "stdlib.txt"  # which names the run as that of the README

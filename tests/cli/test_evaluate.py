@@ -56,6 +56,7 @@ def evaluated(adaspan: Adaspan, run: Path, *options: str) -> list[dict[str, floa
     return found
 
 
+@pytest.mark.slow
 def test_the_runs_own_figures_come_again_and_are_kept(adaspan: Adaspan, run: Path) -> None:
     final, metrics = rows(run)[-1], (run / "metrics.jsonl").read_bytes()
     shown = adaspan("evaluate", "sums", "--device", "cpu")
@@ -73,6 +74,7 @@ def test_the_runs_own_figures_come_again_and_are_kept(adaspan: Adaspan, run: Pat
     assert (run / "metrics.jsonl").read_bytes() == metrics
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reading", [(1, 1), (3, 7), (64, 512)])
 def test_the_figure_does_not_depend_on_batch_and_block(
     adaspan: Adaspan, run: Path, reading: tuple[int, int]

@@ -40,6 +40,7 @@ def generate(folder: Path, tmp_path: Path) -> Generate:
     return run
 
 
+@pytest.mark.slow
 def test_the_models_text_alone_is_on_stdout(folder: Path, generate: Generate) -> None:
     end = generate("--prompt", "3 plus", "--tokens", "30", "--seed", "5", "--temperature", "0.8")
     assert end.returncode == 0, end.stderr
@@ -49,6 +50,7 @@ def test_the_models_text_alone_is_on_stdout(folder: Path, generate: Generate) ->
     assert re.fullmatch(r"30 tokens · \d+ tokens/s · [\d.]+k FLOPs a token\n", end.stderr)
 
 
+@pytest.mark.slow
 def test_sampling_is_as_asked(folder: Path, generate: Generate) -> None:
     model, vocabulary, _ = load(folder, weights="last")
     for options, tokens in (

@@ -87,6 +87,7 @@ def test_what_is_known_of_local_runs_is_shown(
     assert "the loss is" in logs.stdout
 
 
+@pytest.mark.slow
 def test_a_copy_of_runs_that_a_cluster_trains_is_shown_as_far_as_it_is_known(
     adaspan: Adaspan, tiny: tuple[str, ...], tmp_path: Path
 ) -> None:

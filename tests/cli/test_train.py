@@ -20,6 +20,7 @@ def test_train_is_the_first_of_the_commands(tmp_path: Path) -> None:
     assert commands[0].split()[0] == "train"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -46,6 +47,7 @@ def test_the_version_is_ours_however_it_is_asked(launch_here: Launch, tmp_path: 
         assert launch_here("--version").stdout == shown.stdout
 
 
+@pytest.mark.slow
 def test_python_m_adaspan_takes_sub_commands_and_trains_without_one(tmp_path: Path) -> None:
     def typed(*words: str) -> str:
         end = call(module_main, "__main__.py", *words, folder=tmp_path)

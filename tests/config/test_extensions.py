@@ -156,6 +156,7 @@ def test_two_modules_that_register_one_name_are_told_apart() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "files"),
     [
@@ -193,6 +194,7 @@ def test_a_run_names_the_module_that_its_kind_is_from() -> None:
     assert compose_run("span=fixed").extensions == []
 
 
+@pytest.mark.slow
 def test_its_keys_are_checked_like_any_others(capsys: pytest.CaptureFixture[str]) -> None:
     Path("mine.py").write_text(OWN.format(name="own"))
     load_extensions(["extensions=[mine]"])
@@ -317,6 +319,7 @@ class FailsConfig(adaspan.SpanConfig):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "line"),
     [
@@ -340,6 +343,7 @@ def test_an_exception_of_a_data_set_is_one_line_and_its_trace_is_in_the_log(
     assert "no runs here" in call(adaspan_command, "adaspan", "status", folder=folder).stderr
 
 
+@pytest.mark.slow
 def test_an_exception_of_a_data_set_ends_a_sweep_before_it_begins(
     folder: Path, tiny: tuple[str, ...], launch_here: Launch
 ) -> None:

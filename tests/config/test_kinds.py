@@ -77,6 +77,7 @@ class ComplexSpanConfig(OwnSpanConfig):
     frequency: complex = 1j
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("group", "name", "kind", "message"),
     [
@@ -124,6 +125,7 @@ class GroupedSpanConfig(OwnSpanConfig):
             yield f"span.width={self.width}: must divide model.heads={config.model.heads}"
 
 
+@pytest.mark.slow
 def test_values_of_two_groups_are_checked_together_once_each_is_right(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -138,6 +140,7 @@ def test_values_of_two_groups_are_checked_together_once_each_is_right(
         assert capsys.readouterr().err.splitlines() == [f"adaspan: error: {line}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "message"),
     [

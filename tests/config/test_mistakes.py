@@ -135,6 +135,7 @@ def test_a_word_that_cannot_be_read_is_told_by_the_program_too(
     assert line.startswith(f"adaspan: error: {word}: cannot be read; ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a=b.txt", "it's.txt", "naïve (1).txt"])
 def test_a_value_that_needs_quotes_is_read_as_the_error_says(
     name: str, launch_here: Launch, tmp_path: Path
@@ -177,6 +178,7 @@ def test_launch_refuses_before_anything_is_read_or_written(launch: Launch, tmp_p
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["cuda:99", "tpu", "mps"])
 def test_a_device_that_is_not_there_is_refused_before_data_is_read(
     launch_here: Launch, tmp_path: Path, device: str
@@ -200,6 +202,7 @@ def test_a_cluster_does_not_silently_pass_over_a_single_run(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "word",
     ["hydra.launcher.dry_run=true", "hydra.launcher.processes=2", "hydra.sweeper.params=null"],
@@ -233,6 +236,7 @@ def test_a_configuration_of_another_ending_is_told_the_right_one(launch_here: La
     assert line.endswith("--config-name config.yml: the file's name must end in .yaml")
 
 
+@pytest.mark.slow
 def test_help_lists_options_of_ones_own(launch_here: Launch, tmp_path: Path) -> None:
     option = tmp_path / "own" / "span" / "my_short_span.yaml"
     option.parent.mkdir(parents=True)
@@ -264,6 +268,7 @@ def test_what_a_cluster_could_only_refuse_later_is_refused_at_once(launch_here: 
     assert launch_here("-m", "hydra.launcher.processes=0").returncode == 2
 
 
+@pytest.mark.slow
 def test_this_machine_cannot_leave_its_runs_to_themselves(launch_here: Launch) -> None:
     end = launch_here("-m", "hydra.launcher.wait=false", "span.limit=64,128")
     assert end.returncode == 2
@@ -278,6 +283,7 @@ def test_processes_that_train_a_run_together_cannot_all_have_the_same_gpu() -> N
         validate_shares(run, processes=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sweep", [[], ["-m"]])
 def test_a_folder_that_may_not_be_written_is_told_in_one_line(
     launch_here: Launch, tiny: tuple[str, ...], sweep: list[str]

@@ -84,6 +84,7 @@ def test_the_best_predictor_of_several_distances_weighs_what_each_says() -> None
     assert least == pytest.approx(-np.log(probabilities).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("values", "line"),
     [

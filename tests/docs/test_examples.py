@@ -67,6 +67,7 @@ def test_the_notebook_explores_a_run(
     assert len(text) > 200
 
 
+@pytest.mark.slow
 def test_the_readmes_library_code_works_as_it_stands(
     code_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import re
 
+import pytest
+
 from adaspan.config.kinds.registry import KINDS
 from adaspan.config.resolved import flat
 from tests.conftest import ROOT, compose_run
@@ -24,6 +26,7 @@ def test_every_key_is_one_of_a_run() -> None:
     assert named <= known
 
 
+@pytest.mark.slow
 def test_every_option_that_is_named_composes() -> None:
     options = re.findall(r"`((?:optimizer|span)=\w+)`", PAGE)
     assert {"optimizer=sgd", "span=dynamic"} <= set(options)
@@ -31,6 +34,7 @@ def test_every_option_that_is_named_composes() -> None:
         compose_run(option)
 
 
+@pytest.mark.slow
 def test_every_script_is_an_experiment_with_its_fine_tuning() -> None:
     rows = re.findall(r"\| `(\w+)\.sh` \| `python launch.py experiment=(\w+)` \| (.*) \|", SCRIPTS)
     assert len(rows) >= 7

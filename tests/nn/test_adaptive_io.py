@@ -154,6 +154,7 @@ class _Largest(TorchDispatchMode):
         return made
 
 
+@pytest.mark.slow
 @TIED
 def test_the_loss_of_267735_words_never_makes_them_all_for_every_token(tied: bool) -> None:
     vocabulary, batch, block = 267_735, 2, 64

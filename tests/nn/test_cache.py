@@ -70,6 +70,7 @@ def read(model: Transformer, tokens_BM: Tensor, blocks: list[int]) -> Tensor:
     )
 
 
+@pytest.mark.slow
 @EVERY_SPAN
 @pytest.mark.parametrize("attention", IMPLEMENTATIONS)
 @pytest.mark.parametrize("persistent", [0, 5])
@@ -115,6 +116,7 @@ def test_gradients_of_cached_keys_and_values_are_refused() -> None:
         model(torch.zeros(1, 1, dtype=torch.long), model.key_value_caches())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("span", "persistent"), [("adaptive", 0), ("adaptive", 5), ("fixed", 0)])
 @pytest.mark.parametrize("attention", IMPLEMENTATIONS)
 def test_a_token_costs_what_is_counted_however_long_the_text(

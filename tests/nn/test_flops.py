@@ -72,11 +72,13 @@ def test_executed_flops_are_what_torch_counts(
     compare_with_torch(span, block, implementation)
 
 
+@pytest.mark.slow
 def test_executed_flops_have_the_persistent_keys_and_no_feed_forward() -> None:
     adaptive = AdaptiveSpanConfig(limit=400, ramp=5, loss_coefficient=0.1)
     compare_with_torch(adaptive, 70, "banded", ffn_dim=0, persistent=9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [False, True], ids=["log-probabilities", "costs"])
 def test_executed_flops_follow_how_rare_the_words_are(known: bool) -> None:
     shape = ModelConfig(layers=1, dim=16, heads=2, ffn_dim=16, cutoffs=[5, 9, 14], divisor=2)
@@ -143,6 +145,7 @@ def compare_with_torch(
         caches = output.caches
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("saved_bytes", [0, 30_000])  # none, and those of one tile of some
 def test_weights_that_are_computed_twice_count_twice(
     saved_bytes: int, monkeypatch: pytest.MonkeyPatch
@@ -156,6 +159,7 @@ def test_weights_that_are_computed_twice_count_twice(
     compare_with_torch(adaptive, 70, "tiled")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias", [-4.0, -3.0])
 def test_dynamic_spans_cost_at_most_half_more_than_adaptive_ones_of_the_same_mean(
     bias: float,

@@ -27,6 +27,7 @@ def uncached(model: Transformer, count: int, **sampling: float | None) -> list[i
     return tokens[len(PROMPT) :]
 
 
+@pytest.mark.slow
 @EVERY_SPAN
 @pytest.mark.parametrize(
     "sampling",
@@ -105,6 +106,7 @@ def frequencies(**sampling: float | None) -> list[float]:
     return [drawn.count(token) / 4000 for token in range(4)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampling", "expected"),
     [

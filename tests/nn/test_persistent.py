@@ -46,6 +46,7 @@ def read(model: Transformer, tokens: Tensor, block: int) -> tuple[Tensor, Tensor
     return log_probs_BTV, log_probs_BTV[:, -block:].square().mean() + penalty
 
 
+@pytest.mark.slow
 def test_the_model_and_its_gradients_are_the_references_in_float64() -> None:
     """With heads in windows of their own, each of which the memory joins by itself."""
     found, groups = [], []
@@ -178,6 +179,7 @@ def test_a_wrong_number_of_keys_is_refused(size: Any) -> None:
         AdaptiveSelfAttention(16, 4, 32, persistent=size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("experiment", "millions"), [("enwik8_pers_small", 39), ("enwik8_pers", 114)]
 )

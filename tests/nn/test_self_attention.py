@@ -250,6 +250,7 @@ def test_spans_that_were_never_clamped_are_named() -> None:
         layer(torch.randn(2, 5, DIM).double())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch's own look at it
 @pytest.mark.parametrize("make_span", [adaptive, dynamic])
 def test_a_compiled_model_compiles_nothing_anew_when_spans_change(make_span: MakeSpan) -> None:

@@ -46,6 +46,7 @@ def read(model: Transformer, tokens: Tensor, blocks: list[int]) -> Tensor:
     return torch.cat(outputs, dim=1)
 
 
+@pytest.mark.slow
 @EVERY_SPAN
 @pytest.mark.parametrize("blocks", [[20, 20], [1] * 40, [7, 13, 1, 19]])
 def test_blocks_with_a_cache_equal_one_long_block(span: SpanConfig, blocks: list[int]) -> None:
@@ -223,6 +224,7 @@ def test_every_attention_gives_the_same_model(span: SpanConfig, dropout: float) 
             torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_heads_with_windows_of_their_own_give_the_same_model() -> None:
     """Several groups, whose heads are neither neighbours nor in order, against one for all."""
     span = AdaptiveSpanConfig(limit=512, ramp=8, loss_coefficient=0.1)

@@ -35,6 +35,7 @@ def report(runs: Runs) -> Report:
     return run
 
 
+@pytest.mark.slow
 def test_the_page_lies_beside_the_sweep_unless_told_otherwise(
     report: Report, runs: Runs, comparison: Comparison, tmp_path: Path
 ) -> None:
@@ -48,6 +49,7 @@ def test_the_page_lies_beside_the_sweep_unless_told_otherwise(
         assert page.read_text().startswith("<!doctype html>")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["html", "text", "md", "json"])
 def test_runs_that_no_paper_has_are_said_to_be_none(
     report: Report, form: str, tmp_path: Path
@@ -60,6 +62,7 @@ def test_runs_that_no_paper_has_are_said_to_be_none(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["text", "md", "csv", "json"])
 def test_a_table_is_the_same_in_the_terminal_and_in_a_file(
     report: Report, form: str, tmp_path: Path
@@ -95,6 +98,7 @@ def test_a_mistake_is_one_line_that_shows_the_way_out(report: Report, tmp_path: 
         assert len(end.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "module", "package", "extra"),
     [

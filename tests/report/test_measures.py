@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from adaspan.cli import main
@@ -42,6 +43,7 @@ def test_each_measure_has_a_comparison_of_its_own(runs_of_before: Path) -> None:
     assert bpb.apart() == [bpb]
 
 
+@pytest.mark.slow
 def test_a_report_shows_them_apart(runs_of_before: Path) -> None:
     of_words(runs_of_before / DONE)
     shown = report(runs_of_before, "--format", "text")

@@ -37,6 +37,7 @@ def values_of(tmp_path: Path, *overrides: str) -> dict[str, object]:
     return flat(read_values(folder.path))
 
 
+@pytest.mark.slow
 @of_experiment
 def test_an_experiment_is_the_papers_run_in_every_value_that_is_known(
     row: PaperRow, tmp_path: Path
@@ -57,6 +58,7 @@ def test_an_experiment_opens_with_what_the_paper_prints(row: PaperRow) -> None:
         assert any(word in header for word in words), key
 
 
+@pytest.mark.slow
 @of_experiment
 def test_an_experiments_model_has_the_papers_parameters_and_flops(row: PaperRow) -> None:
     config = compose_run(f"experiment={row.experiment}")
@@ -123,6 +125,7 @@ def repeated(tmp_path: Path) -> Comparison:
     return compare("papers", {path: {"experiment": name} for name, path in folders.items()})
 
 
+@pytest.mark.slow
 def test_a_run_stands_above_the_row_that_it_repeats(repeated: Comparison) -> None:
     against = against_paper(repeated)
     assert against.titles == ["run", "valid bpc", "test bpc", "parameters", "mean span", "MACs"]
@@ -131,6 +134,7 @@ def test_a_run_stands_above_the_row_that_it_repeats(repeated: Comparison) -> Non
     assert papers == ["paper: text8, 12 layers (Table 1)", "1.05", "1.11", "38M", "314", "42M"]
 
 
+@pytest.mark.slow
 def test_what_was_trained_otherwise_is_not_done_or_is_no_papers_is_said(
     repeated: Comparison,
 ) -> None:
@@ -147,6 +151,7 @@ def test_what_was_trained_otherwise_is_not_done_or_is_no_papers_is_said(
     )
 
 
+@pytest.mark.slow
 def test_every_form_of_a_report_has_it(repeated: Comparison, tmp_path: Path) -> None:
     against = against_paper(repeated)
     write_page(repeated, tmp_path / "page.html", 0.02, against)

@@ -32,6 +32,7 @@ def test_there_is_a_plot_for_every_question(comparison: Comparison) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_group_looks_the_same_everywhere(comparison: Comparison) -> None:
     found = looks(comparison)
     assert len({look.colour for look in found}) == len(found)

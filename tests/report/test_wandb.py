@@ -74,6 +74,7 @@ def panels(grid: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return [(panel["viewType"], panel["config"]) for panel in config["panels"]]
 
 
+@pytest.mark.slow
 def test_it_says_the_same_as_the_page_in_the_same_order(
     output_dir: Path, comparison: Comparison, tmp_path: Path
 ) -> None:

@@ -59,6 +59,7 @@ def test_report_compares_them(runs_of_before: Path) -> None:
     assert "1 of 2 runs are not done" in report.output
 
 
+@pytest.mark.slow
 def test_one_that_was_begun_goes_on(runs_of_before: Path, text: Path) -> None:
     config = read_config(runs_of_before / RESUMABLE)
     config.data.path = str(text)  # type: ignore[attr-defined]

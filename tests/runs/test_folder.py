@@ -40,6 +40,7 @@ def test_a_new_run_has_no_rows_and_no_status(tmp_path: Path) -> None:
     assert folder.source.data_fingerprint() is None
 
 
+@pytest.mark.slow
 def test_two_processes_cannot_hold_one_run(tmp_path: Path) -> None:
     with (
         RunFolder(tmp_path).lock(),

@@ -15,6 +15,7 @@ def default() -> RunConfig:
     return compose_run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "override",
     [
@@ -53,6 +54,7 @@ def test_what_changes_the_result_changes_the_identity(override: str, default: Ru
     assert run_id(compose_run(override)) != run_id(default)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "identity"),
     [
@@ -74,6 +76,7 @@ def test_the_name_can_be_read_and_ends_in_the_identity() -> None:
     assert run_name(run) == f"stdlib-4x128-adaptive77-{run_id(run)}"
 
 
+@pytest.mark.slow
 def test_a_repetition_does_not_go_by_the_name_that_a_sweep_gave_the_run_before_it() -> None:
     name = name_in_sweep(compose_run("train.seed=1"), "train.seed=1")
     assert tracked_name(compose_run("train.seed=1", f"tracking.name='{name}'")) == name

@@ -76,6 +76,7 @@ def test_older_runs_have_one_entry_and_go_on(code: Path, tmp_path: Path) -> None
     assert source.starts()[1]["step"] == 7
 
 
+@pytest.mark.slow
 def test_what_auto_became_is_written_down(tiny: tuple[str, ...], run_folder: FindFolder) -> None:
     train_here(*tiny, "train.steps=7")
     (start,) = RunFolder(run_folder()).source.starts()

@@ -47,17 +47,20 @@ def test_the_command_names_a_text_of_ones_own(name: str, text: Path, tmp_path: P
     assert run_name(compose_run(*words[2:])) == run_name(compose_run(*overrides))
 
 
+@pytest.mark.slow
 def test_the_command_goes_on_with_a_run_wherever_it_is(tmp_path: Path) -> None:
     elsewhere = f"output_dir={tmp_path / 'else where'}"
     words = shlex.split(command(frozen(tmp_path / "run", elsewhere)))
     assert compose_run(*words[2:]).output_dir == str(tmp_path / "else where")
 
 
+@pytest.mark.slow
 def test_the_default_run_is_the_bare_command(tmp_path: Path) -> None:
     assert command(frozen(tmp_path / "run")) == "python launch.py"
     assert against_default(tmp_path / "run") == []
 
 
+@pytest.mark.slow
 def test_differences_from_the_default_and_from_siblings(tmp_path: Path) -> None:
     run = frozen(tmp_path / "a", "span=fixed", "span.limit=64")
     siblings = [run, frozen(tmp_path / "b", "span=fixed"), frozen(tmp_path / "c", "span.limit=64")]
@@ -68,6 +71,7 @@ def test_differences_from_the_default_and_from_siblings(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("optimizer", "clipped", "is_told"),
     [("adagrad", 0.98, True), ("adagrad", 0.1, False), ("adam", 0.98, False)],

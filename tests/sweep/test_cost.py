@@ -17,6 +17,7 @@ def test_training_costs_three_times_a_forward_pass_of_every_token() -> None:
     assert training_flops(run) == pytest.approx(6 * macs * tokens, rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_may_cost_too_much_is_refused(launch_here: Launch) -> None:
     asked = ("-m", "span.limit=512,1024", "hydra/launcher=slurm", "hydra.launcher.dry_run=true")
     end = launch_here(*asked, "hydra.launcher.max_gpu_hours=1e-6", "hydra.launcher.gpu_tflops=50")
@@ -26,6 +27,7 @@ def test_a_sweep_that_may_cost_too_much_is_refused(launch_here: Launch) -> None:
     assert launch_here(*asked, "hydra.launcher.max_gpu_hours=1e9").returncode == 0
 
 
+@pytest.mark.slow
 def test_the_preview_shows_every_run_its_cost_and_what_sbatch_is_given(launch_here: Launch) -> None:
     end = launch_here(
         "-m", "span.limit=512,1024", "hydra/launcher=slurm", "hydra.launcher.dry_run=true"

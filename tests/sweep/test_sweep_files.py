@@ -35,6 +35,7 @@ def test_a_sweep_file_composes_into_the_runs_it_announces(
     assert not list(tmp_path.iterdir()), "nothing was written"
 
 
+@pytest.mark.slow
 def test_a_sweep_file_may_lie_in_a_folder(launch_here: Launch, tmp_path: Path) -> None:
     own = tmp_path / "conf" / "sweeps" / "mine" / "seeds.yaml"
     own.parent.mkdir(parents=True)
@@ -45,6 +46,7 @@ def test_a_sweep_file_may_lie_in_a_folder(launch_here: Launch, tmp_path: Path) -
     assert "mine-seeds-" in end.stdout, "the name of one folder"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -84,6 +84,7 @@ def message(run: RunConfig, updates: int = 0) -> str:
     return line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("made", "line"),
     [
@@ -111,6 +112,7 @@ def test_a_span_without_forward_is_refused(run: RunConfig) -> None:
     assert message(run).startswith("Unfinished.forward: is missing; it must give the spans")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "gives", "line"),
     [
@@ -200,6 +202,7 @@ def some(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     return torch.optim.SGD(list(parameters)[1:], 0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("made", "line"),
     [
@@ -225,6 +228,7 @@ def test_what_is_no_optimizer_of_all_parameters_is_refused(
 reference: Any = IMPLEMENTATIONS["reference"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("made", "line"),
     [

@@ -42,6 +42,7 @@ def folder(trained: Path, tmp_path: Path) -> Path:
     return shutil.copytree(trained, tmp_path / "copy")
 
 
+@pytest.mark.slow
 def test_the_loaded_model_has_the_runs_score(folder: Path) -> None:
     model, vocabulary, config = load(folder)
     assert not model.training
@@ -57,6 +58,7 @@ def test_the_loaded_model_has_the_runs_score(folder: Path) -> None:
     assert found == pytest.approx(rows(folder)[-1]["final/test_bpb"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_text_goes_in_and_comes_out(folder: Path) -> None:
     model, vocabulary, _ = load(str(folder))
     tokens = torch.tensor([vocabulary.encode("3 plus 4")])

@@ -158,6 +158,7 @@ def test_a_resume_in_another_precision_is_refused_and_leaves_the_run_as_it_was(
     assert not status_file.exists()
 
 
+@pytest.mark.slow
 def test_a_diverging_run_fails_with_step_and_rate_and_keeps_its_checkpoint(
     tiny: tuple[str, ...], run_folder: FindFolder
 ) -> None:
@@ -304,6 +305,7 @@ def test_metrics_hold_what_a_researcher_looks_for(
     assert status(folder)["state"] == "done"
 
 
+@pytest.mark.slow
 def test_the_part_of_a_known_peak_that_is_used_is_recorded(
     tiny: tuple[str, ...], run_folder: FindFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -341,6 +343,7 @@ def test_a_profile_is_shown_and_kept_and_changes_nothing(
     assert len(watched) == 5
 
 
+@pytest.mark.slow
 def test_rows_are_plain_json(tiny: tuple[str, ...], run_folder: FindFolder) -> None:
     train_here(*tiny)
     for line in (run_folder() / "metrics.jsonl").read_text().splitlines():

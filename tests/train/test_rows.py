@@ -17,6 +17,7 @@ from tests.conftest import Launch, compose_run
 from tests.train.test_trainer import corpus_of, losses, trainer_of
 
 
+@pytest.mark.slow
 def test_figures_of_ones_own_see_the_model_at_rest_and_leave_no_trace(
     tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -40,6 +41,7 @@ def test_figures_of_ones_own_see_the_model_at_rest_and_leave_no_trace(
     assert torch.equal(losses(left_alone, 2), after)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fails", [False, True])
 def test_gradients_of_a_figure_do_not_flow_into_the_next_update(
     tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, fails: bool
@@ -66,6 +68,7 @@ def test_gradients_of_a_figure_do_not_flow_into_the_next_update(
     assert torch.equal(losses(left_alone, 2), after)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("figure", "line"),
     [

@@ -20,6 +20,7 @@ from tests.processes import (
 )
 
 
+@pytest.mark.slow
 def test_what_asked_for_a_fresh_start_is_not_repeated(
     tiny: tuple[str, ...], run_folder: FindFolder
 ) -> None:

@@ -37,6 +37,7 @@ def norm(tensors: list[Tensor]) -> float:
     return math.sqrt(sum(tensor.square().sum().item() for tensor in tensors))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adagrad", "adam"])
 def test_a_row_has_penalty_norms_and_what_clipping_left(
     tiny: tuple[str, ...], optimizer: str
@@ -72,6 +73,7 @@ def test_a_row_has_penalty_norms_and_what_clipping_left(
     assert trainer.statistics.take() == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_larger_penalty_is_clipped_more_and_so_moves_spans_no_faster(
     tiny: tuple[str, ...],
 ) -> None:
@@ -97,6 +99,7 @@ def test_fixed_spans_have_no_gradient_and_no_clipping_is_none(tiny: tuple[str, .
     assert row["train/penalty"] == 0
 
 
+@pytest.mark.slow
 def test_what_was_noted_before_a_checkpoint_is_in_the_row_after_it(
     tiny: tuple[str, ...], tmp_path: Path
 ) -> None:

@@ -50,6 +50,7 @@ def test_a_short_text_is_shown_as_far_as_it_goes(length: int) -> None:
     assert len(found.spans) == len(found.text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dynamic", "adaptive"])
 def test_a_run_of_dynamic_spans_leaves_them_in_its_folder(
     kind: str, text: Path, tmp_path: Path, run_folder: Callable[[], Path]

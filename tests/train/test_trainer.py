@@ -39,6 +39,7 @@ def losses(trainer: Trainer, updates: int) -> Tensor:
     return trainer.take_losses()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("span", ["adaptive", "fixed", "dynamic"])
 def test_an_update_reads_the_spans_once_unless_only_a_layers_input_tells_them(
     tiny: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, span: str
@@ -71,6 +72,7 @@ def test_micro_batches_add_up_to_the_undivided_batch(tiny: tuple[str, ...], span
     torch.testing.assert_close(curves[2], curves[0], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_same_seed_same_bits_another_seed_another_run(tiny: tuple[str, ...]) -> None:
     first, again, other = (
         losses(trainer_of(*tiny, f"train.seed={seed}"), 20) for seed in (1, 1, 2)
@@ -79,6 +81,7 @@ def test_same_seed_same_bits_another_seed_another_run(tiny: tuple[str, ...]) -> 
     assert not torch.equal(first, other)
 
 
+@pytest.mark.slow
 def test_going_on_from_a_state_is_bit_equal(tiny: tuple[str, ...]) -> None:
     whole = trainer_of(*tiny)
     curve = losses(whole, 40)
@@ -95,6 +98,7 @@ def test_going_on_from_a_state_is_bit_equal(tiny: tuple[str, ...]) -> None:
         assert torch.equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_the_penalty_shortens_spans_and_does_not_count_as_loss(tiny: tuple[str, ...]) -> None:
     tiny = (*tiny, "model.dropout=0", "optimizer.grad_clip=0")
     free = trainer_of(*tiny, "span.loss_coefficient=0")
@@ -130,6 +134,7 @@ def test_a_budget_is_met(tiny: tuple[str, ...], share: str, start: float | str) 
     assert trainer.spans_LH.mean().item() == pytest.approx(12, rel=0.05)
 
 
+@pytest.mark.slow
 def test_a_budget_goes_on_where_it_was(tiny: tuple[str, ...]) -> None:
     own = [o for o in tiny if o.startswith("data")] + [*BUDGET]
     whole, half, resumed = (trainer_of(*own) for _ in range(3))
@@ -217,6 +222,7 @@ def test_the_default_run_learns_the_same_with_every_attention(
         torch.testing.assert_close(spans_LH, spans[0], rtol=1e-6, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_bfloat16_trains_alike(tiny: tuple[str, ...]) -> None:
     exact = losses(trainer_of(*tiny), 20)
     rough = losses(trainer_of(*tiny, "train.precision=bfloat16"), 20)

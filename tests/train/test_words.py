@@ -76,6 +76,7 @@ def test_a_run_on_words_goes_on_to_the_same_bits(
     assert rows(again) == rows(run_folder())
 
 
+@pytest.mark.slow
 def test_clusters_that_the_data_do_not_allow_are_one_line(
     text: Path, tmp_path: Path, launch_here: Launch
 ) -> None:

@@ -62,6 +62,7 @@ def the_run(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", GOLDEN)
 def test_a_token_costs_what_it_costs_in_the_public_code(
     kind: str, import_: Import, script: ModuleType, tmp_path: Path
@@ -91,6 +92,7 @@ def test_what_the_shapes_tell_is_the_configuration(
     assert bytes(vocabulary.symbols) == script.SYMBOLS, "in the order of the first appearance"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["adaptive_io", "tied_io"])
 def test_clusters_of_words_are_those_of_the_shapes(
     kind: str, import_: Import, script: ModuleType, tmp_path: Path
@@ -105,6 +107,7 @@ def test_clusters_of_words_are_those_of_the_shapes(
     assert bytes(vocabulary.symbols) == b"\n" + others[::-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["adaptive", "tied_io"])
 def test_an_imported_run_is_evaluated_exported_and_writes(
     kind: str, import_: Import, script: ModuleType, tmp_path: Path
@@ -210,6 +213,7 @@ def test_files_that_do_not_fit_are_one_line(
     assert told().startswith("--data sums: has 3 symbols in train.txt, but the checkpoint has 12;")
 
 
+@pytest.mark.slow
 def test_a_second_import_is_refused(import_: Import, script: ModuleType, tmp_path: Path) -> None:
     save(script, tmp_path / "model.pt")
     assert import_().returncode == 0

@@ -50,6 +50,7 @@ def one_query(
     return output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spans", [None, [0.0, 2.5, 30.0]])
 @pytest.mark.parametrize("cached", [0, 2, 7])
 def test_every_query_matches_the_printed_formula(
@@ -66,6 +67,7 @@ def test_every_query_matches_the_printed_formula(
                 torch.testing.assert_close(output[b, h, i], expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_masking_the_softmax_and_renormalising_gives_the_same(attend: Attend) -> None:
     q, k, v, position = inputs(heads=1, block=1, cached=6, window=6)
     span = torch.tensor([[1.5]], dtype=torch.float64)

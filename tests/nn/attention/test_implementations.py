@@ -281,6 +281,7 @@ def test_tiles_that_hold_few_sequences_add_up(tiled: Tiled) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_tiles_as_a_gpu_has_them_agree_with_the_oracle(tiled: Tiled) -> None:
     implementation = tiled(Tiling(as_on_gpu=True))
     for seed in range(40):
@@ -351,6 +352,7 @@ def one_softmax(case: Case) -> list[Tensor]:
     return [output.detach(), *torch.autograd.grad(output, list(tensors.values()), given_back)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("implementation", FAST)
 def test_no_weights_are_kept_where_no_gradient_is_wanted(implementation: str) -> None:
     case = PLAIN._replace(window=2000, cached=2000, block=256)
