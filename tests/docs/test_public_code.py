@@ -49,3 +49,11 @@ def test_every_sweep_that_is_named_is_there() -> None:
     assert len(names) >= 7
     for name in names:
         assert (ROOT / "sweeps" / f"{name}.yaml").exists(), name
+
+
+def test_every_flag_stands_there_once() -> None:
+    flags = [
+        flag for cell in re.findall(r"^\| (`--.*?) \|", FLAGS, re.M) for flag in cell.split(", ")
+    ]
+    assert len(flags) > 30
+    assert len(flags) == len(set(flags))
