@@ -2,7 +2,10 @@
 
 run.py           opens it: device, processes, data, folder
 loop.py          resume, loop, evaluate, finish
-trainer.py       one update after another, and all that a checkpoint holds
+trainer.py       one update after another
+state.py         all that a checkpoint holds, and how a run goes on from it
+flops.py         FLOPs that training executes, counted as it goes
+statistics.py    what moved weights and spans, and what clipping left of it
 build.py         the model and the optimizer that a configuration describes
 spans.py         refuses spans of a user's kind that are out of range
 optim.py         the learning rate schedule and clipping

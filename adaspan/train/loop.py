@@ -37,6 +37,7 @@ from adaspan.train.rows import (
     own_figures,
 )
 from adaspan.train.score import Scorer
+from adaspan.train.state import best_state_of, resume_from, state_of, take_best
 from adaspan.train.summary import closing_lines, evaluation_line, progress
 from adaspan.train.terminal import Terminal
 from adaspan.train.token_spans import token_spans
@@ -139,7 +140,7 @@ class Session:
         """Go on from the newest checkpoint, if there is one."""
         trainer = self._trainer
         if (state := self._checkpoints.load_newest()) is not None:
-            trainer.load(state)
+            resume_from(state, trainer)
         check_own_figures(trainer, self._corpus.valid)
         step = trainer.step
         if self._processes.all_reduce_max(step) != -self._processes.all_reduce_max(-step):
@@ -243,18 +244,18 @@ class Session:
             raise _Stopped(stop)
 
     def _save(self) -> None:
-        state = self._trainer.state()
+        state = state_of(self._trainer)
         if state is not None:
             self._checkpoints.save(self._trainer.step, state)
 
     def _save_best(self) -> None:
         if self._processes.is_main:
-            self._checkpoints.save_best(self._trainer.best_state())
+            self._checkpoints.save_best(best_state_of(self._trainer))
 
     def _load_best(self) -> None:
         """The best weights; those of the last step where they cannot be read."""
         try:
-            self._trainer.load_best(self._checkpoints.load_best())
+            take_best(self._checkpoints.load_best(), self._trainer)
         except RunError as error:
             self._terminal.line(
                 f"{error}; the weights of step {self._trainer.step} are taken for the best"

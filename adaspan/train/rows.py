@@ -46,15 +46,15 @@ class TrainingRows:
         self._trainer = trainer
         self._device = device
         self._processes = processes
-        self._tokens, self._flops = trainer.tokens, trainer.flops  # at the row before
+        self._tokens, self._flops = trainer.tokens, trainer.flops.total  # at the row before
 
     def next(self) -> Row:
         """The row of the present step. All processes must call it."""
         trainer = self._trainer
         losses = trainer.take_losses()  # waits for the device
         seconds = self.clock.take()
-        tokens, flops = trainer.tokens - self._tokens, trainer.flops - self._flops
-        self._tokens, self._flops = trainer.tokens, trainer.flops
+        tokens, flops = trainer.tokens - self._tokens, trainer.flops.total - self._flops
+        self._tokens, self._flops = trainer.tokens, trainer.flops.total
         loss = trainer.measure.of_nats(losses.double().mean().item())
         row = {
             figures.STEP.key: trainer.step,
@@ -72,8 +72,8 @@ class TrainingRows:
             **row,
             **trainer.statistics.take(),
             **_spans(trainer),
-            figures.EXECUTED_FLOPS.key: trainer.flops_per_token,
-            figures.TRAINING_FLOPS.key: trainer.flops,
+            figures.EXECUTED_FLOPS.key: trainer.flops.per_token,
+            figures.TRAINING_FLOPS.key: trainer.flops.total,
         }
 
 

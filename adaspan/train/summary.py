@@ -114,7 +114,7 @@ def closing_lines(
         f"FLOPs   {si(counted)} per token (multiply-adds, as the paper counts)"
         + _beside_fixed(counted, if_fixed, limit),
         f"        {si(executed)} per token executed (two a multiply-add, last update)"
-        + _beside_fixed(executed, trainer.fixed_flops_per_token(), limit),
+        + _beside_fixed(executed, trainer.flops.fixed_per_token(), limit),
         *continuation_lines(trainer.model, corpus.vocabulary, corpus.test, seed=config.train.seed),
         f"folder  {path}",
         f"next    {typed(path, f'train.seed={config.train.seed + 1}')}",

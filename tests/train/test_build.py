@@ -20,6 +20,7 @@ from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.span import Span
 from adaspan.train.build import kinds_in_words
 from adaspan.train.distributed import Processes
+from adaspan.train.state import resume_from, state_of
 from adaspan.train.trainer import Trainer
 from tests.conftest import compose_run
 from tests.train.test_trainer import CPU, corpus_of
@@ -275,11 +276,11 @@ def test_what_is_no_attention_is_refused(
 
 def test_a_run_of_other_parameters_is_not_gone_on_with(run: RunConfig) -> None:
     run.span = OwnSpanConfig()
-    state = trainer_of(run).state()
+    state = state_of(trainer_of(run))
     assert state is not None
     run.span = OwnSpanConfig(made=lambda heads: SharedSpan(heads))
     with pytest.raises(UserError) as refused:
-        trainer_of(run).load(state)
+        resume_from(state, trainer_of(run))
     assert str(refused.value).startswith("checkpoint and model have different parameters (")
     assert str(refused.value).endswith("; train.restart=true starts over")
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from adaspan.nn.span import AdaptiveSpan
 from adaspan.runs.figures import Row
+from adaspan.train.state import resume_from, state_of
 from adaspan.train.trainer import Trainer
 from tests.train.test_trainer import losses, trainer_of
 
@@ -20,9 +21,9 @@ QUIET = ("model.dropout=0", "train.micro_batches=1")
 
 def gradients(trainer: Trainer) -> tuple[list[Tensor], list[Tensor], float]:
     """Of weights and of spans at the next update, and the penalty, computed apart from it."""
-    block = trainer._streams.next_block()
-    trainer._streams.cursor.offset -= block.inputs_BM.shape[1]
-    output = trainer.model(block.inputs_BM, trainer._caches, targets_BM=block.targets_BM)
+    block = trainer.streams.next_block()
+    trainer.streams.cursor.offset -= block.inputs_BM.shape[1]
+    output = trainer.model(block.inputs_BM, trainer.caches, targets_BM=block.targets_BM)
     trainer.model.zero_grad()
     (output.nats_BM.mean() + output.penalty).backward()
     spans = [span.fraction for span in trainer.model.spans if isinstance(span, AdaptiveSpan)]
@@ -108,11 +109,11 @@ def test_what_was_noted_before_a_checkpoint_is_in_the_row_after_it(
     stopped = trainer_of(*tiny)
     for _ in range(4):
         stopped.update()
-    state = stopped.state()
+    state = state_of(stopped)
     assert state is not None
     torch.save(state, tmp_path / "state.pt")
     resumed = trainer_of(*tiny)
-    resumed.load(torch.load(tmp_path / "state.pt", weights_only=True))
+    resume_from(torch.load(tmp_path / "state.pt", weights_only=True), resumed)
     losses(resumed, 2)
     assert resumed.statistics.take() == whole.statistics.take()
 

@@ -1,0 +1,125 @@
+"""All that a checkpoint holds of a run, and how the run goes on from it."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor
+
+from adaspan.data.streams import Cursor
+from adaspan.errors import UserError
+from adaspan.train.checkpoint import State
+from adaspan.train.trainer import Trainer
+
+_log = logging.getLogger(__name__)
+
+
+def state_of(trainer: Trainer) -> State | None:
+    """What a checkpoint holds, on the main process; None on the others. All must call it.
+
+    Raises:
+        NonFiniteError: a loss or a weight is not finite.
+    """
+    processes, cursor = trainer.processes, trainer.streams.cursor
+    losses = trainer.losses()
+    statistics = trainer.statistics.state()
+    trainer.flops.share()
+    trainer.check_weights()
+    caches = [processes.gather(cache.cpu()) for cache in trainer.caches]
+    random, random_gpu = _random_states(trainer)
+    if not processes.is_main:
+        return None
+    return {
+        "step": trainer.step,
+        "precision": str(trainer.precision),
+        "model": trainer.model.state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+        "streams": {"epoch": cursor.epoch, "offset": cursor.offset},
+        "caches": [torch.cat(parts) for parts in caches],
+        "random": random,
+        "random_gpu": random_gpu,
+        "losses": losses,
+        "statistics": statistics,
+        "flops": trainer.flops.total,
+        "best_score": trainer.best_score,
+        "best_step": trainer.best_step,
+        **({"budget": trainer.budget.state()} if trainer.budget else {}),
+    }
+
+
+def resume_from(state: State, trainer: Trainer) -> None:
+    """Go on from what `state_of` gave; every process takes its part.
+
+    Raises:
+        UserError: the run was begun in another precision, which a device chose for it, or with
+            other parameters.
+    """
+    if state["precision"] != str(trainer.precision):
+        device = trainer.config.train.device
+        raise UserError(
+            f"train.device={device}: gives {trainer.precision}, but this run was begun in "
+            f"{state['precision']}; use a device like that one, or train.restart=true to start "
+            "over"
+        )
+    trainer.step = state["step"]
+    try:
+        trainer.model.load_state_dict(state["model"])
+        trainer.optimizer.load_state_dict(state["optimizer"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(
+            f"checkpoint and model have different parameters ({reason}); an extension has "
+            "probably changed; train.restart=true starts over"
+        ) from error
+    trainer.streams.cursor = Cursor(**state["streams"])
+    trainer.caches = [cache[trainer.own_streams].to(trainer.device) for cache in state["caches"]]
+    _restore_random_states(state, trainer)
+    if trainer.budget:
+        trainer.budget.load(state["budget"])
+    trainer.load_losses(state["losses"])
+    trainer.statistics.load(state.get("statistics", {}))
+    trainer.flops.total = state["flops"]
+    trainer.best_score = state["best_score" if "best_score" in state else "best_bpc"]
+    trainer.best_step = state["best_step"]
+
+
+def best_state_of(trainer: Trainer) -> State:
+    """What the checkpoint of the best weights holds."""
+    return {
+        "step": trainer.best_step,
+        "score": trainer.best_score,
+        "model": trainer.model.state_dict(),
+        "spans": trainer.mean_spans_LH,
+    }
+
+
+def take_best(state: State, trainer: Trainer) -> None:
+    """Take the weights of `best_state_of`, to evaluate them."""
+    trainer.best_step = state["step"]
+    trainer.best_score = state["score" if "score" in state else "bpc"]
+    trainer.model.load_state_dict(state["model"])
+    trainer.mean_spans_LH = state["spans"].to(trainer.device)
+
+
+def _random_states(trainer: Trainer) -> tuple[list[Tensor], list[Tensor]]:
+    """Of every process: the CPU's, and if there is one the GPU's."""
+    random = trainer.processes.gather(torch.get_rng_state())
+    if trainer.device.type != "cuda":
+        return random, []
+    return random, trainer.processes.gather(torch.cuda.get_rng_state(trainer.device))
+
+
+def _restore_random_states(state: State, trainer: Trainer) -> None:
+    rank, world_size = trainer.processes.rank, trainer.processes.world_size
+    # For dropout, where its own random state is not known.
+    seed = trainer.config.train.seed + 1_000_003 * trainer.step + rank
+    if len(state["random"]) == world_size:
+        torch.set_rng_state(state["random"][rank])
+    else:
+        _log.warning("another number of processes than before: dropout draws other numbers")
+        torch.manual_seed(seed)
+    if len(state["random_gpu"]) == world_size and trainer.device.type == "cuda":
+        torch.cuda.set_rng_state(state["random_gpu"][rank], trainer.device)
+    elif trainer.device.type == "cuda":  # begun on a CPU
+        torch.cuda.manual_seed(seed)
