@@ -18,7 +18,7 @@ from measure import Result, again_with_tuned_malloc, measure, show
 from public_code import load, options, set_spans
 from torch import Tensor
 
-from adaspan.nn.layers import MultiHeadAttention
+from adaspan.nn.multi_head_attention import MultiHeadAttention
 from adaspan.nn.span import AdaptiveSpan, reach
 
 DIM, HEADS, BLOCK, BATCH, RAMP = 512, 8, 512, 2, 32

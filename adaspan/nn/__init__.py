@@ -6,10 +6,13 @@ attention/          one signature: the readable reference, and the one whose cos
 self_attention.py   one attention layer for a model of one's own, complete in itself
 persistent.py       learned keys and values that every token sees
 cache.py            what a layer remembers of the text: hidden states, or keys and values
-layers.py           multi-head attention, feed-forward, the two in post-norm
+multi_head_attention.py  projections, a window for each group of heads, attention
+heads.py            what belongs to some heads, out of what is there for all
+layers.py           feed-forward, and attention and feed-forward in post-norm
 adaptive_io.py      embedding and output layer for many words, the rare ones in clusters
 output.py           from hidden states to log-probabilities, or the cost of targets
 transformer.py      the whole model and its caches
+inspection.py       what a head looks at: its weights over a text
 generation.py       text from a model: which token comes next
 flops.py            what a model costs, counted
 checks.py           wrong shapes and values, refused in one line
@@ -23,7 +26,7 @@ D  dim, width of the hidden states                K  head_dim, width of one head
 S  distances that a window has, span.limit at most
 F  ffn_dim    V  vocabulary size    L  layers     P  persistent keys    T  tokens of a whole text
 
-and where the band of scores is cut into tiles (`attention/banded.py`, `masks.py`):
+and where the band of scores is cut into tiles (`attention/banded.py`, `band.py`, `masks.py`):
 
 N  batch x heads    I  rows of a tile: queries    W  distances of the window, the farthest first
                     J  its columns: keys          E  the farthest of them, where a mask is not 1

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from adaspan.nn.cache import next_cache
 from adaspan.nn.checks import Shapes, check_device, check_floats
 from adaspan.nn.eager import eager
-from adaspan.nn.layers import Attended, MultiHeadAttention
+from adaspan.nn.multi_head_attention import Attended, MultiHeadAttention
 from adaspan.nn.span import LOSS_COEFFICIENT, RAMP, AdaptiveSpan, Span, cache_length, check_is_span
 
 

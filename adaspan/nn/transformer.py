@@ -28,7 +28,10 @@ from adaspan.nn.checks import (
 )
 from adaspan.nn.eager import eager
 from adaspan.nn.generation import check_sampling, generate
-from adaspan.nn.layers import Attended, MultiHeadAttention, TransformerLayer, spans_of_heads
+from adaspan.nn.heads import spans_of_heads
+from adaspan.nn.inspection import weights_of
+from adaspan.nn.layers import TransformerLayer
+from adaspan.nn.multi_head_attention import Attended, MultiHeadAttention
 from adaspan.nn.output import Softmax
 from adaspan.nn.span import Span, cache_length
 
@@ -308,7 +311,7 @@ class Transformer(nn.Module):
         attention = self._typed_layers()[layer].attention
         check_index(attention.heads, head=head)
         hidden_BMD = self._input_of(layer, tokens_T.unsqueeze(0))
-        return attention.weights(hidden_BMD, self.position_SK[: len(tokens_T)])[0, head]
+        return weights_of(attention, hidden_BMD, self.position_SK[: len(tokens_T)])[0, head]
 
     def _checked_ids(self, tokens: Sequence[int] | Tensor) -> Tensor:
         """Ids of the tokens of a text (T,), on the device."""

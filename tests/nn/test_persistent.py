@@ -11,7 +11,8 @@ from torch import Tensor
 from adaspan.config.kinds.span import AdaptiveSpanConfig, FixedSpanConfig, SpanConfig
 from adaspan.config.schema import ModelConfig
 from adaspan.nn.attention import IMPLEMENTATIONS
-from adaspan.nn.layers import MultiHeadAttention, TransformerLayer
+from adaspan.nn.layers import TransformerLayer
+from adaspan.nn.multi_head_attention import MultiHeadAttention
 from adaspan.nn.persistent import PersistentMemory
 from adaspan.nn.self_attention import AdaptiveSelfAttention
 from adaspan.nn.span import AdaptiveSpan

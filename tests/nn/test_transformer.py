@@ -16,7 +16,7 @@ from adaspan.config.kinds.span import (
 from adaspan.config.schema import ModelConfig
 from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.attention.groups import Group
-from adaspan.nn.layers import MultiHeadAttention
+from adaspan.nn.multi_head_attention import MultiHeadAttention
 from adaspan.nn.span import AdaptiveSpan
 from adaspan.nn.transformer import Transformer
 from adaspan.train.build import make_model

@@ -3,7 +3,7 @@
 - `reference.py` is the formula as printed, dense and slow: the oracle that every other
   implementation is tested against, gradients included.
 - `banded.py` computes only the band that the window reaches, on any device, cut into tiles as
-  `tiles.py` says; for one query, without gradients, `row.py` does.
+  `tiles.py` says (`band.py`: one tile); for one query, without gradients, `row.py` does.
 - `persistent.py` adds keys that every query sees, to the result of any of them.
 - `implementation.py` says what another one must offer.
 

@@ -7,9 +7,9 @@ columns from i on, the oldest first:
     query 1   . x x x x .
     query 2   . . x x x x
 
-Read with rows one column longer, the band is a plain matrix with a column a distance: a view, no
-copy. Position scores, mask and dropout are added in that view; products with keys and values take
-the whole tile, its corners set to 0.
+Read with rows one column longer, the band is a plain matrix with a column a distance (`band.py`).
+Position scores, mask and dropout are added in that view; products with keys and values take the
+whole tile, its corners set to 0.
 
 With P the weights before dropout, g = dO . v (dropped as the weights were) and delta = dO . O, the
 backward pass is dS = P (g - delta), and dz the sum of dS / m over the closed ramp, divided by R.
@@ -25,14 +25,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from adaspan.nn.attention.constants import INVISIBLE
+from adaspan.nn.attention.band import Scores, add_product, band_of, buffer_for, dropped, fit_into
 from adaspan.nn.attention.masks import Mask, make_mask
 from adaspan.nn.attention.row import attend_row
-from adaspan.nn.attention.tiles import SUITABLE, Tile, Tiling, cut
+from adaspan.nn.attention.tiles import SUITABLE, Tiling, cut
 from adaspan.nn.eager import eager
-
-# Into a part of a tensor torch adds products one by one, which takes longer than small ones do.
-_SMALL_PRODUCT = 2**14
 
 
 @eager
@@ -161,21 +158,21 @@ class _Banded(torch.autograd.Function):
             saving=settings.differentiates,
             tiling=settings.tiling,
         )
-        scores = _Scores(query_NMK, key_NCK, position_WK, mask, settings.missing, tiles)
-        buffer = _buffer([tile for tile in tiles if not tile.saves], query_NMK)
+        scores = Scores(query_NMK, key_NCK, position_WK, mask, settings.missing, tiles)
+        buffer = buffer_for([tile for tile in tiles if not tile.saves], query_NMK)
         weights = []
         output_NMK = torch.empty_like(query_NMK)
         top_NM1 = query_NMK.new_empty(n, block, 1)
         sum_NM1 = torch.empty_like(top_NM1)
         for tile in tiles:
             own = tile.sequences, tile.queries
-            weight_NIJ = query_NMK.new_empty(tile.shape) if tile.saves else _fit(buffer, tile)
+            weight_NIJ = query_NMK.new_empty(tile.shape) if tile.saves else fit_into(buffer, tile)
             top_NM1[own] = scores.exponentials_(weight_NIJ, tile)
             sum_NM1[own] = weight_NIJ.sum(-1, keepdim=True)
             if tile.saves:
                 weights.append(weight_NIJ)
             if kept_NMW is not None:
-                weight_NIJ = _dropped(weight_NIJ, kept_NMW[own])
+                weight_NIJ = dropped(weight_NIJ, kept_NMW[own])
             output_NMK[own] = torch.bmm(weight_NIJ, value_NCK[tile.sequences, tile.keys])
         sum_NM1.masked_fill_(sum_NM1 == 0, 1)  # a query without any key
         output_NMK /= sum_NM1 * (1 - settings.dropout)
@@ -200,9 +197,9 @@ class _Banded(torch.autograd.Function):
         output_NMK, top_NM1, sum_NM1, *weights = rest
         settings, tiles = ctx.settings, ctx.tiles
         mask = _mask_of(span, settings)
-        scores = _Scores(query_NMK, key_NCK, position_WK, mask, settings.missing, tiles)
-        buffer = _buffer(tiles, query_NMK)
-        second_buffer = _buffer([tile for tile in tiles if not tile.saves], query_NMK)
+        scores = Scores(query_NMK, key_NCK, position_WK, mask, settings.missing, tiles)
+        buffer = buffer_for(tiles, query_NMK)
+        second_buffer = buffer_for([tile for tile in tiles if not tile.saves], query_NMK)
         saved_weights = iter(weights)
 
         # The saved weights are not yet divided by their sum: what they meet is divided instead.
@@ -219,24 +216,24 @@ class _Banded(torch.autograd.Function):
             if tile.saves:
                 weight_NIJ = next(saved_weights)
             else:
-                weight_NIJ = _fit(second_buffer, tile)
+                weight_NIJ = fit_into(second_buffer, tile)
                 scores.exponentials_(weight_NIJ, tile, top_NM1[own])
             query_NIK, d_output_NIK = query_NMK[own], d_output_NMK[own]
-            d_score_NIJ = _fit(buffer, tile)
-            d_score_NIW = _band(d_score_NIJ)
+            d_score_NIJ = fit_into(buffer, tile)
+            d_score_NIW = band_of(d_score_NIJ)
 
             torch.bmm(d_output_NIK, value_NCK[seen].transpose(1, 2), out=d_score_NIJ)
             dropped_NIJ = weight_NIJ
             if kept_NMW is not None:
                 d_score_NIW.mul_(kept_NMW[own])
-                dropped_NIJ = _dropped(weight_NIJ, kept_NMW[own])
-            _add_product(d_value_NCK[seen], dropped_NIJ.transpose(1, 2), d_output_NIK)
+                dropped_NIJ = dropped(weight_NIJ, kept_NMW[own])
+            add_product(d_value_NCK[seen], dropped_NIJ.transpose(1, 2), d_output_NIK)
             d_score_NIJ.sub_(delta_NM1[own]).mul_(weight_NIJ)
 
-            _add_product(d_key_NCK[seen], d_score_NIJ.transpose(1, 2), query_NIK)
+            add_product(d_key_NCK[seen], d_score_NIJ.transpose(1, 2), query_NIK)
             d_query_NIK = torch.bmm(d_score_NIJ, key_NCK[seen])
             if d_position_WK is not None:
-                _add_product(d_query_NIK, d_score_NIW, position_WK.expand(len(query_NIK), -1, -1))
+                add_product(d_query_NIK, d_score_NIW, position_WK.expand(len(query_NIK), -1, -1))
                 d_position_WK += torch.bmm(d_score_NIW.transpose(1, 2), query_NIK).sum(0)
             d_query_NMK[own] = d_query_NIK
             if mask is not None:
@@ -248,104 +245,8 @@ class _Banded(torch.autograd.Function):
         return *d_inputs, None, None
 
 
-class _Scores:
-    """Scores and their exponentials, a tile at a time.
-
-    Args:
-        query_NMK, key_NCK, position_WK: see `_Banded`; queries scaled, positions oldest first.
-        mask: None if every key of the window is seen in full.
-        missing: first keys, which do not exist.
-        tiles: all that will be asked for.
-    """
-
-    def __init__(
-        self,
-        query_NMK: Tensor,
-        key_NCK: Tensor,
-        position_WK: Tensor | None,
-        mask: Mask | None,
-        missing: int,
-        tiles: list[Tile],
-    ) -> None:
-        self._query_NMK = query_NMK
-        self._key_NCK = key_NCK
-        self._position_WK = position_WK
-        self._mask = mask
-        self._missing = missing
-        rows = max(tile.shape[1] for tile in tiles)
-        ones = query_NMK.new_ones(rows, rows - 1)
-        self._left, self._right = ones.triu(), ones.tril(-1)  # 0 outside the band
-
-    def exponentials_(self, out_NIJ: Tensor, tile: Tile, top_NI1: Tensor | None = None) -> Tensor:
-        """Set `out_NIJ` to exp(score - top), 0 outside the band.
-
-        Args:
-            out_NIJ: of the tile's shape.
-            tile: which.
-            top_NI1: largest score of each row, if known.
-
-        Returns:
-            top_NI1.
-        """
-        query_NIK = self._query_NMK[tile.sequences, tile.queries]
-        key_NJK = self._key_NCK[tile.sequences, tile.keys]
-        band_NIW = _band(out_NIJ)
-        torch.bmm(query_NIK, key_NJK.transpose(1, 2), out=out_NIJ)
-        if self._position_WK is not None:
-            _add_product(band_NIW, query_NIK, self._position_WK.T.expand(len(query_NIK), -1, -1))
-        if self._mask is not None:
-            self._mask.add_to_(band_NIW, tile)
-        absent = max(0, self._missing - tile.queries.start)
-        if absent:
-            out_NIJ[..., :absent] = INVISIBLE
-        if top_NI1 is None:
-            top_NI1 = band_NIW.amax(-1, keepdim=True)
-        band_NIW.sub_(top_NI1).exp_()
-        if self._mask is not None:
-            self._mask.leave_out_(band_NIW)
-        if absent:
-            out_NIJ[..., :absent] = 0
-        rows = out_NIJ.shape[1]
-        out_NIJ[..., : rows - 1].mul_(self._left[:rows, : rows - 1])
-        out_NIJ[..., band_NIW.shape[2] :].mul_(self._right[:rows, : rows - 1])
-        return top_NI1
-
-
 def _mask_of(span: Tensor | None, settings: _Settings) -> Mask | None:
     if span is None or not settings.edge:
         return None
     assert settings.ramp is not None, "a span needs a ramp"
     return make_mask(span, settings.ramp, settings.window, settings.edge)
-
-
-def _band(tile_NIJ: Tensor) -> Tensor:
-    """The band of a contiguous tile as a view (N, I, W)."""
-    n, rows, columns = tile_NIJ.shape
-    return tile_NIJ.as_strided(
-        (n, rows, columns - rows + 1),
-        (rows * columns, columns + 1, 1),
-        tile_NIJ.storage_offset(),
-    )
-
-
-def _dropped(weight_NIJ: Tensor, kept_NIW: Tensor) -> Tensor:
-    weight_NIJ = weight_NIJ.clone()
-    _band(weight_NIJ).mul_(kept_NIW)
-    return weight_NIJ
-
-
-def _buffer(tiles: list[Tile], like: Tensor) -> Tensor:
-    """Room for any one of the tiles: fresh memory for each would cost as much as the products."""
-    return like.new_empty(max((math.prod(tile.shape) for tile in tiles), default=0))
-
-
-def _fit(buffer: Tensor, tile: Tile) -> Tensor:
-    return buffer[: math.prod(tile.shape)].view(tile.shape)
-
-
-def _add_product(target: Tensor, a: Tensor, b: Tensor) -> None:
-    """Add `a @ b` in place."""
-    if target[0].numel() <= _SMALL_PRODUCT:
-        target += torch.bmm(a, b)
-    else:
-        torch.baddbmm(target, a, b, out=target)
