@@ -1,6 +1,6 @@
 """The building blocks: torch and nothing else of ours, to be lifted into any model.
 
-span.py             the idea: soft mask, learned spans, penalty
+span/               the idea: soft mask, learned spans, penalty; a file a kind
 budget.py           spans of a given mean length: finds the price that this takes
 attention/          one signature: the readable reference, and the one whose cost follows the spans
 self_attention.py   one attention layer for a model of one's own, complete in itself
@@ -15,6 +15,7 @@ transformer.py      the whole model and its caches
 inspection.py       what a head looks at: its weights over a text
 generation.py       text from a model: which token comes next
 flops.py            what a model costs, counted
+token_ids.py        ids of tokens, as a caller gives them
 checks.py           wrong shapes and values, refused in one line
 eager.py            what torch.compile leaves as it is
 

@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from adaspan.nn.attention import BUILT_IN, resolve
 from adaspan.nn.attention.persistent import persistent_weights
 from adaspan.nn.attention.reference import attention_weights
+from adaspan.nn.checks import check_index
 from adaspan.nn.multi_head_attention import MultiHeadAttention
+from adaspan.nn.token_ids import ids_of
+
+if TYPE_CHECKING:
+    from adaspan.nn.transformer import Transformer
 
 
-def weights_of(attention: MultiHeadAttention, hidden_BMD: Tensor, position_SK: Tensor) -> Tensor:
+@torch.no_grad()
+def attention_of(
+    model: Transformer, tokens: Sequence[int] | Tensor, layer: int, head: int
+) -> Tensor:
+    """See `Transformer.attention_of`."""
+    tokens_T = ids_of(tokens, model.vocabulary_size).to(model.position_SK.device)
+    check_index(len(model.layers), layer=layer)
+    attention = model.typed_layers()[layer].attention
+    check_index(attention.heads, head=head)
+    hidden_BMD = _input_of(model, layer, tokens_T.unsqueeze(0))
+    return _weights_of(attention, hidden_BMD, model.position_SK[: len(tokens_T)])[0, head]
+
+
+def _input_of(model: Transformer, layer: int, tokens_BM: Tensor) -> Tensor:
+    """Hidden states that a layer gets from texts without a past, without dropout."""
+    with model.without_dropout():
+        hidden_BMD: Tensor = model.embedding(tokens_BM)
+        plan = model.plan(*tokens_BM.shape)
+        for below, groups in zip(model.typed_layers()[:layer], plan, strict=False):
+            cache_BCD = hidden_BMD[:, :0]
+            hidden_BMD = below(hidden_BMD, cache_BCD, model.position_SK, groups).hidden_BMD
+        return hidden_BMD
+
+
+def _weights_of(attention: MultiHeadAttention, hidden_BMD: Tensor, position_SK: Tensor) -> Tensor:
     """Attention weights (B, H, M, M) over a block without a cache, by the printed formula.
 
     With persistent memory a token's weights sum to what that leaves for the text, less than 1.

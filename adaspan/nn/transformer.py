@@ -16,24 +16,16 @@ from adaspan.nn.adaptive_io import AdaptiveEmbedding, AdaptiveSoftmax, Clusters
 from adaspan.nn.attention import resolve
 from adaspan.nn.attention.groups import Group
 from adaspan.nn.cache import KeyValueCache, next_cache
-from adaspan.nn.checks import (
-    Shapes,
-    check_counts,
-    check_device,
-    check_ids,
-    check_index,
-    check_joins,
-    check_probability,
-    check_tokens,
-)
+from adaspan.nn.checks import Shapes, check_counts, check_joins, check_probability
 from adaspan.nn.eager import eager
 from adaspan.nn.generation import check_sampling, generate
 from adaspan.nn.heads import spans_of_heads
-from adaspan.nn.inspection import weights_of
+from adaspan.nn.inspection import attention_of
 from adaspan.nn.layers import TransformerLayer
 from adaspan.nn.multi_head_attention import Attended, MultiHeadAttention
 from adaspan.nn.output import Softmax
 from adaspan.nn.span import Span, cache_length
+from adaspan.nn.token_ids import check_blocks, ids_in_words, ids_of
 
 # For each layer: which heads share which window; None if only the layer's input tells.
 Plan = Sequence[Sequence[Group] | None]
@@ -125,14 +117,15 @@ class Transformer(nn.Module):
     @property
     def attention(self) -> str:
         """The implementation of attention: what `auto` stands for."""
-        return resolve(self._typed_layers()[0].attention.implementation)
+        return resolve(self.typed_layers()[0].attention.implementation)
 
     @property
     def spans(self) -> list[Span]:
         """The span of each layer."""
-        return [layer.attention.span for layer in self._typed_layers()]
+        return [layer.attention.span for layer in self.typed_layers()]
 
-    def _typed_layers(self) -> list[TransformerLayer]:
+    def typed_layers(self) -> list[TransformerLayer]:
+        """The layers, the lowest first."""
         return cast(list[TransformerLayer], list(self.layers))
 
     def plan(self, batch: int, block: int) -> Plan:
@@ -146,7 +139,7 @@ class Transformer(nn.Module):
         lengths = iter(torch.stack(known).tolist() if known else [])
         return [
             None if current is None else layer.attention.groups(next(lengths), batch, block)
-            for layer, current in zip(self._typed_layers(), currents, strict=True)
+            for layer, current in zip(self.typed_layers(), currents, strict=True)
         ]
 
     def receptive_field(self) -> int:
@@ -167,7 +160,7 @@ class Transformer(nn.Module):
 
         They suit reading B streams by M tokens, without gradients. Waits for the device once.
         """
-        heads = tuple(range(self._typed_layers()[0].attention.heads))
+        heads = tuple(range(self.typed_layers()[0].attention.heads))
         as_far_as_any = [Group(heads, self.limit, unmasked=0)]
         return [KeyValueCache(groups or as_far_as_any) for groups in self.plan(batch, block)]
 
@@ -194,35 +187,18 @@ class Transformer(nn.Module):
             ValueError: a shape or a type does not fit, or a token on the CPU is out of range; or
                 gradients are asked for from cached keys and values.
         """
-        shapes = Shapes()
-        shapes.check("tokens", tokens_BM, "BM")
-        self._check_tokens("tokens", tokens_BM)
-        if targets_BM is not None:
-            shapes.check("targets", targets_BM, "BM")
-            self._check_tokens("targets", targets_BM)
+        check_blocks(self.position_SK.device, tokens=tokens_BM, targets=targets_BM)
         caches = self.empty_caches(len(tokens_BM)) if caches is None else caches
-        kept = [cache for cache in caches if isinstance(cache, KeyValueCache)]
-        if kept:
-            plan = [cache.groups for cache in kept]
-            if torch.is_grad_enabled():
-                raise ValueError(
-                    "caches: keys and values are cached without gradients; torch.no_grad()"
-                )
-        elif plan is None:
-            plan = self.plan(*tokens_BM.shape)
-        for name, parts in (("caches", caches), ("plan", plan)):
-            if len(parts) != len(self.layers):
-                wanted = f"must be {len(self.layers)}, one per layer"
-                raise ValueError(f"{name}: {wanted}, are {len(parts)}")
+        plan = self._plan_for(tokens_BM, caches, plan)
         reaches = self.reaches(plan)
         position_SK = self.position_SK[: max(reaches)]  # further back every mask is exactly 0
-        with self._ids_in_words("tokens", tokens_BM):
+        with ids_in_words("tokens", tokens_BM, self.vocabulary_size):
             hidden_BMD: Tensor = self.embedding(tokens_BM)
         hidden_BMD = self.embedding_dropout(hidden_BMD)
         penalty = torch.zeros((), device=hidden_BMD.device)
         next_caches, spans, executed = [], [], []
         for layer, cache, groups, reach in zip(
-            self._typed_layers(), caches, plan, reaches, strict=True
+            self.typed_layers(), caches, plan, reaches, strict=True
         ):
             if isinstance(cache, Tensor):
                 Shapes(B=len(tokens_BM), D=hidden_BMD.shape[-1]).check("cache", cache, "BCD")
@@ -238,9 +214,31 @@ class Transformer(nn.Module):
         log_probs_BMV = self.output(hidden_BMD) if targets_BM is None else None
         nats_BM = None
         if targets_BM is not None:
-            with self._ids_in_words("targets", targets_BM):
+            with ids_in_words("targets", targets_BM, self.vocabulary_size):
                 nats_BM = self.output.nats(hidden_BMD, targets_BM)
         return Output(log_probs_BMV, next_caches, penalty, spans, nats_BM, executed)
+
+    def _plan_for(
+        self,
+        tokens_BM: Tensor,
+        caches: Sequence[Tensor] | Sequence[KeyValueCache],
+        plan: Plan | None,
+    ) -> Plan:
+        """The plan by which a block is read, as long as the caches."""
+        kept = [cache for cache in caches if isinstance(cache, KeyValueCache)]
+        if kept:
+            plan = [cache.groups for cache in kept]
+            if torch.is_grad_enabled():
+                raise ValueError(
+                    "caches: keys and values are cached without gradients; torch.no_grad()"
+                )
+        elif plan is None:
+            plan = self.plan(*tokens_BM.shape)
+        for name, parts in (("caches", caches), ("plan", plan)):
+            if len(parts) != len(self.layers):
+                wanted = f"must be {len(self.layers)}, one per layer"
+                raise ValueError(f"{name}: {wanted}, are {len(parts)}")
+        return plan
 
     def io_macs(self, tokens_BM: Tensor, targets_BM: Tensor | None) -> int:
         """Multiply-accumulates of embedding and output layer, forward.
@@ -283,12 +281,11 @@ class Transformer(nn.Module):
         check_sampling(temperature, top_k, top_p, seed)
         if count is not None:
             check_counts(0, count=count)
-        prompt_T = self._checked_ids(tokens)
+        prompt_T = ids_of(tokens, self.vocabulary_size).to(self.position_SK.device)
         return generate(
             self, prompt_T, count, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
         )
 
-    @torch.no_grad()
     def attention_of(self, tokens: Sequence[int] | Tensor, layer: int, head: int) -> Tensor:
         """Attention weights of one head over a text, by the printed formula and without dropout.
 
@@ -306,44 +303,7 @@ class Transformer(nn.Module):
             ValueError: there is no such layer, head or token; or the attention is one of your own,
                 whose weights are not known.
         """
-        tokens_T = self._checked_ids(tokens)
-        check_index(len(self.layers), layer=layer)
-        attention = self._typed_layers()[layer].attention
-        check_index(attention.heads, head=head)
-        hidden_BMD = self._input_of(layer, tokens_T.unsqueeze(0))
-        return weights_of(attention, hidden_BMD, self.position_SK[: len(tokens_T)])[0, head]
-
-    def _checked_ids(self, tokens: Sequence[int] | Tensor) -> Tensor:
-        """Ids of the tokens of a text (T,), on the device."""
-        tokens_T = _as_ids(tokens).cpu()
-        Shapes().check("tokens", tokens_T, "T")
-        check_tokens("tokens", tokens_T)
-        check_ids("tokens", tokens_T, self.vocabulary_size)
-        return tokens_T.to(self.position_SK.device)
-
-    def _check_tokens(self, name: str, tokens: Tensor) -> None:
-        check_tokens(name, tokens)
-        check_device(name, tokens, self.position_SK.device)
-
-    @contextmanager
-    def _ids_in_words(self, name: str, tokens: Tensor) -> Iterator[None]:
-        """Name the id of which there is no token. Until it is missed, no id is looked at."""
-        try:
-            yield
-        except (IndexError, RuntimeError):
-            if tokens.device.type == "cpu":
-                check_ids(name, tokens, self.vocabulary_size)
-            raise
-
-    def _input_of(self, layer: int, tokens_BM: Tensor) -> Tensor:
-        """Hidden states that a layer gets from texts without a past, without dropout."""
-        with self.without_dropout():
-            hidden_BMD: Tensor = self.embedding(tokens_BM)
-            plan = self.plan(*tokens_BM.shape)
-            for below, groups in zip(self._typed_layers()[:layer], plan, strict=False):
-                cache_BCD = hidden_BMD[:, :0]
-                hidden_BMD = below(hidden_BMD, cache_BCD, self.position_SK, groups).hidden_BMD
-            return hidden_BMD
+        return attention_of(self, tokens, layer, head)
 
     @contextmanager
     def without_dropout(self) -> Iterator[None]:
@@ -365,7 +325,7 @@ class Transformer(nn.Module):
         """
         return [
             layer.attention.spans(hidden_BMD)
-            for layer, hidden_BMD in zip(self._typed_layers(), hidden, strict=True)
+            for layer, hidden_BMD in zip(self.typed_layers(), hidden, strict=True)
         ]
 
     def current_spans(self) -> Tensor | None:
@@ -376,7 +336,7 @@ class Transformer(nn.Module):
 
     def compile_parts(self) -> None:
         """Compile what has the same shape in every step. Attention has not: windows are learned."""
-        for layer in self._typed_layers():
+        for layer in self.typed_layers():
             if layer.feed_forward is not None:
                 layer.feed_forward.compile()
 
@@ -384,13 +344,3 @@ class Transformer(nn.Module):
         """Put every learned span back into [0, limit]; call after each update."""
         for span in self.spans:
             span.clamp_()
-
-
-def _as_ids(tokens: Sequence[int] | Tensor) -> Tensor:
-    try:
-        return torch.as_tensor(tokens)
-    except (TypeError, ValueError, RuntimeError):
-        kind = type(tokens).__name__
-        raise ValueError(
-            f"tokens: must be token ids, is a {kind}; a vocabulary's encode(text) gives them"
-        ) from None
