@@ -18,7 +18,7 @@ from adaspan.config.hydra import register, require_multirun, to_run_config
 from adaspan.config.mistakes import user_errors
 from adaspan.errors import reported_in_one_line
 from adaspan.places import CONF
-from adaspan.runs import figures
+from adaspan.runs.figures.own import check_own_keys
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
             return
         import_installed()
         import_extensions(named_extensions(sys.argv[1:]))
-        figures.check_own_keys()
+        check_own_keys()
         register(option_folders(sys.argv[1:]))
         _launch()
 

@@ -20,6 +20,7 @@ from adaspan.report.labels import in_short
 from adaspan.runs import figures
 from adaspan.runs.failures import State
 from adaspan.runs.figures import Figure, Row
+from adaspan.runs.figures.rows import head_span_key, head_spans, is_final, measure_of
 from adaspan.runs.measures import Measure
 from adaspan.status.state import RunState
 
@@ -68,7 +69,7 @@ class Run:
 
     @property
     def is_done(self) -> bool:
-        return self.state.state == State.DONE and figures.is_final(self.last)
+        return self.state.state == State.DONE and is_final(self.last)
 
     @cached_property
     def last(self) -> Row:
@@ -82,7 +83,7 @@ class Run:
     @cached_property
     def measure(self) -> Measure | None:
         """Of its scores; None before it has one."""
-        return figures.measure_of(self.rows)
+        return measure_of(self.rows)
 
     @property
     def quick(self) -> float | None:
@@ -112,8 +113,8 @@ class Run:
 
     def spans(self) -> tuple[list[int], NDArray[np.float64]]:
         """Steps of the evaluations, and each head's span in tokens then: [steps, L, H]."""
-        heads = [(layer, head) for layer, head, _ in figures.head_spans(self.last)]
-        keys = [figures.head_span_key(layer, head) for layer, head in heads]
+        heads = [(layer, head) for layer, head, _ in head_spans(self.last)]
+        keys = [head_span_key(layer, head) for layer, head in heads]
         layers = len({layer for layer, _ in heads})
         spans = [[row[key] for key in keys] for row in self.evaluations]
         steps = [row["step"] for row in self.evaluations]

@@ -1,6 +1,6 @@
 """The table of a comparison: a row for each group, the same in every format.
 
-Figures stand under the keys of `runs/figures.py`, those of an extension after ours.
+Figures stand under the keys of `runs/figures/`, those of an extension after ours.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from adaspan.report.labels import readable, short_keys
 from adaspan.runs import figures
 from adaspan.runs.failures import State
 from adaspan.runs.figures import Figure
+from adaspan.runs.figures.own import is_built_in
 from adaspan.runs.measures import Measure
 from adaspan.units import duration, si
 
@@ -132,7 +133,7 @@ def table_of(comparison: Comparison) -> Table:
 def _own_figures(comparison: Comparison) -> list[str]:
     """Keys of the figures that the runs have beside ours."""
     keys = dict.fromkeys(key for run in comparison.runs for key in run.last)
-    return [key for key in keys if not figures.is_built_in(key)]
+    return [key for key in keys if not is_built_in(key)]
 
 
 def text_of(column: Column, values: Mapping[str, Value]) -> str:

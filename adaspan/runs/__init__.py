@@ -1,7 +1,7 @@
 """The record of a run: its folder and its identity, readable without torch.
 
 folder.py     the files of one run
-figures.py    every figure of a row, once
+figures/      every figure of a row, once
 failures.py   every state and class of failure, once
 identity.py   the hash that names the run everywhere
 source.py     what a run was made of, at each start

@@ -33,7 +33,8 @@ from adaspan.config.resolved import read_values
 from adaspan.errors import RunError, UserError
 from adaspan.files import TEMPORARY_SUFFIX, read_json, replacing, write_json
 from adaspan.runs.failures import Failure, FailureClass, State
-from adaspan.runs.figures import Row, is_final, with_present_keys
+from adaspan.runs.figures import Row
+from adaspan.runs.figures.rows import is_final, with_present_keys
 from adaspan.runs.source import Source
 
 _LOCK_SECONDS = 2.0

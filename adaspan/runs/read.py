@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from adaspan.runs.figures import Row, head_spans
+from adaspan.runs.figures import Row
+from adaspan.runs.figures.rows import head_spans
 from adaspan.runs.folder import open_folder
 
 

@@ -12,6 +12,7 @@ from adaspan.errors import RunError
 from adaspan.runs import figures
 from adaspan.runs.failures import SLURM_ENDS, Failure, FailureClass, State
 from adaspan.runs.figures import Row
+from adaspan.runs.figures.rows import is_final, measure_of
 from adaspan.runs.folder import RunFolder
 from adaspan.slurm import cluster
 from adaspan.slurm.job_record import RunJob, has_started, job_of
@@ -107,8 +108,8 @@ def describe(
         rows: its metrics.
     """
     last = rows[-1] if rows else {}
-    final = last if figures.is_final(last) else {}
-    measure = figures.measure_of(rows)
+    final = last if is_final(last) else {}
+    measure = measure_of(rows)
     quick = [score for row in rows if (score := figures.QUICK.value(row)) is not None]
     steps = values["train"]["steps"] if values else 0
     return RunState(

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from adaspan.errors import RunError
 from adaspan.runs import figures
+from adaspan.runs.figures.own import own_keys
+from adaspan.runs.figures.rows import is_final
 from adaspan.sweep.plan import Job
 
 Values = float | tuple[float, ...]
@@ -16,7 +18,7 @@ def objective_mistakes(objectives: Sequence[str] | None) -> Iterator[str]:
     known = [score.name for score in (figures.VALID, figures.TEST, figures.BEST, figures.LAST)]
     at_the_end = [figure for figure in figures.declared() if "end" in figure.rows]
     known += [figure.key for figure in at_the_end if figure.better != "neither"]
-    known += figures.own_keys()
+    known += own_keys()
     without_direction = {figure.key for figure in at_the_end} - {*known}
     if objectives == []:
         yield (
@@ -44,7 +46,7 @@ def results(jobs: Sequence[Job], objectives: Sequence[str] | None) -> list[Value
 
 def _of_one(job: Job, keys: Sequence[str]) -> Values | RunError:
     rows = job.folder.rows()
-    if not rows or not figures.is_final(rows[-1]):
+    if not rows or not is_final(rows[-1]):
         return RunError(f"{job}: is not done")
     values = []
     for key in keys:

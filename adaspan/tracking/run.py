@@ -24,6 +24,7 @@ from adaspan.config.schema import RunConfig
 from adaspan.config.validate import TAG_LENGTH
 from adaspan.runs import figures
 from adaspan.runs.figures import Row
+from adaspan.runs.figures.rows import head_spans
 from adaspan.runs.folder import DATA_KEY, RunFolder
 from adaspan.runs.identity import run_id, tracked_name
 from adaspan.tracking import client
@@ -153,7 +154,7 @@ class Tracker:
         if self._run is not None and row["step"] > self._written:
             values = {key: value for key, value in row.items() if key != "step"}
             with self._never_stopping():
-                if spans := figures.head_spans(row):
+                if spans := head_spans(row):
                     values[figures.HEATMAP.key] = client.image(heatmap(spans, self._span_limit))
                 self._run.log(values, step=row["step"])
 
@@ -195,9 +196,7 @@ class Tracker:
         final = rows[-1]
         self._run.summary.update(_summary(final))
         best = next(row for row in rows if row["step"] == final[figures.BEST_STEP.key])
-        self._run.summary["spans"] = wandb.Table(
-            ["layer", "head", "span"], figures.head_spans(best)
-        )
+        self._run.summary["spans"] = wandb.Table(["layer", "head", "span"], head_spans(best))
         if weights:
             artifact = wandb.Artifact(f"adaspan-{self._run_id}", "model", metadata=_summary(final))
             artifact.add_file(str(weights), skip_cache=True, policy="immutable")  # no copies

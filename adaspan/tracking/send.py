@@ -26,7 +26,7 @@ from typing import Any
 from adaspan.config.resolved import read_config, read_values
 from adaspan.errors import RunError, UserError, reported_in_one_line
 from adaspan.runs.failures import State
-from adaspan.runs.figures import is_final
+from adaspan.runs.figures.rows import is_final
 from adaspan.runs.folder import RunFolder
 from adaspan.tracking import client
 from adaspan.tracking.account import signed_in

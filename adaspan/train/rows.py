@@ -26,6 +26,8 @@ from adaspan.nn.span import reach
 from adaspan.nn.transformer import Transformer
 from adaspan.runs import figures
 from adaspan.runs.figures import Row
+from adaspan.runs.figures.own import own_keys
+from adaspan.runs.figures.rows import head_span_key
 from adaspan.train.device import peak_flops, peak_memory_gb
 from adaspan.train.trainer import Trainer
 
@@ -82,7 +84,7 @@ def evaluation_row(trainer: Trainer, score: float) -> Row:
     row = {figures.QUICK.key(trainer.measure): score}
     for layer, spans in enumerate(trainer.spans_LH.tolist()):
         for head, span in enumerate(spans):
-            row[figures.head_span_key(layer, head)] = span
+            row[head_span_key(layer, head)] = span
     return row
 
 
@@ -106,7 +108,7 @@ def own_figures(trainer: Trainer, valid: Tokens) -> Row:
     so are those that fail, with a warning: the run has cost more than they.
     """
     row = {}
-    for key in figures.own_keys():
+    for key in own_keys():
         try:
             value = _own_figure(key, trainer, valid)
         except KindError as error:
@@ -123,7 +125,7 @@ def check_own_figures(trainer: Trainer, valid: Tokens) -> None:
     Raises:
         KindError: one of them fails.
     """
-    for key in figures.own_keys():
+    for key in own_keys():
         _own_figure(key, trainer, valid)
 
 

@@ -19,6 +19,7 @@ from adaspan.nn.checks import ContractError
 from adaspan.places import shown
 from adaspan.runs import figures
 from adaspan.runs.failures import State
+from adaspan.runs.figures.own import check_own_keys
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import run_name
 from adaspan.signals import stop_request
@@ -70,7 +71,7 @@ def _train(config: RunConfig, folder: RunFolder) -> None:
     device = choose_device(config.train.device, local_rank())
     with joined(device) as processes, ExitStack() as locks:
         validate_shares(config, processes.world_size)
-        figures.check_own_keys()  # refused now, not at the first evaluation
+        check_own_keys()  # refused now, not at the first evaluation
         corpus = _load_corpus(config, processes)
 
         def begin() -> int:

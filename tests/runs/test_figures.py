@@ -14,6 +14,9 @@ from adaspan.report.comparison import compare
 from adaspan.runs import figures
 from adaspan.runs.failures import State
 from adaspan.runs.figures import Figure
+from adaspan.runs.figures.__main__ import documentation
+from adaspan.runs.figures.own import check_own_keys
+from adaspan.runs.figures.rows import head_span_key, head_spans
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.measures import BPB, BPC
 from adaspan.status.state import read_states
@@ -23,19 +26,17 @@ from tests.processes import train_here
 
 def test_the_page_of_figures_is_up_to_date() -> None:
     page = (ROOT / "docs" / "figures.md").read_text()
-    assert page == figures.documentation(), "python -m adaspan.runs.figures > docs/figures.md"
+    assert page == documentation(), "python -m adaspan.runs.figures > docs/figures.md"
 
 
 def test_heads_come_in_the_order_of_their_numbers() -> None:
     row = {
-        figures.head_span_key(layer, head): 12.0 * layer + head
-        for layer in range(2)
-        for head in range(12)
+        head_span_key(layer, head): 12.0 * layer + head for layer in range(2) for head in range(12)
     }
-    spans = figures.head_spans({"step": 3, "span/mean": 2.0, **row})
+    spans = head_spans({"step": 3, "span/mean": 2.0, **row})
     assert [span for _, _, span in spans] == [float(number) for number in range(24)]
     assert spans[11] == (0, 11, 11.0)
-    assert figures.head_spans({"step": 3, "span/mean": 2.0}) == []
+    assert head_spans({"step": 3, "span/mean": 2.0}) == []
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_a_figure_of_ones_own_cannot_take_the_name_of_ours(
 ) -> None:
     monkeypatch.setitem(KINDS, "figure", {key: len})
     with pytest.raises(UserError, match=f'register."figure", "{key}".: this key belongs to a b'):
-        figures.check_own_keys()
+        check_own_keys()
 
 
 @pytest.mark.parametrize("key", ["final/valid_bpb", "final_valid_bpb"])

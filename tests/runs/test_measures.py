@@ -9,6 +9,7 @@ import pytest
 
 from adaspan.data.vocabulary import Vocabulary
 from adaspan.runs import figures
+from adaspan.runs.figures.rows import is_final, measure_of
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.measures import BPB, BPC, OF_UNIT, PPL, Measure
 
@@ -23,8 +24,8 @@ def test_the_measure_follows_the_unit(unit: str, value: float, told: str) -> Non
     row = {"step": 3, figures.VALID.key(measure): measure.of_nats(math.log(4))}
     assert figures.VALID.told(row) == told
     assert figures.VALID.of(measure).axis == f"{measure.name} on valid"
-    assert figures.is_final(row)
-    assert figures.measure_of([{"step": 1}, row]) == measure
+    assert is_final(row)
+    assert measure_of([{"step": 1}, row]) == measure
 
 
 def test_the_perplexity_of_a_loss_that_is_lost_is_a_number_of_few_digits() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from adaspan.runs.figures import head_spans
+from adaspan.runs.figures.rows import head_spans
 from adaspan.tracking.media import heatmap
 
 

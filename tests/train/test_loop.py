@@ -20,6 +20,7 @@ import torch
 from adaspan.errors import RunError
 from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.runs import figures
+from adaspan.runs.figures.rows import head_span_key, head_spans
 from adaspan.runs.measures import BPB, BPC, PPL
 from adaspan.train.evaluate import Score, evaluate
 from tests.conftest import Launch, command, environment
@@ -293,7 +294,7 @@ def test_metrics_hold_what_a_researcher_looks_for(
     for row in (*logged, final):
         moment = "end" if row is final else "evaluation" if row in evaluated else "log"
         declared = {figure.key for figure in figures.declared() if moment in figure.rows}
-        heads = {figures.head_span_key(layer, head) for layer, head, _ in figures.head_spans(row)}
+        heads = {head_span_key(layer, head) for layer, head, _ in head_spans(row)}
         others = {score.key(other) for score in figures.SCORES for other in (BPC, PPL)}
         missing = {
             figures.MFU.key,  # a CPU's peak is not known

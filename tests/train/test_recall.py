@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from adaspan.runs import figures
 from adaspan.runs.figures import Row
+from adaspan.runs.figures.rows import head_spans
 from adaspan.runs.folder import RunFolder
 from tests.processes import train_here
 
@@ -33,7 +33,7 @@ def result(
         places = f"data_dir={tmp_path}", f"output_dir={tmp_path / 'runs'}"
         train_here("experiment=recall", *places, *overrides)
         rows = RunFolder(run_folder()).rows()
-        spans = next(spans for row in reversed(rows) if (spans := figures.head_spans(row)))
+        spans = next(spans for row in reversed(rows) if (spans := head_spans(row)))
         return rows[-1], sorted(span for _, _, span in spans)
 
     return trained
