@@ -29,7 +29,10 @@ def explain(run: str, output_dir: Path) -> None:
     click.echo(f"state    {state.state} · step {state.step}/{state.steps}")
     if state.error:
         click.echo(f"error    {state.error} · {state.log}")
-    if file := RunFolder(path).source.imported():
+    source = RunFolder(path).source
+    if taken_over := source.continues():
+        click.echo(f"began    after step {taken_over[1]} of {taken_over[0]}, which it continues")
+    if file := source.imported():
         click.echo(f"imported from {file}; no command trains it")
     else:
         click.echo(f"command  {explanation.command(path)}")

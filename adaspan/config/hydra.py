@@ -89,6 +89,7 @@ Keys that matter, as key=value; all are in {schema}:
   train.micro_batches  (gradient accumulation: parts of a batch)
   train.eval_every  train.checkpoint_every  train.seed  train.device
   train.precision  train.attention  train.restart
+  train.extend  (false: begin at step 0 although a shorter run could be continued)
   tracking.mode  tracking.project  tracking.entity  output_dir
 """
 

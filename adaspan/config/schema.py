@@ -53,6 +53,7 @@ class TrainConfig:
     compile: bool = False  # torch.compile: starts minutes later, runs faster, resumes inexactly
     profile: bool = False  # show where the time of a few updates goes, and write a trace of them
     restart: bool = False  # throw away what this run has so far and start over
+    extend: bool = added_key(True)  # begin with what a run of another length has trained already
 
 
 @dataclass

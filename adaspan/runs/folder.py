@@ -21,7 +21,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -209,7 +209,10 @@ class RunFolder:
 
     def cut_back(self, step: int) -> None:
         """Drop the rows after `step`, and results of a final evaluation: they will come again."""
-        rows = [row for row in self.rows() if row["step"] <= step and not is_final(row)]
+        self.replace_rows(row for row in self.rows() if row["step"] <= step and not is_final(row))
+
+    def replace_rows(self, rows: Iterable[Row]) -> None:
+        """Have these rows in place of those that there are."""
         with replacing(self._metrics) as file:
             file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
 

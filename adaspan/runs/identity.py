@@ -25,6 +25,7 @@ NOT_IDENTITY = (
     "train.checkpoint_every",
     "train.profile",
     "train.restart",
+    "train.extend",
 )
 
 

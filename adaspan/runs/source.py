@@ -4,16 +4,20 @@ An entry has the step that the start went on from, commit and uncommitted change
 where it is that of the entry before), versions, extensions, the SHA-256 of the data, and what
 `auto` became: device, precision, attention, processes, threads. Before the first start a sweep
 writes an entry that has the data only. A run that was trained elsewhere has one entry: its data and
-the file that it was `imported` from. Older runs have one entry, without a list around it.
+the file that it was `imported` from. A run that continues a shorter one has the entries of that one
+first, each with the other's name under `of_run`, and the step up to which its updates were taken
+over. Older runs have one entry, without a list around it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +31,9 @@ SOURCE_OF_SNAPSHOT = "source.json"
 _PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "wandb")
 _DATA = "data_sha256"
 _IMPORTED = "imported"
+_OF_RUN, _UP_TO = "of_run", "up_to_step"
 _SHORT_DIGITS = 12
+_HOW = ("device", "attention", "processes", "threads", "torch")
 
 Entry = dict[str, Any]
 
@@ -46,11 +52,7 @@ class Source:
 
     def starts(self) -> list[Entry]:
         """An entry a start, each with its diff."""
-        entries: list[Entry] = []
-        for entry in self._written():
-            before = {"diff": entries[-1].get("diff")} if entries else {}
-            entries.append({**before, **entry})
-        return entries
+        return _each_with_diff(self._written())
 
     def begun_with(self) -> Entry:
         """The entry of the start that began the run; empty before."""
@@ -80,6 +82,31 @@ class Source:
         file: str | None = self.begun_with().get(_IMPORTED, {}).get("file")
         return file
 
+    def take_over(self, run: str, other: Source, step: int) -> None:
+        """Note that the updates up to a step were made by another run.
+
+        Args:
+            run: its name.
+            other: its source.
+            step: after which this run goes on by itself.
+        """
+        starts = [entry for entry in other.starts() if entry.get("step", 0) <= step]
+        taken = [{_OF_RUN: run, _UP_TO: step, **entry} for entry in starts]
+        self._write([*self._begun(taken_over=False), *taken])
+
+    def continues(self) -> tuple[str, int] | None:
+        """The run whose updates this one has taken over, and up to which step."""
+        taken = self._taken_over()
+        return (taken[-1][_OF_RUN], taken[-1][_UP_TO]) if taken else None
+
+    def unlike_what_it_continues(self) -> list[str]:
+        """How the updates that were taken over were computed, where the last start does it in
+        another way.
+        """
+        now = _how(self.starts()[-1])
+        ways = [way for entry in self._taken_over() for way in _how(entry).items()]
+        return [f"{key} {value}" for key, value in dict.fromkeys(ways) if now.get(key) != value]
+
     def changed_extensions(self) -> list[str]:
         """Those whose code is not what it was when the run was last started."""
         before = (self.starts() or [{}])[-1].get("extensions", {})
@@ -97,7 +124,7 @@ class Source:
             fingerprint: SHA-256 of the data.
             computing: what `auto` became, by name.
         """
-        earlier = [entry for entry in self._written() if entry.keys() != {_DATA}]
+        earlier = self._begun(taken_over=step > 0)
         entry = {
             "time": time.time(),
             "step": step,
@@ -109,9 +136,18 @@ class Source:
             "packages": {name: metadata.version(name) for name in _PACKAGES},
             **computing,
         }
-        if earlier and self.starts()[-1].get("diff") == entry["diff"]:
-            del entry["diff"]
-        write_json(self._path, [*earlier, entry])
+        self._write([*earlier, entry])
+
+    def _begun(self, *, taken_over: bool) -> list[Entry]:
+        """An entry for each start so far, with those of another run or without."""
+        begun = [entry for entry in self.starts() if entry.keys() != {_DATA}]
+        return [entry for entry in begun if taken_over or _OF_RUN not in entry]
+
+    def _taken_over(self) -> list[Entry]:
+        return [entry for entry in self.starts() if _OF_RUN in entry]
+
+    def _write(self, entries: Sequence[Entry]) -> None:
+        write_json(self._path, _diffs_once(entries))
 
     def _written(self) -> list[Entry]:
         content = read_json(self._path)
@@ -119,6 +155,34 @@ class Source:
         if not all(isinstance(entry, dict) for entry in entries):
             raise RunError(f"{self._path}: damaged (its entries are no objects)")
         return entries
+
+
+def _each_with_diff(entries: Sequence[Entry]) -> list[Entry]:
+    """Each with its diff, which may be that of the entry before."""
+    complete: list[Entry] = []
+    for entry in entries:
+        before = {"diff": complete[-1].get("diff")} if complete else {}
+        complete.append({**before, **entry})
+    return complete
+
+
+def _diffs_once(entries: Sequence[Entry]) -> list[Entry]:
+    """Each without its diff where that is the one of the entry before."""
+    written: list[Entry] = []
+    for before, entry in pairwise([{}, *entries]):
+        is_known = bool(before) and before.get("diff") == entry.get("diff")
+        written.append({key: entry[key] for key in entry if key != "diff" or not is_known})
+    return written
+
+
+def _how(start: Entry) -> dict[str, str]:
+    """All of a start on which the last bits of an update may depend."""
+    ways = {**start, "torch": start.get("packages", {}).get("torch")}
+    code = repr([start.get(key) for key in ("commit", "diff", "version")])
+    return {
+        "code": hashlib.sha256(code.encode()).hexdigest()[:_SHORT_DIGITS],
+        **{key: str(ways[key]) for key in _HOW if key in ways},
+    }
 
 
 def code_version(root: Path) -> Entry:

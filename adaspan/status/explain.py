@@ -22,6 +22,7 @@ _INCIDENTAL = (
     "data_dir",
     "output_dir",
     "train.restart",
+    "train.extend",
     "tracking.group",
     "tracking.name",
 )

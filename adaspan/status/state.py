@@ -39,6 +39,7 @@ class RunState:
     span_max: float | None = None
     macs_per_token: float | None = None  # as the paper counts
     seconds_left: float | None = None  # at the present speed
+    continues: str = ""  # identity of the run whose updates it has taken over, and up to where
     error: str = ""  # class and last line
     log: str = ""  # where there is more of it
 
@@ -126,9 +127,15 @@ def describe(
         span_max=last.get(figures.SPAN_MAX.key),
         macs_per_token=last.get(figures.PAPER_MACS.key),
         seconds_left=_seconds_left(rows, steps) if standing.state == State.RUNNING else None,
+        continues=_continues(folder),
         error=standing.error,
         log=str([*logs_of(folder), folder.log][0]),
     )
+
+
+def _continues(folder: RunFolder) -> str:
+    taken_over = folder.source.continues()
+    return f"{taken_over[0].rpartition('-')[2]} from step {taken_over[1]}" if taken_over else ""
 
 
 def logs_of(folder: RunFolder) -> list[Path]:

@@ -66,5 +66,6 @@ def _cells(state: RunState, measures: Sequence[Measure]) -> dict[str, str]:
             for figure, value in numbers
         },
         "left": "" if state.seconds_left is None else duration(state.seconds_left),
+        "continues": state.continues,
         "error": state.error,
     }

@@ -56,7 +56,9 @@ def train_all(
     # Runs that name their device keep it.
     gpus = _gpus() if all(job.config.train.device in ("auto", "cuda") for job in sweep.jobs) else []
     slots = deque(range(processes or max(1, len(gpus))))
-    waiting = deque(job for job in sweep.jobs if job.wants_training())
+    # The shortest first: longer forms of the same run go on where it ends.
+    by_length = sorted(sweep.jobs, key=lambda job: job.config.train.steps)
+    waiting = deque(job for job in by_length if job.wants_training())
     console.print(
         f"sweep   {sweep.name} · {len(sweep.jobs)} runs, "
         f"{len(sweep.jobs) - len(waiting)} done already · {len(slots)} at once",

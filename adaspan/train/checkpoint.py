@@ -37,7 +37,7 @@ class Checkpoints:
         Raises:
             DiskError: it cannot be written (full disk); earlier checkpoints are untouched.
         """
-        self._write(self._path / f"step_{step:08d}.pt", state)
+        self._write(self._path / _name(step), state)
         for path in self._newest_first()[_KEEP:]:
             path.unlink()
 
@@ -69,6 +69,22 @@ class Checkpoints:
         """The best weights. Raises `RunError` if they cannot be read."""
         return read_checkpoint(self.best)
 
+    def is_empty(self) -> bool:
+        """Whether no state was saved so far, not even one that was damaged since."""
+        return not any(self._path.glob("step_*"))
+
+    def steps(self) -> list[int]:
+        """After how many updates each state was saved that is still there, the newest first."""
+        return [int(path.stem.removeprefix("step_")) for path in self._newest_first()]
+
+    def look_at(self, step: int) -> State:
+        """The state after a step, for one who only looks.
+
+        Raises:
+            RunError: it is missing, or cannot be read.
+        """
+        return read_checkpoint(self._path / _name(step))
+
     def look_at_newest(self) -> State:
         """The newest state, for one who only looks: a damaged one is not put aside.
 
@@ -96,6 +112,10 @@ class Checkpoints:
                 f"{path}: cannot be written ({_reason(error)}); what was saved before is kept, "
                 "make room and type the same command again"
             ) from error
+
+
+def _name(step: int) -> str:
+    return f"step_{step:08d}.pt"
 
 
 def read_checkpoint(path: Path) -> State:

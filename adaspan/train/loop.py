@@ -16,11 +16,13 @@ from adaspan.files import write_json
 from adaspan.runs import figures
 from adaspan.runs.figures import Row
 from adaspan.runs.folder import RunFolder
+from adaspan.runs.length import evaluates
 from adaspan.signals import StopRequest
 from adaspan.train.build import kinds_in_words
 from adaspan.train.checkpoint import Checkpoints
 from adaspan.train.device import autocast, device_name
 from adaspan.train.distributed import Processes, lost_peers_in_words
+from adaspan.train.extend import begin_with_another_run
 from adaspan.train.out_of_memory import (
     LESS_FOR_THE_MODEL,
     LESS_FOR_TRAINING,
@@ -106,6 +108,7 @@ class Session:
         self._trainer = trainer
         self._checkpoints = Checkpoints(record.folder.checkpoints)
         self._scorer = Scorer(config, trainer, device, processes)
+        self._from_another: str | None = None  # where it begins, if there is another such run
 
     def train(self) -> None:
         """Train to the end, and write down how it ended, whatever happens."""
@@ -137,15 +140,23 @@ class Session:
             raise
 
     def _resume(self) -> None:
-        """Go on from the newest checkpoint, if there is one."""
+        """Go on from the newest checkpoint; where there is none, from another run's if one fits."""
         trainer = self._trainer
+        self._processes.main_process_first(self._begin)
         if (state := self._checkpoints.load_newest()) is not None:
             resume_from(state, trainer)
         check_own_figures(trainer, self._corpus.valid)
         step = trainer.step
         if self._processes.all_reduce_max(step) != -self._processes.all_reduce_max(-step):
             raise RunError(f"{self._folder.path}: the processes see different checkpoints")
-        self._record.begin(self._corpus, trainer, self._computing())
+        self._record.begin(self._corpus, trainer, self._computing(), self._from_another)
+
+    def _begin(self) -> int:
+        if self._config.train.extend and self._checkpoints.is_empty():
+            self._from_another = begin_with_another_run(
+                self._config, self._folder, self._corpus, self._trainer
+            )
+        return 0
 
     def _computing(self) -> dict[str, Any]:
         """What `auto` became."""
@@ -174,11 +185,11 @@ class Session:
             step = trainer.step
             self._terminal.advance(step)
             last = step == settings.steps
-            evaluates = last or step % settings.eval_every == 0
-            if evaluates or step % settings.log_every == 0:
+            is_evaluated = evaluates(self._config, step)
+            if is_evaluated or step % settings.log_every == 0:
                 row = rows.next()
                 self._terminal.show_progress(progress(row))
-                if evaluates:
+                if is_evaluated:
                     row |= self._evaluate()
                     self._terminal.line(evaluation_line(row, settings.steps))
                 self._record.add(row)

@@ -41,13 +41,20 @@ class Record:
         self._is_main = is_main
         self._tracker: Tracker | None = None  # of the main process, once it has begun
 
-    def begin(self, corpus: Corpus, trainer: Trainer, computing: Mapping[str, Any]) -> None:
+    def begin(
+        self,
+        corpus: Corpus,
+        trainer: Trainer,
+        computing: Mapping[str, Any],
+        from_another: str | None = None,
+    ) -> None:
         """Write down that the run starts, or goes on from a checkpoint.
 
         Args:
             corpus: what it reads.
             trainer: about to make its next update.
             computing: what `auto` became, by name.
+            from_another: where it begins, if there is another run that it may continue.
         """
         if not self._is_main:
             return
@@ -60,7 +67,14 @@ class Record:
         self.folder.set_status(State.RUNNING, step)
         for line in opening_lines(self._config, corpus, trainer, computing, self.folder.path):
             self.terminal.line(line)
-        if step:
+        if from_another:
+            self.terminal.line(from_another)
+            if unlike := self.folder.source.unlike_what_it_continues():
+                self.terminal.line(
+                    f"its last bits may differ from those of a run in one piece: up to step {step} "
+                    f"it had {', '.join(unlike)}"
+                )
+        elif step:
             self.terminal.line(f"going on from step {step}")
             for name in changed:
                 self.terminal.line(f"{name} has changed since this run was last started")

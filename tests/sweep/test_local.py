@@ -87,6 +87,17 @@ def test_runs_are_as_they_would_be_alone_and_done_once(
     assert sorted(run["train.seed"] for run in manifest_of(tmp_path).values()) == ["1", "2", "3"]
 
 
+def test_the_longer_of_two_runs_continues_the_shorter_one(
+    quick: Tiny, launch_here: Launch, tmp_path: Path
+) -> None:
+    end = launch_here(*quick, "train.steps=12,9")
+    assert end.returncode == 0, end.stderr
+    outputs = {path: (path / "output.txt").read_text() for path in folders(tmp_path)}
+    (shorter,) = (path for path, output in outputs.items() if "continues" not in output)
+    (longer,) = (output for path, output in outputs.items() if path != shorter)
+    assert f"continues {shorter.name} (train.steps=9) from step 9\n" in longer
+
+
 def test_a_failure_is_told_and_does_not_end_the_others(
     quick: Tiny, launch_here: Launch, tmp_path: Path
 ) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from adaspan.runs.figures import BEST, HEAD_SPAN, LAST, QUICK, SCORES, VALID, Row
+from adaspan.runs.figures import BEST, HEAD_SPAN, LAST, QUICK, SCORES, VALID, Row, declared
 from adaspan.runs.measures import BPB, BPC, MEASURES, Measure
 
 HEAD = re.compile(HEAD_SPAN.key.replace("LL", r"(\d+)").replace("H", r"(\d+)"))
@@ -40,6 +40,12 @@ def head_spans(row: Mapping[str, Any]) -> list[tuple[int, int, float]]:
 def is_final(row: Mapping[str, Any]) -> bool:
     """Whether this is the row of the final evaluation, which has the last step's number, too."""
     return VALID.value(row) is not None
+
+
+def without_evaluation(row: Row) -> Row:
+    """A row of training as it is where nothing is evaluated."""
+    logged = {figure.key for figure in declared() if "log" in figure.rows}
+    return {key: value for key, value in row.items() if key in logged}
 
 
 def with_present_keys(row: Row, unit_of: Callable[[], str | None]) -> Row:
