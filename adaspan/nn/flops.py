@@ -58,6 +58,14 @@ def paper_macs_per_token(shape: Shape, mean_span: float, *, position: bool = Fal
     return shape.layers * (projections + feed_forward + attention + persistent)
 
 
+def mean_span_at(shape: Shape, paper_macs: float) -> float:
+    """The mean span, in tokens, at which a model costs so many multiply-accumulates a token as the
+    paper counts; below 0 if it costs more with none.
+    """
+    without = paper_macs_per_token(shape, 0)
+    return (paper_macs - without) / (paper_macs_per_token(shape, 1) - without)
+
+
 def attention_macs_per_token(shape: Shape, mean_span: float) -> float:
     """Of scores and weighted values, within the mean span and of persistent keys, as the paper
     counts: `L 2 D (z + P)`, without projections and positions.

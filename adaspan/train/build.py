@@ -59,6 +59,7 @@ def make_model(
     """
     if attention in KINDS["attention"]:
         IMPLEMENTATIONS[attention] = _implementation(attention)
+    span = span.in_model(model)
     with kinds_in_words():
         transformer = Transformer(
             vocabulary_size=vocabulary_size,

@@ -53,7 +53,7 @@ class Trainer:
             self.model.compile_parts()
         self._parameters = list(self.model.parameters())
         self.optimizer = make_optimizer(config.optimizer, self.model)
-        self.budget = config.span.budget(self.model.spans)
+        self.budget = config.span.in_model(config.model).budget(self.model.spans)
         self.statistics = UpdateStatistics(config.optimizer, self.model, processes)
         self.streams = Streams(
             corpus.train,
@@ -191,8 +191,12 @@ class Trainer:
             self.fail("a weight is no longer finite")
 
     def note_if_best(self, score: float) -> bool:
-        """Note an evaluation of the weights as they are if none was better; whether it was."""
-        if score >= self.best_score:
+        """Note an evaluation of the weights as they are if none was better; whether it was.
+
+        Weights whose spans were on their way to a budget count only until it is kept.
+        """
+        first_within_budget = self.budget and self.best_step < self.budget.kept_from <= self.step
+        if score >= self.best_score and not first_within_budget:
             return False
         self.take_for_best(score)
         return True

@@ -22,8 +22,8 @@ OPTIONS = [
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_composes(group: str, option: str, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("some text")
-    more = [f"data.path={tmp_path / 'text'}"] if option == "text" else []
-    assert compose_run(f"{group}={option}", *more)
+    needed = {"text": [f"data.path={tmp_path / 'text'}"], "budget": ["span.target=32"]}
+    assert compose_run(f"{group}={option}", *needed.get(option, []))
 
 
 @pytest.mark.parametrize("group", GROUPS)

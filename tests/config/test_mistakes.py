@@ -67,6 +67,20 @@ MISTAKES = [
     ("span=local_global span.window=2048", "span.window=2048: must be at most span.limit=1024"),
     ("span=budget span.target=2000", "span.target=2000.0: must be at most span.limit=1024"),
     ("span=budget span.target=0", "span.target=0.0: must be above 0"),
+    ("span=budget", "span.target: needs a value, in tokens; or give span.target_flops"),
+    (
+        "span=budget span.target=32 span.target_flops=3e6",
+        "span.target=32 span.target_flops=3e+06: only one of them can be kept to; leave one out",
+    ),
+    (
+        "span=budget span.target_flops=1e6",
+        "span.target_flops=1e+06: must be above 1.57286e+06, what this model takes without spans, "
+        "and at most 3.67002e+06, with all at span.limit=1024",
+    ),
+    (
+        "span=budget span.target=32 span.initial_fraction=1 train.steps=100",
+        "span.target_after=200: must be at most train.steps=100, or the target is not reached",
+    ),
     (
         "span=budget span.loss_coefficient=1e-6",
         "span.loss_coefficient=1e-6: span=budget has no such key; span=adaptive and span=dynamic",

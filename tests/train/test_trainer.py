@@ -15,6 +15,7 @@ from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus
 from adaspan.errors import RunError
 from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.nn.flops import paper_macs_per_token
 from adaspan.nn.span import AdaptiveSpan
 from adaspan.train.distributed import Processes
 from adaspan.train.trainer import Trainer
@@ -97,23 +98,65 @@ BUDGET = (
     "span.limit=64",
     "span.ramp=4",
     "span.target=12",
+    "span.target_after=80",
     "model.layers=2",
     "model.dim=16",
     "model.heads=2",
     "train.batch_size=4",
     "train.block_size=8",
-    "train.steps=400",
+    "train.steps=120",
     "train.device=cpu",
 )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("share", "start"), [("head", 0.4), ("head", "null"), ("model", "null")])
-def test_a_budget_is_met(tiny: tuple[str, ...], share: str, start: float | str) -> None:
+@pytest.mark.parametrize(
+    ("optimizer", "start", "share"),
+    [
+        ("adagrad", 0.0, "head"),
+        ("adagrad", 1.0, "head"),
+        ("adagrad", "null", "model"),
+        ("adam", 0.0, "head"),
+        ("adam", 1.0, "head"),
+        ("sgd", 0.0, "head"),
+        ("sgd", 1.0, "layer"),
+    ],
+)
+def test_a_budget_is_met_from_below_and_above_under_every_optimizer(
+    tiny: tuple[str, ...], optimizer: str, start: float | str, share: str
+) -> None:
     data = [o for o in tiny if o.startswith("data")]
-    trainer = trainer_of(*data, *BUDGET, f"span.share={share}", f"span.initial_fraction={start}")
-    losses(trainer, 400)
-    assert trainer.spans_LH.mean().item() == pytest.approx(12, rel=0.05)
+    own = (f"optimizer={optimizer}", f"span.share={share}", f"span.initial_fraction={start}")
+    trainer = trainer_of(*data, *BUDGET, *own, "optimizer.warmup_steps=20")
+    losses(trainer, 80)
+    for _ in range(40):
+        assert trainer.spans_LH.mean().item() == pytest.approx(12, rel=0.05)
+        trainer.update()
+
+
+def test_flops_that_spans_may_take_become_a_mean_span(tiny: tuple[str, ...]) -> None:
+    data = [o for o in tiny if o.startswith("data")]
+    own = [o for o in BUDGET if not o.startswith("span.target=")]
+    shape = trainer_of(*data, *BUDGET).shape
+    budget = 2 * paper_macs_per_token(shape, 20)
+    trainer = trainer_of(*data, *own, f"span.target_flops={budget}")
+    assert trainer.spans_LH.mean().item() == pytest.approx(20)
+    losses(trainer, 5)
+    mean = trainer.spans_LH.mean().item()
+    assert 2 * paper_macs_per_token(shape, mean) == pytest.approx(budget, rel=0.05)
+
+
+def test_weights_whose_spans_are_on_their_way_to_a_budget_are_not_the_best(
+    tiny: tuple[str, ...],
+) -> None:
+    data = [o for o in tiny if o.startswith("data")]
+    trainer = trainer_of(*data, *BUDGET, "span.target_after=4", "span.initial_fraction=1")
+    noted = []
+    for score in (1.0, 3.0, 2.0, 2.5):
+        losses(trainer, 2)
+        noted.append(trainer.note_if_best(score))
+    assert noted == [True, True, True, False]
+    assert (trainer.best_score, trainer.best_step) == (2.0, 6)
 
 
 def test_spans_stay_between_zero_and_the_limit(tiny: tuple[str, ...]) -> None:

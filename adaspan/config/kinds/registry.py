@@ -111,7 +111,7 @@ def _mistake_in_signatures(group: str, kind: Any) -> str | None:
         mistake = wrong_signature(kind, _FUNCTIONS[group])
         return mistake and f" {mistake}"
     base = next(part for part in reversed(kind.__mro__) if hasattr(part, "group"))
-    for method in ("build", "mistakes", "mistakes_in", "connect", "budget"):
+    for method in ("build", "mistakes", "mistakes_in", "in_model", "connect", "budget"):
         if not hasattr(base, method):
             continue
         if mistake := wrong_signature(getattr(kind, method), getattr(base, method)):

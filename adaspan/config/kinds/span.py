@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from omegaconf import MISSING
@@ -14,8 +14,9 @@ from adaspan.config.keys import added_key
 from adaspan.config.kinds.registry import register
 
 if TYPE_CHECKING:  # a mistake is told without waiting for torch
-    from adaspan.config.schema import RunConfig
+    from adaspan.config.schema import ModelConfig, RunConfig
     from adaspan.nn.budget import SpanBudget
+    from adaspan.nn.flops import Shape
     from adaspan.nn.span import Span
 
 
@@ -41,6 +42,14 @@ class SpanConfig:
             config: of the run.
         """
         yield from ()
+
+    def in_model(self, model: ModelConfig) -> SpanConfig:
+        """These settings with what depends on the model filled in, before anything is built.
+
+        Args:
+            model: of the run.
+        """
+        return self
 
     def connect(self, spans: Sequence[Span]) -> None:
         """Have layers share what they should, once the spans of all are built."""
@@ -174,26 +183,65 @@ class AdaptiveSpanConfig(SpanConfig):
 class BudgetSpanConfig(SpanConfig):
     """Adaptive spans of a given mean length: the price that this takes is found in training."""
 
-    target: float = MISSING  # mean over all heads, in tokens
+    target: float | None = None  # mean over all heads, in tokens
     ramp: float = MISSING  # R
     initial_fraction: float | None = None  # where every span starts; null: at the target
     share: str = "head"  # who has one span together: head, layer or model
+    target_flops: float | None = added_key(None)  # or: FLOPs a token, two a multiply-add
+    target_after: int = added_key(200)  # updates in which the mean goes from its start to there
 
     def mistakes(self) -> Iterator[str]:
         yield from super().mistakes()
-        yield from above_zero("span.target", self.target)
-        if self.target > self.limit:
-            yield f"span.target={self.target}: must be at most span.limit={self.limit}"
+        if self.target is None and self.target_flops is None:
+            yield "span.target: needs a value, in tokens; or give span.target_flops"
+        if self.target is not None and self.target_flops is not None:
+            yield (
+                f"span.target={self.target:g} span.target_flops={self.target_flops:g}: "
+                "only one of them can be kept to; leave one out"
+            )
+        if self.target is not None:
+            yield from above_zero("span.target", self.target)
+            if self.target > self.limit:
+                yield f"span.target={self.target}: must be at most span.limit={self.limit}"
+        if self.target_flops is not None:
+            yield from above_zero("span.target_flops", self.target_flops)
         yield from above_zero("span.ramp", self.ramp)
         if self.initial_fraction is not None and not 0 <= self.initial_fraction <= 1:
             yield f"span.initial_fraction={self.initial_fraction}: must lie between 0 and 1"
         yield from one_of("span.share", self.share, SHARES)
+        yield from at_least("span.target_after", self.target_after, 0)
+
+    def mistakes_in(self, config: RunConfig) -> Iterator[str]:
+        from adaspan.nn.flops import paper_macs_per_token
+
+        if self.target_flops is not None:
+            shape = _shape(config.model)
+            least, most = (2 * paper_macs_per_token(shape, mean) for mean in (0, self.limit))
+            if not least < self.target_flops <= most:
+                yield (
+                    f"span.target_flops={self.target_flops:g}: must be above {least:g}, what this "
+                    f"model takes without spans, and at most {most:g}, with all at "
+                    f"span.limit={self.limit}"
+                )
+        if self.initial_fraction is not None and self.target_after > config.train.steps:
+            yield (
+                f"span.target_after={self.target_after}: must be at most "
+                f"train.steps={config.train.steps}, or the target is not reached"
+            )
+
+    def in_model(self, model: ModelConfig) -> SpanConfig:
+        if self.target_flops is None:
+            return self
+        from adaspan.nn.flops import mean_span_at
+
+        tokens = mean_span_at(_shape(model), self.target_flops / 2)
+        return replace(self, target=tokens, target_flops=None)
 
     def build(self, *, dim: int, heads: int, layer: int) -> Span:
         from adaspan.nn.span import AdaptiveSpan
 
         start = self.initial_fraction
-        start = self.target / self.limit if start is None else start
+        start = self._tokens / self.limit if start is None else start
         return AdaptiveSpan(heads, self.limit, self.ramp, 0.0, start, shared=self.share != "head")
 
     def connect(self, spans: Sequence[Span]) -> None:
@@ -203,7 +251,20 @@ class BudgetSpanConfig(SpanConfig):
     def budget(self, spans: Sequence[Span]) -> SpanBudget:
         from adaspan.nn.budget import SpanBudget
 
-        return SpanBudget(spans, self.target)
+        return SpanBudget(spans, self._tokens, self.target_after)
+
+    @property
+    def _tokens(self) -> float:
+        """The target, once it is known."""
+        assert self.target is not None
+        return self.target
+
+
+def _shape(model: ModelConfig) -> Shape:
+    """What the paper's count of FLOPs depends on, which no vocabulary does."""
+    from adaspan.nn.flops import Shape
+
+    return Shape(model.layers, model.dim, model.heads, model.ffn_dim, 0, model.persistent)
 
 
 def _share(spans: Sequence[Span]) -> None:
