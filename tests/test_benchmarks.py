@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from adaspan.report.comparison import compare
-from tests.conftest import ROOT, environment
+from tests.conftest import ROOT, call, environment
 
 CPU = torch.device("cpu")
 
@@ -88,6 +88,25 @@ def test_a_program_can_read_the_last_line() -> None:
     mallocs = ("default", "tuned")
     assert list(found) == [(m, name) for m in mallocs for name in ("banded", "reference")]
     assert found["default", "banded"] == found["tuned", "banded"] < found["tuned", "reference"]
+
+
+@pytest.mark.slow
+def test_a_gpu_can_be_tried_without_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    script = benchmark("gpu", monkeypatch)
+    monkeypatch.setattr(script, "SECONDS", 0.05)
+    words = ("--tiny", "--device", "cpu", "--only", "small-8")
+    end = call(script.main, "gpu.py", *words, folder=tmp_path)
+    assert end.returncode == 0, end.stdout
+    found = json.loads(end.stdout.splitlines()[-1])
+    assert [step["contender"] for step in found["steps"]] == ["adaspan", "adaspan, eager"]
+    assert all(step["tokens_per_second"] > 0 for step in found["steps"])
+    assert found["checks"].keys() == {
+        "attention in float32",
+        "attention in bfloat16",
+        "two runs",
+        "graph and eager",
+    }
+    assert all(part <= 1 for part in found["checks"].values())
 
 
 @pytest.mark.slow

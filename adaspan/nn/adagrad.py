@@ -51,7 +51,7 @@ class ClippedAdagrad(torch.optim.Optimizer):
             steps = torch._foreach_sqrt(sums)
             torch._foreach_add_(steps, self._EPSILON)
             steps = torch._foreach_div(gradients, steps)
-            torch._foreach_mul_(steps, -group["lr"])
+            torch._foreach_mul_(steps, -group["lr"])  # a number, or on a GPU a tensor
             if group["grad_clip"] > 0:
                 norms = torch._foreach_norm(gradients)
                 scales = group["grad_clip"] / (torch.stack(norms) + self._EPSILON)

@@ -61,10 +61,13 @@ class SpanBudget:
             raise ContractError("budget: only adaptive spans can have one")
         self._target = target
         self._after = after
-        self._updates = 0
+        # These stay where they are: captured work of a GPU reads and writes them there.
         self._start = self._mean()
-        self._log_price = torch.zeros((), dtype=torch.float64)
-        self._set(torch.zeros(()))
+        self._updates = torch.zeros_like(self._start)
+        self._log_price = torch.zeros_like(self._start)
+        self._loss_coefficient = torch.zeros_like(self._start, dtype=torch.float32)
+        for span in self._spans:
+            span.loss_coefficient = self._loss_coefficient
 
     @torch.no_grad()
     def update(self) -> None:
@@ -72,15 +75,15 @@ class SpanBudget:
         each update. Does not wait.
         """
         self._updates += 1
-        to_go = max(0.0, 1 - self._updates / self._after) if self._after else 0.0
+        to_go = (1 - self._updates / self._after).clamp(min=0) if self._after else 0.0
         mean = self._mean()
-        goal = self._target + (self._start.to(mean.device) - self._target) * to_go
+        goal = self._target + (self._start - self._target) * to_go
         error = ((mean / goal - 1) / _LARGE_ERROR).clamp(-1, 1)
         most = math.asinh(_MOST / _SCALE)
-        self._log_price = self._log_price.to(mean.device) + error / _PATIENCE
-        self._log_price = self._log_price.clamp(-most, most)
+        self._log_price += error / _PATIENCE
+        self._log_price.clamp_(-most, most)
         price = (_SCALE * self._log_price.sinh() + _SPRING * error).clamp(-_MOST, _MOST)
-        self._set((price / self._spans[0].limit).float())
+        self._loss_coefficient.copy_(price / self._spans[0].limit)
         self._keep_within((1 - _TOLERANCE) * goal, (1 + _TOLERANCE) * goal)
 
     @property
@@ -99,16 +102,16 @@ class SpanBudget:
         return {
             "log_price": float(self._log_price),
             "loss_coefficient": self.loss_coefficient,
-            "updates": self._updates,
+            "updates": int(self._updates),
             "start": float(self._start),
         }
 
     def load(self, state: dict[str, float]) -> None:
         """Go on from a state; one of before there was a goal has only its price."""
-        self._log_price = torch.tensor(state["log_price"], dtype=torch.float64)
-        self._set(torch.tensor(state["loss_coefficient"]))
-        self._updates = int(state.get("updates", self._after))
-        self._start = torch.tensor(state.get("start", self._target), dtype=torch.float64)
+        self._log_price.fill_(state["log_price"])
+        self._loss_coefficient.fill_(state["loss_coefficient"])
+        self._updates.fill_(int(state.get("updates", self._after)))
+        self._start.fill_(state.get("start", self._target))
 
     @torch.no_grad()
     def _mean(self) -> Tensor:
@@ -128,8 +131,3 @@ class SpanBudget:
             step = (missing * all_F.numel() / movable).float()
             for fraction in fractions:
                 fraction.add_(step).clamp_(0, 1)
-
-    def _set(self, loss_coefficient: Tensor) -> None:
-        self._loss_coefficient = loss_coefficient
-        for span in self._spans:
-            span.loss_coefficient = loss_coefficient

@@ -82,16 +82,23 @@ class MultiHeadAttention(nn.Module):
         self.output = nn.Linear(dim, dim, bias=False)
         self.persistent = PersistentMemory(heads, self.head_dim, persistent) if persistent else None
 
-    def groups(self, spans: Sequence[float], batch: int, block: int) -> tuple[Group, ...]:
+    def groups(
+        self,
+        spans: Sequence[float],
+        batch: int,
+        block: int,
+        shortest: Sequence[float] | None = None,
+    ) -> tuple[Group, ...]:
         """Which heads share which window, to read B streams by M tokens.
 
         Args:
             spans: what `self.span.current()` gives, on the CPU.
             batch: B.
             block: M.
+            shortest: spans may be shorter, but not than these; None: they are not.
         """
         with _blamed_on(self.span, "current"):
-            return self._groups(spans, spans, batch, block)
+            return self._groups(spans, spans if shortest is None else shortest, batch, block)
 
     def _groups_of(self, span: Tensor | None, batch: int, block: int) -> tuple[Group, ...]:
         """The same for a block whose spans are known only now: as far as its own ones reach.

@@ -136,10 +136,23 @@ class Transformer(nn.Module):
         """
         currents = [span.current() for span in self.spans]
         known = [current for current in currents if current is not None]
-        lengths = iter(torch.stack(known).tolist() if known else [])
+        each = iter(torch.stack(known).tolist() if known else [])
+        lengths = [None if current is None else next(each) for current in currents]
+        return self.plan_for(lengths, lengths, batch, block)
+
+    def plan_for(
+        self,
+        longest: Sequence[Sequence[float] | None],
+        shortest: Sequence[Sequence[float] | None],
+        batch: int,
+        block: int,
+    ) -> Plan:
+        """`plan` for spans that lie between two lengths, of each head or None for a layer whose
+        input alone tells.
+        """
         return [
-            None if current is None else layer.attention.groups(next(lengths), batch, block)
-            for layer, current in zip(self.typed_layers(), currents, strict=True)
+            None if most is None else layer.attention.groups(most, batch, block, least)
+            for layer, most, least in zip(self.typed_layers(), longest, shortest, strict=True)
         ]
 
     def receptive_field(self) -> int:

@@ -23,6 +23,7 @@ NOT_IDENTITY = (
     "train.device",
     "train.log_every",
     "train.checkpoint_every",
+    "train.graph",
     "train.profile",
     "train.restart",
     "train.extend",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from adaspan.config.schema import RunConfig
 from adaspan.nn.attention import IMPLEMENTATIONS
@@ -50,17 +49,16 @@ class ExecutedFlops:
         self._own_forward = 0
 
     def add(
-        self, streams: int, caches: Sequence[Tensor], groups: list[Sequence[Group]], io_macs: int
+        self, streams: int, cached: Sequence[int], groups: Sequence[Sequence[Group]], io_macs: int
     ) -> None:
         """Add what a forward and a backward pass over a block took.
 
         Args:
             streams: that were read side by side.
-            caches: of each layer, before the block.
+            cached: length of each layer's cache, before the block.
             groups: for each layer, which heads were computed with which window.
             io_macs: of embedding and output layer, forward.
         """
-        cached = [cache.shape[1] for cache in caches]
         forward, backward = self._of_block(streams, cached, groups, io_macs)
         self._own += forward + backward
         self._own_forward += forward
@@ -87,7 +85,7 @@ class ExecutedFlops:
     def _of_block(
         self,
         streams: int,
-        cached: list[int],
+        cached: Sequence[int],
         groups: Sequence[Sequence[Group]],
         io_macs: int | None = None,
     ) -> tuple[int, int]:

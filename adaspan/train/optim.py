@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW
 
 from adaspan.config.kinds.optimizer import OptimizerConfig
+from adaspan.nn.adagrad import ClippedAdagrad
 
 
 def clip_gradients(settings: OptimizerConfig, parameters: list[nn.Parameter]) -> None:
@@ -28,5 +32,42 @@ def learning_rate(settings: OptimizerConfig, update: int, updates: int) -> float
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Of the next step. Does not wait for the device."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def prepare(optimizer: torch.optim.Optimizer, device: torch.device) -> bool:
+    """Have an optimizer, new or just loaded, step on its device without a look at the host, so that
+    the step can be captured.
+
+    Returns:
+        Whether it can.
+    """
+    can = device.type == "cuda" and isinstance(optimizer, ClippedAdagrad | AdamW | SGD)
+    if not can:
+        return False
+    for group in optimizer.param_groups:
+        group["lr"] = torch.tensor(float(group["lr"]), device=device)
+        if isinstance(optimizer, AdamW):
+            group["capturable"] = True
+        if isinstance(optimizer, SGD):  # the others of torch's read the learning rate back
+            group["fused"], group["foreach"] = True, False
+    for state in optimizer.state.values():
+        if "step" in state:
+            state["step"] = state["step"].to(device)
+    return True
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """What a checkpoint holds, the same for every device."""
+    state = optimizer.state_dict()
+    plain = {"capturable": False, "fused": None, "foreach": None}
+    state["param_groups"] = [
+        {**group, "lr": float(group["lr"]), **{key: plain[key] for key in plain if key in group}}
+        for group in state["param_groups"]
+    ]
+    return state

@@ -10,6 +10,7 @@ from torch import Tensor
 from adaspan.data.streams import Cursor
 from adaspan.errors import UserError
 from adaspan.train.checkpoint import State
+from adaspan.train.optim import optimizer_state
 from adaspan.train.trainer import Trainer
 
 _log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ def state_of(trainer: Trainer) -> State | None:
         "step": trainer.step,
         "precision": str(trainer.precision),
         "model": trainer.model.state_dict(),
-        "optimizer": trainer.optimizer.state_dict(),
+        "optimizer": optimizer_state(trainer.optimizer),
         "streams": {"epoch": cursor.epoch, "offset": cursor.offset},
         "caches": [torch.cat(parts) for parts in caches],
         "random": random,
@@ -45,6 +46,7 @@ def state_of(trainer: Trainer) -> State | None:
         "best_score": trainer.best_score,
         "best_step": trainer.best_step,
         **({"budget": trainer.budget.state()} if trainer.budget else {}),
+        **({"plan": trainer.standing_plan.state()} if trainer.standing_plan else {}),
     }
 
 
@@ -65,7 +67,7 @@ def resume_from(state: State, trainer: Trainer) -> None:
     trainer.step = state["step"]
     try:
         trainer.model.load_state_dict(state["model"])
-        trainer.optimizer.load_state_dict(state["optimizer"])
+        trainer.load_optimizer(state["optimizer"])
     except (KeyError, RuntimeError, ValueError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise UserError(
@@ -77,6 +79,8 @@ def resume_from(state: State, trainer: Trainer) -> None:
     _restore_random_states(state, trainer)
     if trainer.budget:
         trainer.budget.load(state["budget"])
+    if trainer.standing_plan:
+        trainer.standing_plan.load(state.get("plan", []))
     trainer.load_losses(state["losses"])
     trainer.statistics.load(state.get("statistics", {}))
     trainer.flops.total = state["flops"]

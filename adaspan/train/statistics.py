@@ -39,14 +39,19 @@ class UpdateStatistics:
         self._shared_penalties = torch.empty(0)  # of the first updates
         self._shared_norms_NP = torch.empty(0, len(self._parameters))
 
-    def note(self, penalty: Tensor) -> None:
-        """Take up an update whose gradients are there and are not clipped yet. Does not wait.
+    def norms(self) -> Tensor:
+        """(P,) of the gradients of an update, which are not clipped yet. Does not wait."""
+        gradients = [self._no_gradient if p.grad is None else p.grad for p in self._parameters]
+        return torch.stack(torch._foreach_norm(gradients))
+
+    def note(self, penalty: Tensor, norms_P: Tensor) -> None:
+        """Take up an update. Does not wait.
 
         Args:
             penalty: a scalar, in nats per token.
+            norms_P: what `norms` gave.
         """
-        gradients = [self._no_gradient if p.grad is None else p.grad for p in self._parameters]
-        self._norms_P.append(torch.stack(torch._foreach_norm(gradients)))
+        self._norms_P.append(norms_P)
         self._penalties.append(penalty)
 
     def state(self) -> dict[str, Tensor]:

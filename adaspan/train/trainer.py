@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NoReturn
+from functools import partial
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -12,15 +13,18 @@ from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus
 from adaspan.data.streams import Block, Streams
 from adaspan.errors import NonFiniteError
-from adaspan.nn.transformer import Transformer
+from adaspan.nn.transformer import Plan, Transformer
 from adaspan.runs import measures
 from adaspan.train.build import make_model, make_optimizer, shape_of
 from adaspan.train.device import autocast, choose_precision, to_device
 from adaspan.train.distributed import Processes
 from adaspan.train.flops import ExecutedFlops
-from adaspan.train.optim import clip_gradients, learning_rate, set_learning_rate
+from adaspan.train.graph import GraphedStep, can_be_captured
+from adaspan.train.optim import learning_rate, prepare, set_learning_rate
+from adaspan.train.plans import StandingPlan
 from adaspan.train.spans import check_spans
 from adaspan.train.statistics import UpdateStatistics
+from adaspan.train.step import Learned, Step
 
 
 class Trainer:
@@ -62,6 +66,8 @@ class Trainer:
             config.train.seed,
             self.own_streams,
         )
+        self._step, self.standing_plan = self._make_step()
+        self._standing_LH: Tensor | None = None  # spans that the plan must serve, where it stands
         self.caches = self.model.empty_caches(self.own_streams.stop - self.own_streams.start)
         self._check_spans()
         # Mean loss of each update since `take_losses`: the first ones over all processes, from a
@@ -93,52 +99,87 @@ class Trainer:
         current = self.model.current_spans()
         return self.mean_spans_LH if current is None else current
 
+    def _make_step(self) -> tuple[Step | GraphedStep, StandingPlan | None]:
+        """On a GPU windows stand for many updates, whether or not the step is captured: so both
+        give the same results.
+        """
+        stands = self.device.type == "cuda" and can_be_captured(self.model)
+        step = Step(
+            self.config,
+            self.model,
+            self.optimizer,
+            self.statistics,
+            self.budget,
+            self.precision,
+            stays=stands,
+        )
+        applies = prepare(self.optimizer, self.device)
+        if not stands:
+            return step, None
+        plan = StandingPlan(
+            self.model.limit,
+            self.model.spans[0].ramp,
+            partial(
+                self.model.plan_for,
+                batch=self._streams_at_once(),
+                block=self.config.train.block_size,
+            ),
+        )
+        return GraphedStep(step, applies=applies) if self.config.train.graph else step, plan
+
+    def _streams_at_once(self) -> int:
+        """Of a micro-batch."""
+        return len(range(self.config.train.batch_size)[self.own_streams]) // (
+            self.config.train.micro_batches
+        )
+
+    def _plan(self) -> Plan:
+        """Which heads share which window in the next update. Waits for the device once."""
+        if self.standing_plan is None:
+            return self.model.plan(self._streams_at_once(), self.config.train.block_size)
+        if self._standing_LH is None:
+            self._standing_LH = self.model.current_spans()
+        assert self._standing_LH is not None
+        return self.standing_plan.next(self._standing_LH.cpu())
+
     def update(self) -> None:
         """Learn from the next block of every stream."""
-        penalty = self._forward_and_backward(self.streams.next_block())
+        learned = self._learn(self.streams.next_block())
         self.processes.average_gradients(self._parameters)
-        self.statistics.note(penalty)
         self.step += 1
         set_learning_rate(self.optimizer, self.rate)
-        clip_gradients(self.config.optimizer, self._parameters)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.model.clamp_spans_()
-        if self.budget:
-            self.budget.update()
+        applied = self._step.apply()
+        self.caches = learned.caches
+        self._losses.append(learned.loss)
+        self.statistics.note(learned.penalty, applied.norms_P)
+        self._standing_LH = applied.spans_LH
+        if learned.mean_spans_LH is not None:
+            self.mean_spans_LH = learned.mean_spans_LH
 
-    def _forward_and_backward(self, block: Block) -> Tensor:
-        """Add up the gradients of a block's micro-batches; gives their mean penalty."""
+    def _learn(self, block: Block) -> Learned:
+        """Add up the gradients of a block."""
         if block.starts_anew:
             self.caches = self.model.empty_caches(len(block.inputs_BM))
+        cached = [cache.shape[1] for cache in self.caches]
         inputs_BM = to_device(block.inputs_BM, self.device)
         targets_BM = to_device(block.targets_BM, self.device)
-        pieces = self.config.train.micro_batches
-        size = len(inputs_BM) // pieces
-        plan = self.model.plan(size, self.config.train.block_size)
+        learned = self._step.learn(inputs_BM, targets_BM, self.caches, self._plan())
+        size = self._streams_at_once()
         self.flops.begin_update()
-        losses, penalties, spans, caches = [], [], [], []
-        for i in range(pieces):
+        for i, groups in enumerate(learned.groups):
             part = slice(i * size, (i + 1) * size)
-            with autocast(self.device, self.precision):
-                cached = [cache[part] for cache in self.caches]
-                output = self.model(inputs_BM[part], cached, plan, targets_BM[part])
-                loss = output.nats_BM.mean()
-            ((loss + output.penalty) / pieces).backward()
             # Tokens on the CPU, where counting them waits for nothing.
             io_macs = self.model.io_macs(block.inputs_BM[part], block.targets_BM[part])
-            self.flops.add(size, self.caches, output.groups, io_macs)
-            losses.append(loss.detach())
-            penalties.append(output.penalty.detach())
-            spans += [torch.stack(output.mean_spans)] if output.mean_spans else []
-            caches.append(output.caches)
-        self.caches = (
-            caches[0] if pieces == 1 else [torch.cat(parts) for parts in zip(*caches, strict=True)]
-        )
-        self._losses.append(torch.stack(losses).mean())
-        if spans:
-            self.mean_spans_LH = torch.stack(spans).mean(0)
-        return torch.stack(penalties).mean()
+            self.flops.add(size, cached, groups, io_macs)
+        return learned
+
+    def load_optimizer(self, state: dict[str, Any]) -> None:
+        """Go on from the state of an optimizer."""
+        self.optimizer.load_state_dict(state)
+        prepare(self.optimizer, self.device)
+        self._standing_LH = None
+        if isinstance(self._step, GraphedStep):
+            self._step.forget()
 
     def take_losses(self) -> Tensor:
         """Mean loss of each update since the last call, in nats per token, over all processes.

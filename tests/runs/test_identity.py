@@ -27,6 +27,7 @@ def default() -> RunConfig:
         "train.device=cpu",
         "train.log_every=3",
         "train.checkpoint_every=3",
+        "train.graph=false",
         "train.profile=true",
         "train.restart=true",
     ],

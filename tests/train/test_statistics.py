@@ -122,7 +122,7 @@ def test_a_gradient_too_large_for_a_number_leaves_its_figures_out(tiny: tuple[st
     trainer = trainer_of(*tiny)
     for parameter in trainer.model.parameters():
         parameter.grad = torch.full_like(parameter, 1e30)  # its square is infinite
-    trainer.statistics.note(torch.tensor(0.5))
+    trainer.statistics.note(torch.tensor(0.5), trainer.statistics.norms())
     row = trainer.statistics.take()
     assert row["train/penalty"] == 0.5
     assert "gradient/spans_norm" not in row

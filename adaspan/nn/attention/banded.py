@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from adaspan.nn.attention.band import Scores, add_product, band_of, buffer_for, dropped, fit_into
 from adaspan.nn.attention.masks import Mask, make_mask
+from adaspan.nn.attention.precision import comes_rounded, tensor_float_32
 from adaspan.nn.attention.row import attend_row
 from adaspan.nn.attention.tiles import SUITABLE, Tiling, cut
 from adaspan.nn.eager import eager
@@ -70,7 +71,9 @@ def attend_banded(
             x_BHCK = F.pad(x_BHCK, (0, 0, missing, 0))
         return x_BHCK.to(dtype).flatten(0, 1)
 
-    with torch.autocast(query_BHMK.device.type, enabled=False):
+    device = query_BHMK.device
+    rounded = comes_rounded(query_BHMK.dtype, device)
+    with torch.autocast(device.type, enabled=False), tensor_float_32(rounded):
         output_NMK, log_sum_NM = _Banded.apply(  # type: ignore[no-untyped-call]
             query_BHMK.to(dtype).flatten(0, 1) / math.sqrt(head_dim),
             reached(key_BHCK),
@@ -85,6 +88,7 @@ def attend_banded(
                 ramp=ramp,
                 dropout=dropout,
                 differentiates=torch.is_grad_enabled(),
+                rounded=rounded,
                 tiling=tiling,
             ),
         )
@@ -130,6 +134,7 @@ class _Settings(NamedTuple):
     ramp: float | None
     dropout: float
     differentiates: bool  # there will be a backward pass
+    rounded: bool  # factors of products were bfloat16
     tiling: Tiling
 
 
@@ -186,7 +191,9 @@ class _Banded(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_output_NMK: Tensor, d_log_sum_NM: Tensor) -> tuple[Tensor | None, ...]:
-        with torch.autocast(d_output_NMK.device.type, enabled=False):  # as the forward pass had it
+        # As the forward pass had it.
+        device, rounded = d_output_NMK.device, ctx.settings.rounded
+        with torch.autocast(device.type, enabled=False), tensor_float_32(rounded):
             return _Banded._backward(ctx, d_output_NMK, d_log_sum_NM)
 
     @staticmethod

@@ -1,0 +1,118 @@
+"""What an update computes on the device, in two halves, between which several processes share their
+gradients. Nothing here waits for the device but dynamic spans, so that the rest can be captured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from adaspan.config.schema import RunConfig
+from adaspan.nn.attention.groups import Group
+from adaspan.nn.budget import SpanBudget
+from adaspan.nn.transformer import Plan, Transformer
+from adaspan.train.device import autocast
+from adaspan.train.optim import clip_gradients
+from adaspan.train.statistics import UpdateStatistics
+
+
+class Learned(NamedTuple):
+    """What a block taught, beside the gradients."""
+
+    loss: Tensor  # means over all tokens, in nats
+    penalty: Tensor
+    mean_spans_LH: Tensor | None  # None if they are fixed
+    caches: list[Tensor]  # for the next block
+    groups: list[list[Sequence[Group]]]  # of each micro-batch and layer
+
+
+class Applied(NamedTuple):
+    """What is seen of an update of the weights."""
+
+    norms_P: Tensor  # of the gradients, see `UpdateStatistics.norms`
+    spans_LH: Tensor | None  # after it, in tokens; None if no plan stands by them
+
+
+class Step:
+    """An update, on one device.
+
+    Args:
+        config: of the run.
+        model: to be trained.
+        optimizer: of its parameters.
+        statistics: of the updates.
+        budget: of the spans, if there is one.
+        precision: of matrix products.
+        stays: gradients stay in one place, and spans are given out, so that it can be captured.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        model: Transformer,
+        optimizer: torch.optim.Optimizer,
+        statistics: UpdateStatistics,
+        budget: SpanBudget | None,
+        precision: torch.dtype,
+        *,
+        stays: bool,
+    ) -> None:
+        self._config = config
+        self._model = model
+        self._optimizer = optimizer
+        self._statistics = statistics
+        self._budget = budget
+        self._precision = precision
+        self._parameters = list(model.parameters())
+        self._stays = stays
+        if stays:
+            for parameter in self._parameters:
+                parameter.grad = torch.zeros_like(parameter)
+
+    def learn(
+        self, inputs_BM: Tensor, targets_BM: Tensor, caches: Sequence[Tensor], plan: Plan
+    ) -> Learned:
+        """Add up the gradients of a block's micro-batches.
+
+        Args:
+            inputs_BM: on the device, as the targets.
+            targets_BM: the tokens to come.
+            caches: of each layer, (B, C, D).
+            plan: which heads share which window, for a micro-batch.
+        """
+        pieces = self._config.train.micro_batches
+        size = len(inputs_BM) // pieces
+        losses, penalties, spans, parts, groups = [], [], [], [], []
+        for i in range(pieces):
+            part = slice(i * size, (i + 1) * size)
+            with autocast(inputs_BM.device, self._precision):
+                cached = [cache[part] for cache in caches]
+                output = self._model(inputs_BM[part], cached, plan, targets_BM[part])
+                loss = output.nats_BM.mean()
+            ((loss + output.penalty) / pieces).backward()
+            losses.append(loss.detach())
+            penalties.append(output.penalty.detach())
+            spans += [torch.stack(output.mean_spans)] if output.mean_spans else []
+            parts.append(output.caches)
+            groups.append(output.groups)
+        return Learned(
+            torch.stack(losses).mean(),
+            torch.stack(penalties).mean(),
+            torch.stack(spans).mean(0) if spans else None,
+            parts[0] if pieces == 1 else [torch.cat(of) for of in zip(*parts, strict=True)],
+            groups,
+        )
+
+    def apply(self) -> Applied:
+        """Update the weights by their gradients, and clear these."""
+        norms_P = self._statistics.norms()
+        clip_gradients(self._config.optimizer, self._parameters)
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=not self._stays)
+        self._model.clamp_spans_()
+        if self._budget:
+            self._budget.update()
+        return Applied(norms_P, self._model.current_spans() if self._stays else None)
