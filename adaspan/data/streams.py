@@ -18,7 +18,7 @@ class Block(NamedTuple):
 
     inputs_BM: Tensor  # int64
     targets_BM: Tensor
-    starts_anew: bool  # the streams wrapped around: what came before does not precede this block
+    past: int  # tokens of each stream that precede the block; 0: what was read before does not
 
 
 @dataclass
@@ -54,16 +54,18 @@ class Streams:
 
     def next_block(self) -> Block:
         start = self.cursor.offset
-        starts_anew = start + self._block_size + 1 > self._tokens_BT.shape[1]
-        if starts_anew:
+        if start + self._block_size + 1 > self._tokens_BT.shape[1]:
             self.cursor.epoch += 1
             start = self._first_offset(self.cursor.epoch)
+        past = start - self._first_offset(self.cursor.epoch)
         end = start + self._block_size
         self.cursor.offset = end
         block = torch.from_numpy(self._tokens_BT[:, start : end + 1].astype(np.int64))
-        return Block(block[:, :-1].contiguous(), block[:, 1:].contiguous(), starts_anew)
+        return Block(block[:, :-1].contiguous(), block[:, 1:].contiguous(), past)
 
     def _first_offset(self, epoch: int) -> int:
+        if epoch == 0:
+            return 0
         # A hash, not a generator: the same on every machine and in every version of every library.
         digest = hashlib.sha256(f"{self._seed}/{epoch}".encode()).digest()
         room: int = self._tokens_BT.shape[1] - self._block_size

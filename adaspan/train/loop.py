@@ -13,7 +13,6 @@ from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus, Tokens
 from adaspan.errors import RunError, UserError
 from adaspan.files import write_json
-from adaspan.runs import figures
 from adaspan.runs.figures import Row
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.length import evaluates
@@ -227,9 +226,9 @@ class Session:
         final |= own_figures(trainer, corpus.valid)
         if trainer.model.current_spans() is None:
             self._keep_token_spans()
-        executed = self._record.last(figures.EXECUTED_FLOPS)
+        last = self._record.last_of_training()
         self._record.finish(final, self._checkpoints.best)
-        closing = closing_lines(self._config, corpus, trainer, final, executed, self._folder.path)
+        closing = closing_lines(self._config, corpus, trainer, final, last, self._folder.path)
         for line in closing:
             self._terminal.line(line)
 

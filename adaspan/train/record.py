@@ -12,7 +12,7 @@ from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus
 from adaspan.runs import figures
 from adaspan.runs.failures import FailureClass, State, failure_of
-from adaspan.runs.figures import Figure, Row
+from adaspan.runs.figures import Row
 from adaspan.runs.folder import RunFolder
 from adaspan.tracking.run import Tracker, description
 from adaspan.train.rows import best_row
@@ -106,11 +106,10 @@ class Record:
         scores = map(figures.QUICK.value, reversed(self.folder.rows()))
         return next(score for score in scores if score is not None)
 
-    def last(self, figure: Figure) -> float:
-        """The last value of a figure that was recorded."""
-        rows = self.folder.rows()
-        value: float = next(row[figure.key] for row in reversed(rows) if figure.key in row)
-        return value
+    def last_of_training(self) -> Row:
+        """The last row that says what an update executed."""
+        rows = reversed(self.folder.rows())
+        return next(row for row in rows if figures.EXECUTED_FLOPS.key in row)
 
     def finish(self, final: Row, weights: Path) -> None:
         """Write down that the run is done.

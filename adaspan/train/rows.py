@@ -75,6 +75,7 @@ class TrainingRows:
             **trainer.statistics.take(),
             **_spans(trainer),
             figures.EXECUTED_FLOPS.key: trainer.flops.per_token,
+            figures.FIXED_FLOPS.key: trainer.flops.fixed_per_token,
             figures.TRAINING_FLOPS.key: trainer.flops.total,
         }
 

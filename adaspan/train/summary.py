@@ -82,7 +82,7 @@ def closing_lines(
     corpus: Corpus,
     trainer: Trainer,
     final: Row,
-    executed: float,
+    last_row: Row,
     path: Path,
 ) -> list[str]:
     """The result: scores, spans, cost, a line of text, and what to type next.
@@ -92,7 +92,7 @@ def closing_lines(
         corpus: what it has read.
         trainer: has the weights that were evaluated.
         final: the row of the final evaluation.
-        executed: FLOPs a token of the last update's forward pass.
+        last_row: of training; one of an earlier version does not say what fixed spans had executed.
         path: of the run folder.
     """
     limit = config.span.limit
@@ -100,6 +100,7 @@ def closing_lines(
     longest = max(max(spans) for spans in spans_LH)
     counted = final[figures.PAPER_MACS.key]
     if_fixed = paper_macs_per_token(trainer.shape, limit)
+    executed = last_row[figures.EXECUTED_FLOPS.key]
     measure = trainer.measure
     best, last, valid, test = (
         measure.written(final[score.key(measure)])
@@ -114,7 +115,7 @@ def closing_lines(
         f"FLOPs   {si(counted)} per token (multiply-adds, as the paper counts)"
         + _beside_fixed(counted, if_fixed, limit),
         f"        {si(executed)} per token executed (two a multiply-add, last update)"
-        + _beside_fixed(executed, trainer.flops.fixed_per_token(), limit),
+        + _beside_fixed(executed, last_row.get(figures.FIXED_FLOPS.key) or executed, limit),
         *continuation_lines(trainer.model, corpus.vocabulary, corpus.test, seed=config.train.seed),
         f"folder  {path}",
         f"next    {typed(path, f'train.seed={config.train.seed + 1}')}",

@@ -158,14 +158,14 @@ class Trainer:
 
     def _learn(self, block: Block) -> Learned:
         """Add up the gradients of a block."""
-        if block.starts_anew:
+        if not block.past:
             self.caches = self.model.empty_caches(len(block.inputs_BM))
         cached = [cache.shape[1] for cache in self.caches]
         inputs_BM = to_device(block.inputs_BM, self.device)
         targets_BM = to_device(block.targets_BM, self.device)
         learned = self._step.learn(inputs_BM, targets_BM, self.caches, self._plan())
         size = self._streams_at_once()
-        self.flops.begin_update()
+        self.flops.begin_update(block.past)
         for i, groups in enumerate(learned.groups):
             part = slice(i * size, (i + 1) * size)
             # Tokens on the CPU, where counting them waits for nothing.

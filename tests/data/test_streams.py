@@ -19,7 +19,7 @@ def test_blocks_follow_each_other_and_targets_are_one_token_on() -> None:
     assert torch.equal(first.targets_BM[:, :-1], first.inputs_BM[:, 1:])
     assert torch.equal(second.inputs_BM[:, 0], first.targets_BM[:, -1])
     assert first.inputs_BM.dtype == torch.int64
-    assert not second.starts_anew
+    assert (first.past, second.past) == (0, first.inputs_BM.shape[1])
 
 
 def test_wrapping_around_starts_anew_at_an_offset_within_a_block() -> None:
@@ -28,7 +28,7 @@ def test_wrapping_around_starts_anew_at_an_offset_within_a_block() -> None:
     for _ in range(60):
         block = reading.next_block()
         assert block.targets_BM.max() < 100  # never beyond the last stream
-        if block.starts_anew:
+        if not block.past:
             offsets.append(int(block.inputs_BM[0, 0]))
     assert all(offset < 7 for offset in offsets)
     assert len(set(offsets)) > 1
@@ -37,8 +37,8 @@ def test_wrapping_around_starts_anew_at_an_offset_within_a_block() -> None:
 def test_offsets_depend_on_seed_and_epoch_only_and_never_change() -> None:
     def offsets(seed: int) -> list[int]:
         reading = streams(seed)
-        blocks = (reading.next_block() for _ in range(40))
-        return [int(block.inputs_BM[0, 0]) for block in blocks if block.starts_anew]
+        blocks = [reading.next_block() for _ in range(40)]
+        return [int(block.inputs_BM[0, 0]) for block in blocks[1:] if not block.past]
 
     assert offsets(1) == offsets(1)
     assert offsets(1) != offsets(2)
@@ -64,4 +64,17 @@ def test_processes_read_disjoint_rows_of_the_same_streams() -> None:
 
 def test_a_stream_of_just_one_block_wraps_every_time() -> None:
     reading = Streams(TOKENS[:32], batch_size=4, block_size=7, seed=1, rows=slice(0, 4))
-    assert [reading.next_block().starts_anew for _ in range(3)] == [False, True, True]
+    assert [reading.next_block().past for _ in range(3)] == [0, 0, 0]
+    assert reading.cursor.epoch == 2
+
+
+def test_a_block_knows_how_much_of_its_stream_precedes_it_however_reading_began() -> None:
+    reading, first = streams(), 0
+    for _ in range(40):
+        again = streams()
+        again.cursor = Cursor(reading.cursor.epoch, reading.cursor.offset)
+        block = reading.next_block()
+        token = int(block.inputs_BM[0, 0])
+        if reading.cursor.offset < 2 * 7:
+            first = token  # of this epoch
+        assert block.past == again.next_block().past == token - first

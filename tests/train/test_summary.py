@@ -1,6 +1,34 @@
 """What a run says of itself in text."""
 
+from __future__ import annotations
+
+import pytest
+
 from adaspan.train.summary import span_picture
+from tests.processes import train_here
+
+SHORT = ("train.steps=4", "train.eval_every=2", "optimizer.warmup_steps=0")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data", [(), ("data.symbols=words", "model.cutoffs=[6,20]")])
+def test_a_run_of_fixed_spans_saves_nothing(
+    tiny: tuple[str, ...], data: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fixed = [o for o in tiny if not o.startswith("span.")]
+    train_here(*fixed, *SHORT, *data, "span=fixed", "span.limit=1000")
+    lines = capsys.readouterr().out
+    assert "per token executed" in lines
+    assert "times as many" not in lines
+
+
+@pytest.mark.slow
+def test_a_run_of_short_spans_says_how_much_they_save(
+    tiny: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_here(*tiny, *SHORT, "span.limit=1000", "span.initial_fraction=0")
+    executed = next(line for line in capsys.readouterr().out.splitlines() if "executed" in line)
+    assert "; fixed span 1000: " in executed
 
 
 def test_the_span_picture_shows_each_head_against_the_longest() -> None:

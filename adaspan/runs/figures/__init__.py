@@ -192,6 +192,13 @@ EXECUTED_FLOPS = register(
         better="lower",
     )
 )
+FIXED_FLOPS = register(
+    Figure(
+        "flops/fixed_per_token",
+        "FLOPs if fixed",
+        "the same, if every head had looked back as far as the limit",
+    )
+)
 TRAINING_FLOPS = register(
     Figure(
         "flops/executed_training",
