@@ -82,16 +82,16 @@ class Source:
         file: str | None = self.begun_with().get(_IMPORTED, {}).get("file")
         return file
 
-    def take_over(self, run: str, other: Source, step: int) -> None:
+    def take_over(self, run: str, starts: Sequence[Entry], step: int) -> None:
         """Note that the updates up to a step were made by another run.
 
         Args:
             run: its name.
-            other: its source.
+            starts: an entry for each of its starts.
             step: after which this run goes on by itself.
         """
-        starts = [entry for entry in other.starts() if entry.get("step", 0) <= step]
-        taken = [{_OF_RUN: run, _UP_TO: step, **entry} for entry in starts]
+        made = [entry for entry in starts if entry.get("step", 0) <= step]
+        taken = [{_OF_RUN: run, _UP_TO: step, **entry} for entry in made]
         self._write([*self._begun(taken_over=False), *taken])
 
     def continues(self) -> tuple[str, int] | None:
