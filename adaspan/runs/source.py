@@ -116,13 +116,20 @@ class Source:
             if name in before and before[name]["sha256"] != record["sha256"]
         ]
 
-    def add_start(self, step: int, fingerprint: str, computing: Mapping[str, Any]) -> None:
+    def add_start(
+        self,
+        step: int,
+        fingerprint: str,
+        computing: Mapping[str, Any],
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
         """Note that the run starts, or goes on from a step.
 
         Args:
             step: 0 for one that starts.
             fingerprint: SHA-256 of the data.
             computing: what `auto` became, by name.
+            data: what the text turned out to be: format, encoding, symbols, newlines, damage.
         """
         earlier = self._begun(taken_over=step > 0)
         entry = {
@@ -130,6 +137,7 @@ class Source:
             "step": step,
             **code_version(self._code),
             _DATA: fingerprint,
+            **({"data": dict(data)} if data else {}),
             "extensions": extension_records(),
             "python": platform.python_version(),
             "platform": platform.platform(),

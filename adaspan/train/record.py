@@ -62,7 +62,7 @@ class Record:
         if not step:
             self.folder.write_config(to_yaml(self._config))
         changed = self.folder.source.changed_extensions()
-        self.folder.source.add_start(step, corpus.fingerprint, computing)
+        self.folder.source.add_start(step, corpus.fingerprint, computing, corpus.described())
         self.folder.cut_back(step)
         self.folder.set_status(State.RUNNING, step)
         for line in opening_lines(self._config, corpus, trainer, computing, self.folder.path):
