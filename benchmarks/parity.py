@@ -30,7 +30,7 @@ from torch.nn import functional as F
 from adaspan.config.kinds.span import AdaptiveSpanConfig
 from adaspan.config.schema import ModelConfig
 from adaspan.nn.adaptive_io import AdaptiveSoftmax
-from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.nn.attention import ANYWHERE
 from adaspan.nn.transformer import Transformer
 from adaspan.train.build import make_model
 
@@ -62,7 +62,7 @@ def main() -> None:
         table.add_column(column, justify="right")
     is_same = True
     for name, (shape, most) in CASES.items():
-        for implementation in IMPLEMENTATIONS:
+        for implementation in ANYWHERE:
             found = differences(module, shape, implementation)
             table.add_row(name, implementation, *(f"{x:.1e}" for x in found))
             of_output, of_gradients, _, of_losses = found

@@ -56,6 +56,8 @@ TINY = (
 )
 
 torch.set_num_threads(1)
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # which Triton reads when it is imported
 settings.register_profile("seeded", derandomize=True)
 settings.load_profile("seeded")
 

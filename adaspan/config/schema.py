@@ -49,11 +49,11 @@ class TrainConfig:
     seed: int = 1
     device: str = "auto"  # auto, cpu, cuda, cuda:1, ...
     precision: str = "auto"  # auto (bfloat16 where the GPU has it), float32, bfloat16
-    attention: str = "auto"  # implementation of the attention: auto, banded, reference
+    attention: str = "auto"  # auto, banded, triton (a GPU's kernels), reference
     compile: bool = False  # torch.compile: starts minutes later, runs faster, resumes inexactly
     graph: bool = added_key(True)  # on a GPU, start a step as a whole: the same results, sooner
     profile: bool = False  # show where the time of a few updates goes, and write a trace of them
-    restart: bool = False  # throw away what this run has so far and start over, as a new run would
+    restart: bool = False  # throw away what this run has so far and start over
     extend: bool = added_key(True)  # begin with what a run of another length has trained already
 
 

@@ -114,16 +114,19 @@ def executed_flops(
             heads = len(group.heads)
             head_dim = shape.dim // shape.heads
             cache = batch_size * past * shape.dim * 2 * heads * head_dim  # keys and values
-            attended = attention.macs(
-                sequences=batch_size * heads,
-                block=block_size,
-                keys=past + block_size,
-                window=group.window,
-                head_dim=head_dim,
-                device=device,
-            )
-            forward += cache + attended[0]
-            backward += cache + attended[1]  # the cache itself needs no gradient
+            forward += cache
+            backward += cache  # the cache itself needs no gradient
+            for sequences, window in _calls(group, attention):
+                attended = attention.macs(
+                    sequences=batch_size * sequences,
+                    block=block_size,
+                    keys=past + block_size,
+                    window=window,
+                    head_dim=head_dim,
+                    device=device,
+                )
+                forward += attended[0]
+                backward += attended[1]
     output = tokens * shape.dim * shape.vocabulary_size if io_macs is None else io_macs
     return 2 * (forward + output), 2 * (backward + 2 * output)
 
@@ -164,6 +167,13 @@ def decoding_flops(
                 device=device,
             )[0]
     return 2 * macs
+
+
+def _calls(group: Group, attention: Implementation) -> Sequence[tuple[int, int]]:
+    """How many heads are computed with which window."""
+    if attention.by_head:
+        return [(1, window) for window in group.window_of_each()]
+    return [(len(group.heads), group.window)]
 
 
 def _products(shape: Shape) -> int:

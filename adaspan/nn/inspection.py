@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from adaspan.nn.attention import BUILT_IN, resolve
+from adaspan.nn.attention import BUILT_IN
 from adaspan.nn.attention.persistent import persistent_weights
 from adaspan.nn.attention.reference import attention_weights
 from adaspan.nn.checks import check_index
@@ -56,7 +56,7 @@ def _weights_of(attention: MultiHeadAttention, hidden_BMD: Tensor, position_SK: 
     Raises:
         ValueError: the implementation is not built in, so that its weights may be others.
     """
-    name = resolve(attention.implementation)
+    name = attention.resolved()
     if name not in BUILT_IN:
         raise ValueError(
             f"attention={name}: its weights are not known, those of {' and '.join(BUILT_IN)} are"

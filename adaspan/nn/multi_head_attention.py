@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from adaspan.nn.attention import IMPLEMENTATIONS, attend_unchecked, resolve
+from adaspan.nn.attention import IMPLEMENTATIONS, attend_unchecked, check_name, resolve
 from adaspan.nn.attention.groups import Group, group_heads
 from adaspan.nn.cache import HiddenCache, KeyValueCache
 from adaspan.nn.checks import (
@@ -63,7 +63,7 @@ class MultiHeadAttention(nn.Module):
         check_heads(dim, heads)
         check_probability(dropout=dropout)
         check_counts(0, persistent=persistent)
-        resolve(implementation)
+        check_name(implementation)
         check_is_span(span)
         span.check_layer(dim, heads)
         current = span.current()
@@ -116,9 +116,13 @@ class MultiHeadAttention(nn.Module):
     def _groups(
         self, longest: Sequence[float], shortest: Sequence[float], batch: int, block: int
     ) -> tuple[Group, ...]:
-        cost_of = IMPLEMENTATIONS[resolve(self.implementation)].group_cost
+        cost_of = IMPLEMENTATIONS[self.resolved()].group_cost
         cost = cost_of(batch, block, self.query.weight.device) if cost_of else None
         return group_heads(longest, self.span.limit, self.span.ramp, cost, shortest)
+
+    def resolved(self) -> str:
+        """The implementation: what `auto` stands for where the weights are."""
+        return resolve(self.implementation, self.query.weight.device, self.head_dim)
 
     def forward(
         self,

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from adaspan.nn.adaptive_io import AdaptiveEmbedding, AdaptiveSoftmax, Clusters
-from adaspan.nn.attention import resolve
 from adaspan.nn.attention.groups import Group
 from adaspan.nn.cache import KeyValueCache, next_cache
 from adaspan.nn.checks import Shapes, check_counts, check_joins, check_probability
@@ -117,7 +116,7 @@ class Transformer(nn.Module):
     @property
     def attention(self) -> str:
         """The implementation of attention: what `auto` stands for."""
-        return resolve(self.typed_layers()[0].attention.implementation)
+        return self.typed_layers()[0].attention.resolved()
 
     @property
     def spans(self) -> list[Span]:

@@ -21,7 +21,7 @@ from adaspan.config.kinds.span import SpanConfig
 from adaspan.config.schema import ModelConfig
 from adaspan.data import Vocabulary
 from adaspan.errors import KindError, UserError, in_words
-from adaspan.nn.attention import IMPLEMENTATIONS, Implementation
+from adaspan.nn.attention import IMPLEMENTATIONS, Implementation, why_unfit
 from adaspan.nn.attention.implementation import Attend, CountMacs, GroupCost
 from adaspan.nn.checks import ContractError
 from adaspan.nn.flops import Shape, decoding_flops
@@ -46,6 +46,19 @@ def check_clusters(model: ModelConfig, vocabulary: Vocabulary) -> None:
         raise UserError(
             f"model.cutoffs={model.cutoffs}: must be below {size}, the words of the data; choose "
             "smaller ones, or model.cutoffs=[]"
+        )
+
+
+def check_attention(attention: str, model: ModelConfig, device: torch.device) -> None:
+    """Refuse an attention that cannot compute the model's heads on this device.
+
+    Raises:
+        UserError: says what it lacks, and what takes what fits.
+    """
+    reason = why_unfit(attention, device, model.dim // model.heads)
+    if reason is not None:
+        raise UserError(
+            f"train.attention={attention}: {reason}; train.attention=auto takes what fits"
         )
 
 

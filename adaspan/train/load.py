@@ -12,6 +12,7 @@ from adaspan.config.schema import RunConfig
 from adaspan.data.prepare import find_vocabulary
 from adaspan.data.vocabulary import Vocabulary
 from adaspan.errors import RunError, UserError
+from adaspan.nn.attention import BUILT_IN, why_unfit
 from adaspan.nn.transformer import Transformer
 from adaspan.runs.command import typed
 from adaspan.runs.folder import RunFolder, open_folder
@@ -67,7 +68,10 @@ def load_with_weights(
     config = read_config(run_folder.path)
     vocabulary = _vocabulary(run_folder, config)
     read = read_weights(run_folder, weights)
-    model = make_model(config.model, config.span, len(vocabulary), config.train.attention)
+    attention, head_dim = config.train.attention, config.model.dim // config.model.heads
+    if attention in BUILT_IN and why_unfit(attention, torch.device(device), head_dim):
+        attention = "auto"
+    model = make_model(config.model, config.span, len(vocabulary), attention)
     try:
         model.load_state_dict(read.tensors)
     except (KeyError, TypeError, RuntimeError) as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from operator import gt
 
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ from adaspan.nn.transformer import Plan
 Lengths = Sequence[Sequence[float]]
 # Makes a plan for windows as far as the first ones reach, masked from the second ones on.
 MakePlan = Callable[[Lengths, Lengths], Plan]
+# A group of a plan, as a checkpoint holds it.
+GroupState = tuple[list[int], int, int, list[int]]
 
 # Windows are multiples of it, each longer by it than the one before, ...
 _UNIT = 64
@@ -85,17 +88,20 @@ class StandingPlan:
         window_LH = torch.bucketize((spans_LH + self._ramp).floor() + 1, self._windows_W)
         return torch.stack([window_LH, (spans_LH / _UNIT).floor()])
 
-    def state(self) -> list[list[tuple[list[int], int, int]]]:
+    def state(self) -> list[list[GroupState]]:
         """What a checkpoint holds: the groups of each layer; nothing before the first update."""
         return [
-            [(list(heads), window, unmasked) for heads, window, unmasked in groups or ()]
+            [(list(g.heads), g.window, g.unmasked, list(g.windows)) for g in groups or ()]
             for groups in self._plan or ()
         ]
 
-    def load(self, state: Sequence[Sequence[tuple[Sequence[int], int, int]]]) -> None:
+    def load(self, state: Sequence[Sequence[GroupState]]) -> None:
         """Go on from what `state` gave."""
         self._plan = [
-            tuple(Group(tuple(heads), window, unmasked) for heads, window, unmasked in groups)
+            tuple(
+                Group(tuple(heads), window, unmasked, tuple(windows))
+                for heads, window, unmasked, windows in groups
+            )
             for groups in state
         ] or None
         self._served_2LH = torch.empty(0)
@@ -124,7 +130,8 @@ class StandingPlan:
         for groups, spans in zip(plan, lengths, strict=True):
             for group in groups or ():
                 own = [spans[head] for head in group.heads]
-                if any(reach(span, self._limit, ramp) > group.window for span in own):
+                reaches = (reach(span, self._limit, ramp) for span in own)
+                if any(map(gt, reaches, group.window_of_each())):
                     return False
                 if any(not span >= group.unmasked for span in own):
                     return False
@@ -133,4 +140,4 @@ class StandingPlan:
 
 def _work(plan: Plan) -> int:
     """Keys that a query sees in all heads."""
-    return sum(len(group.heads) * group.window for groups in plan for group in groups or ())
+    return sum(sum(group.window_of_each()) for groups in plan for group in groups or ())

@@ -12,7 +12,7 @@ import torch
 from adaspan.config.kinds.span import AdaptiveSpanConfig
 from adaspan.data import prepare
 from adaspan.errors import NoMemoryError
-from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.nn.attention import ANYWHERE
 from adaspan.nn.multi_head_attention import MultiHeadAttention
 from adaspan.train.distributed import Processes
 from adaspan.train.trainer import Trainer
@@ -61,7 +61,7 @@ def test_attention_agrees_with_the_oracle_gradients_included(implementation: str
             assert all(far < 1e-10 for far in farthest(found, exact)), case
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", ANYWHERE)
 def test_executed_flops_are_what_torch_counts(implementation: str) -> None:
     with GPU:
         compare_with_torch(

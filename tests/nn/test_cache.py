@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from adaspan import AdaptiveSpan, DynamicSpan, FixedSpan, Span, Transformer
-from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.nn.attention import ANYWHERE, IMPLEMENTATIONS
 from adaspan.nn.flops import Shape, decoding_flops
 
 LIMIT = 40
@@ -72,7 +72,7 @@ def read(model: Transformer, tokens_BM: Tensor, blocks: list[int]) -> Tensor:
 
 @pytest.mark.slow
 @EVERY_SPAN
-@pytest.mark.parametrize("attention", IMPLEMENTATIONS)
+@pytest.mark.parametrize("attention", ANYWHERE)
 @pytest.mark.parametrize("persistent", [0, 5])
 @pytest.mark.parametrize("blocks", [[1] * 90, [30, 1, 1, 7, 51]])
 def test_cached_keys_and_values_give_what_one_long_block_gives(
@@ -118,7 +118,7 @@ def test_gradients_of_cached_keys_and_values_are_refused() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("span", "persistent"), [("adaptive", 0), ("adaptive", 5), ("fixed", 0)])
-@pytest.mark.parametrize("attention", IMPLEMENTATIONS)
+@pytest.mark.parametrize("attention", ANYWHERE)
 def test_a_token_costs_what_is_counted_however_long_the_text(
     span: str, persistent: int, attention: str
 ) -> None:

@@ -15,7 +15,7 @@ from adaspan.config.kinds.span import (
     SpanConfig,
 )
 from adaspan.config.schema import ModelConfig
-from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.nn.attention import ANYWHERE, IMPLEMENTATIONS
 from adaspan.nn.attention.banded import attend_banded, banded_macs
 from adaspan.nn.attention.groups import group_heads
 from adaspan.nn.attention.tiles import Tiling
@@ -55,7 +55,7 @@ def test_position_products_are_a_figure_of_their_own() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", ANYWHERE)
 @pytest.mark.parametrize("block", [16, 70])
 @pytest.mark.parametrize(
     "span",

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 import adaspan.nn
-from adaspan.nn.attention import IMPLEMENTATIONS, attend
+from adaspan.nn.attention import ANYWHERE, attend
 from adaspan.nn.span import AdaptiveSpan, DynamicSpan, FixedSpan
 from adaspan.nn.transformer import Transformer
 
@@ -58,7 +58,7 @@ def watched() -> Iterator[dict[str, set[str]]]:
     sys.setprofile(None)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", ANYWHERE)
 def test_names_end_in_the_true_shape(implementation: str, watched: dict[str, set[str]]) -> None:
     torch.manual_seed(0)
     for make_span in (

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from adaspan.config.kinds.span import AdaptiveSpanConfig, FixedSpanConfig, SpanConfig
 from adaspan.config.schema import ModelConfig
-from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.nn.attention import ANYWHERE
 from adaspan.nn.layers import TransformerLayer
 from adaspan.nn.multi_head_attention import MultiHeadAttention
 from adaspan.nn.persistent import PersistentMemory
@@ -51,7 +51,7 @@ def read(model: Transformer, tokens: Tensor, block: int) -> tuple[Tensor, Tensor
 def test_the_model_and_its_gradients_are_the_references_in_float64() -> None:
     """With heads in windows of their own, each of which the memory joins by itself."""
     found, groups = [], []
-    for implementation in IMPLEMENTATIONS:
+    for implementation in ANYWHERE:
         model = model_of(attention=implementation)
         log_probs, loss = read(model, torch.randint(11, (2, 900)), block=300)
         loss.backward()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.nn.attention import ANYWHERE
 from adaspan.nn.self_attention import AdaptiveSelfAttention
 from adaspan.nn.span import AdaptiveSpan, DynamicSpan, FixedSpan, Span
 from adaspan.nn.transformer import Transformer
@@ -152,7 +152,7 @@ def test_it_learns_how_far_to_look_and_keeps_no_more_than_that() -> None:
     assert cache.shape[1] == 128  # reach and some buffer, not the limit
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", ANYWHERE)
 def test_every_implementation_gives_the_same(implementation: str) -> None:
     torch.manual_seed(0)
     layer = AdaptiveSelfAttention(DIM, HEADS, 300, implementation=implementation).double()

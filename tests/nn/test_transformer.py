@@ -14,7 +14,7 @@ from adaspan.config.kinds.span import (
     SpanConfig,
 )
 from adaspan.config.schema import ModelConfig
-from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.nn.attention import ANYWHERE, IMPLEMENTATIONS
 from adaspan.nn.attention.groups import Group
 from adaspan.nn.multi_head_attention import MultiHeadAttention
 from adaspan.nn.span import AdaptiveSpan
@@ -125,7 +125,7 @@ def test_fixed_span_is_the_adaptive_model_at_its_limit() -> None:
     torch.testing.assert_close(read(full, tokens, [10] * 4), read(fixed, tokens, [10] * 4))
 
 
-@pytest.mark.parametrize("attention", IMPLEMENTATIONS)
+@pytest.mark.parametrize("attention", ANYWHERE)
 def test_heads_with_windows_of_their_own_see_exactly_these(attention: str) -> None:
     """What lies beyond changes nothing, what lies within does; `attention_of` shows the same."""
     torch.manual_seed(0)
@@ -203,7 +203,7 @@ def test_gradient_of_the_spans_through_the_whole_model() -> None:
 def test_every_attention_gives_the_same_model(span: SpanConfig, dropout: float) -> None:
     """Log-probabilities and the gradient of every parameter, the cached keys' projections too."""
     found = []
-    for implementation in IMPLEMENTATIONS:
+    for implementation in ANYWHERE:
         torch.manual_seed(0)
         shape = ModelConfig(layers=3, dim=16, heads=4, ffn_dim=16, dropout=dropout)
         model = make_model(shape, span, 11, implementation).double()
@@ -229,7 +229,7 @@ def test_heads_with_windows_of_their_own_give_the_same_model() -> None:
     """Several groups, whose heads are neither neighbours nor in order, against one for all."""
     span = AdaptiveSpanConfig(limit=512, ramp=8, loss_coefficient=0.1)
     found, groups = [], []
-    for implementation in IMPLEMENTATIONS:
+    for implementation in ANYWHERE:
         torch.manual_seed(0)
         shape = ModelConfig(layers=2, dim=16, heads=4, ffn_dim=16)
         model = make_model(shape, span, 11, implementation).double()

@@ -22,7 +22,7 @@ from adaspan.train.build import kinds_in_words
 from adaspan.train.distributed import Processes
 from adaspan.train.state import resume_from, state_of
 from adaspan.train.trainer import Trainer
-from tests.conftest import compose_run
+from tests.conftest import Launch, compose_run
 from tests.train.test_trainer import CPU, corpus_of
 
 LIMIT = 24
@@ -292,3 +292,13 @@ class SharedSpan(OwnSpan):
 
     def forward(self, hidden_BMD: Tensor) -> Tensor:
         return super().forward(hidden_BMD).expand(2, 1)
+
+
+def test_kernels_for_a_gpu_are_refused_on_a_cpu_with_a_way_out(
+    tiny: tuple[str, ...], launch_here: Launch
+) -> None:
+    result = launch_here(*tiny, "train.attention=triton", TRITON_INTERPRET="0")
+    assert result.returncode == 2
+    assert "train.attention=triton: needs a GPU, is on cpu; train.attention=auto takes what" in (
+        result.stderr
+    )

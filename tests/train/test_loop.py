@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from adaspan.errors import RunError
-from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.nn.attention import ANYWHERE
 from adaspan.runs import figures
 from adaspan.runs.figures.rows import head_span_key, head_spans
 from adaspan.runs.measures import BPB, BPC, PPL
@@ -360,7 +360,7 @@ GOLDEN_CURVES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("attention", IMPLEMENTATIONS)
+@pytest.mark.parametrize("attention", ANYWHERE)
 @pytest.mark.parametrize("span", GOLDEN_CURVES)
 def test_golden_loss_curve(
     tiny: tuple[str, ...], run_folder: FindFolder, span: str, attention: str

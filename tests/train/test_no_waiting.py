@@ -25,7 +25,7 @@ from adaspan.config.kinds.span import (
     SpanConfig,
 )
 from adaspan.config.schema import ModelConfig
-from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.nn.attention import ANYWHERE
 from adaspan.nn.attention.groups import Group
 from adaspan.nn.span import AdaptiveSpan
 from adaspan.nn.transformer import Transformer
@@ -72,7 +72,7 @@ def model_on_meta(span: SpanConfig, attention: str) -> Transformer:
 @pytest.mark.slow
 @pytest.mark.parametrize("span", SPANS, ids=lambda s: s.kind)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: o.kind)
-@pytest.mark.parametrize("attention", IMPLEMENTATIONS)
+@pytest.mark.parametrize("attention", ANYWHERE)
 def test_a_step_reads_nothing_back_and_stays_on_its_device(
     span: SpanConfig, attention: str, optimizer: OptimizerConfig
 ) -> None:

@@ -14,7 +14,7 @@ from adaspan.config.kinds.data import corpus_of as prepared
 from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus
 from adaspan.errors import RunError
-from adaspan.nn.attention import IMPLEMENTATIONS
+from adaspan.nn.attention import ANYWHERE
 from adaspan.nn.flops import paper_macs_per_token
 from adaspan.nn.span import AdaptiveSpan
 from adaspan.train.distributed import Processes
@@ -208,7 +208,7 @@ def test_the_default_run_learns_the_same_with_every_attention(
     In float64, because the first updates make much of a last digit.
     """
     curves, spans = [], []
-    for attention in IMPLEMENTATIONS:
+    for attention in ANYWHERE:
         trainer = trainer_of(f"train.attention={attention}", f"data_dir={tmp_path}")
         for span in trainer.model.spans:
             assert isinstance(span, AdaptiveSpan)

@@ -18,6 +18,14 @@ def banded() -> Implementation:
     return IMPLEMENTATIONS["banded"]
 
 
+@register("attention", "triton")
+def triton() -> Implementation:
+    """Kernels for a GPU, each head as far as its own span reaches."""
+    from adaspan.nn.attention import IMPLEMENTATIONS
+
+    return IMPLEMENTATIONS["triton"]
+
+
 @register("attention", "reference")
 def reference() -> Implementation:
     """The formula as printed, dense and slow."""

@@ -4,6 +4,7 @@
   implementation is tested against, gradients included.
 - `banded.py` computes only the band that the window reaches, on any device, cut into tiles as
   `tiles.py` says (`band.py`: one tile); for one query, without gradients, `row.py` does.
+- `kernels/` has kernels for a GPU, which compute each head as far as its own spans reach.
 - `persistent.py` adds keys that every query sees, to the result of any of them.
 - `implementation.py` says what another one must offer.
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from adaspan.nn.attention.banded import attend_banded, banded_macs
 from adaspan.nn.attention.implementation import Implementation
+from adaspan.nn.attention.kernels import attend_kernels, kernel_macs, unfit
 from adaspan.nn.attention.persistent import join_persistent
 from adaspan.nn.attention.reference import attend_reference, reference_macs
 from adaspan.nn.attention.tiles import group_cost
@@ -31,27 +33,67 @@ from adaspan.nn.checks import (
     check_span_values,
 )
 
-__all__ = ["BUILT_IN", "IMPLEMENTATIONS", "Implementation", "attend", "attend_unchecked", "resolve"]
+__all__ = [
+    "ANYWHERE",
+    "BUILT_IN",
+    "IMPLEMENTATIONS",
+    "Implementation",
+    "attend",
+    "attend_unchecked",
+    "check_name",
+    "resolve",
+    "why_unfit",
+]
 
 IMPLEMENTATIONS = {
     "reference": Implementation(attend_reference, reference_macs, group_cost=None),
     "banded": Implementation(attend_banded, banded_macs, group_cost),
+    "triton": Implementation(
+        attend_kernels,
+        kernel_macs,
+        group_cost=None,
+        unfit=unfit,
+        by_head=True,
+        draws=True,
+    ),
 }
 # Those whose weights are the printed formula's; others may be added.
 BUILT_IN = tuple(IMPLEMENTATIONS)
+# Those that compute on any device.
+ANYWHERE = tuple(name for name, each in IMPLEMENTATIONS.items() if each.unfit is None)
 
 
-def resolve(implementation: str) -> str:
+def check_name(implementation: str) -> None:
+    """Refuse what is neither `auto` nor the name of an implementation.
+
+    Raises:
+        ValueError: says which there are.
+    """
+    known = ["auto", *IMPLEMENTATIONS]
+    if implementation not in known:
+        raise ValueError(f"implementation={implementation}: must be one of {', '.join(known)}")
+
+
+def resolve(implementation: str, device: torch.device, head_dim: int) -> str:
     """Name of the implementation that `auto` stands for; any other name as it is.
 
     Raises:
-        ValueError: there is no such implementation; says which there are.
+        ValueError: there is no such implementation, or it cannot compute heads of this width on
+            the device; says what it lacks.
     """
-    name = "banded" if implementation == "auto" else implementation
-    if not isinstance(name, str) or name not in IMPLEMENTATIONS:
-        known = ", ".join(["auto", *IMPLEMENTATIONS])
-        raise ValueError(f"implementation={implementation}: must be one of {known}")
-    return name
+    check_name(implementation)
+    if implementation == "auto":
+        return "banded"
+    reason = why_unfit(implementation, device, head_dim)
+    if reason is not None:
+        raise ValueError(f"attention={implementation}: {reason}; auto takes what fits")
+    return implementation
+
+
+def why_unfit(implementation: str, device: torch.device, head_dim: int) -> str | None:
+    """What an implementation lacks to compute heads of this width on the device; None: nothing."""
+    chosen = IMPLEMENTATIONS.get(implementation)  # None: auto, or not made yet
+    return None if chosen is None or chosen.unfit is None else chosen.unfit(device, head_dim)
 
 
 def attend(
@@ -97,8 +139,8 @@ def attend(
             position and mask (Sukhbaatar et al., "Augmenting Self-attention with Persistent
             Memory", equation 9).
         dropout: probability with which an attention weight is dropped. From the same random state
-            every implementation drops the same weights of a call. Of a layer whose heads have
-            windows of their own, each window is a call.
+            every implementation but `triton` drops the same weights of a call. Of a layer whose
+            heads have windows of their own, each window is a call.
         implementation: `auto` or a key of `IMPLEMENTATIONS`.
 
     Returns:
@@ -144,13 +186,14 @@ def attend_unchecked(
     """`attend` for a layer, whose arguments fit. Spans of a run that has diverged are let through:
     its loss says so.
     """
+    name = resolve(implementation, query_BHMK.device, query_BHMK.shape[-1])
+    chosen = IMPLEMENTATIONS[name]
     kept_BHMS = None  # the oldest first
-    if dropout:
+    if dropout and not chosen.draws:
         shape = (*query_BHMK.shape[:3], window)
         kept_BHMS = torch.empty(shape, dtype=torch.bool, device=query_BHMK.device)
         kept_BHMS.bernoulli_(1 - dropout)
-    name = resolve(implementation)
-    result = IMPLEMENTATIONS[name].attend(
+    result = chosen.attend(
         query_BHMK=query_BHMK,
         key_BHCK=key_BHCK,
         value_BHCK=value_BHCK,

@@ -16,6 +16,11 @@ class Group(NamedTuple):
     heads: tuple[int, ...]
     window: int  # past keys that the farthest-seeing of them reaches
     unmasked: int  # the nearest keys, which all of them see in full
+    windows: tuple[int, ...] = ()  # of each by itself, where all are computed at once; or empty
+
+    def window_of_each(self) -> tuple[int, ...]:
+        """Past keys that each head is computed with, if by itself."""
+        return self.windows or (self.window,) * len(self.heads)
 
 
 def group_heads(
@@ -53,6 +58,7 @@ def group_heads(
             members,
             max(reaches[h] for h in members),
             min(_unmasked(shortest[h], limit) for h in members),
+            reaches if cost is None else (),
         )
         for members in sets
     )

@@ -68,6 +68,13 @@ class GroupCost(Protocol):
         """For B streams, read by M tokens on `device`."""
 
 
+class Unfit(Protocol):
+    """Says why an implementation cannot compute."""
+
+    def __call__(self, device: torch.device, head_dim: int) -> str | None:
+        """What heads of this width on `device` lack, as in "needs a GPU"; None: it can."""
+
+
 class Implementation(NamedTuple):
     """A way to compute `attend`, and what it costs.
 
@@ -104,8 +111,15 @@ class Implementation(NamedTuple):
         attend: computes the window's part; adaspan.nn.attention.reference is the shortest.
         macs: for the figures of FLOPs.
         group_cost: see above.
+        unfit: why it cannot compute somewhere; None: it can anywhere.
+        by_head: each head of a call is computed only as far as its own spans reach, and `macs` is
+            asked for each with a window of its own.
+        draws: dropout is drawn in `attend`, from torch's random state; `kept_BHMS` is None.
     """
 
     attend: Attend
     macs: CountMacs
     group_cost: GroupCost | None
+    unfit: Unfit | None = None
+    by_head: bool = False
+    draws: bool = False

@@ -14,7 +14,7 @@ from adaspan.nn.span import soft_mask
 Attend = Callable[..., Tensor]
 
 
-@pytest.fixture(params=attention.IMPLEMENTATIONS)
+@pytest.fixture(params=attention.ANYWHERE)
 def attend(request: pytest.FixtureRequest) -> Attend:
     return partial(attention.attend, implementation=request.param)
 

@@ -22,7 +22,10 @@ def test_heads_of_like_span_share_a_window_and_others_do_not() -> None:
 
 
 def test_an_implementation_without_windows_of_heads_gets_one_group() -> None:
-    assert groups(30, 2000.5, 40, cost=None) == (Group((0, 1, 2), 2033, 30),)
+    (group,) = groups(30, 2000.5, 40, cost=None)
+    assert group == Group((0, 1, 2), 2033, 30, windows=(63, 2033, 73))
+    assert group.window_of_each() == (63, 2033, 73)
+    assert Group((0, 1), 64, 64).window_of_each() == (64, 64)
 
 
 def test_fixed_spans_reach_the_limit() -> None:

@@ -16,13 +16,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from adaspan.nn.attention import IMPLEMENTATIONS, attend
+from adaspan.nn.attention import ANYWHERE, IMPLEMENTATIONS, attend
 from adaspan.nn.attention.banded import attend_banded, banded_macs
 from adaspan.nn.attention.implementation import Implementation
 from adaspan.nn.attention.tiles import Tiling
 from adaspan.nn.span import soft_mask
 
-FAST = [name for name in IMPLEMENTATIONS if name != "reference"]
+FAST = [name for name in ANYWHERE if name != "reference"]
 
 
 class Case(NamedTuple):
@@ -290,7 +290,7 @@ def test_tiles_as_a_gpu_has_them_agree_with_the_oracle(tiled: Tiled) -> None:
         assert all(far < 1e-10 for far in farthest(run(case, torch.float64, implementation), exact))
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", ANYWHERE)
 def test_persistent_keys_share_the_softmax_with_the_window(implementation: str) -> None:
     case = PLAIN._replace(batch=1, heads=1, block=1, cached=6, window=6, kind="fixed", persistent=3)
     tensors = inputs(case, torch.float64)
@@ -306,7 +306,7 @@ def test_persistent_keys_share_the_softmax_with_the_window(implementation: str) 
     torch.testing.assert_close(run(case, torch.float64, implementation)[0].flatten(), expected)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("implementation", ANYWHERE)
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_persistent_keys_are_more_columns_of_the_matrix_gradients_included(
     implementation: str, dropout: float

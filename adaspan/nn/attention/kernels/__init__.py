@@ -1,0 +1,124 @@
+"""Attention by Triton kernels, for a GPU: each head is computed as far as its own spans reach.
+
+- `shared.py` says how scores lie in memory, and has what several kernels need.
+- `forward.py`, `backward.py` are the kernels; `sizes.py` says how large their tiles are.
+- `function.py` starts them, and makes them one differentiable function.
+
+Triton is imported when the first of them starts: a machine without it lacks nothing else.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from adaspan.nn.attention.row import attend_row
+from adaspan.nn.eager import eager
+
+WIDEST_HEAD = 128
+# Queries of a tile; windows are computed in tiles as wide.
+TILE = 64
+# Bytes a block, of heads 128 wide in float32.
+_ROOM_FOR_WIDE_HEADS = 120 * 1024
+_TYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
+
+
+@cache
+def _lacks(device: torch.device, head_dim: int) -> str | None:
+    """What a GPU does."""
+    if torch.cuda.get_device_capability(device) < (8, 0):
+        return "needs a GPU of compute capability 8.0, an A100 or later"
+    from triton.runtime import driver
+
+    room = driver.active.utils.get_device_properties(device.index or 0)["max_shared_mem"]
+    if head_dim > 64 and room < _ROOM_FOR_WIDE_HEADS:
+        return "heads may be 64 wide at most on this GPU, which has little shared memory"
+    return None
+
+
+def unfit(device: torch.device, head_dim: int) -> str | None:
+    """See `implementation.Unfit`."""
+    if not _has_triton():
+        return "needs the package triton"
+    if head_dim > WIDEST_HEAD:
+        return f"heads may be {WIDEST_HEAD} wide at most, are {head_dim}"
+    from triton import knobs
+
+    if knobs.runtime.interpret:
+        return None
+    if device.type != "cuda":
+        return f"needs a GPU, is on {device.type}"
+    return _lacks(device, head_dim)
+
+
+@eager
+def attend_kernels(
+    *,
+    query_BHMK: Tensor,
+    key_BHCK: Tensor,
+    value_BHCK: Tensor,
+    position_SK: Tensor | None,
+    window: int,
+    span: Tensor | None,
+    ramp: float | None,
+    unmasked: int,
+    kept_BHMS: Tensor | None,
+    dropout: float,
+) -> tuple[Tensor, Tensor]:
+    """See `implementation.Attend`. Sums in float32.
+
+    Raises:
+        ValueError: queries in float64.
+    """
+    from adaspan.nn.attention.kernels.function import Attention, Settings
+
+    if query_BHMK.dtype not in _TYPES:
+        raise ValueError(f"attention=triton: queries must not be {query_BHMK.dtype}")
+    if query_BHMK.shape[2] == 1 and not dropout and not torch.is_grad_enabled():
+        return attend_row(
+            query_BH1K=query_BHMK,
+            key_BHCK=key_BHCK,
+            value_BHCK=value_BHCK,
+            position_SK=position_SK,
+            window=window,
+            span=span,
+            ramp=ramp,
+            unmasked=unmasked,
+        )
+    seen = window + query_BHMK.shape[2]
+    precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+    output_BHMK, log_sum_BHM = Attention.apply(  # type: ignore[no-untyped-call]
+        _in_rows(query_BHMK),
+        _in_rows(key_BHCK[:, :, -seen:].to(query_BHMK.dtype)),
+        _in_rows(value_BHCK[:, :, -seen:].to(query_BHMK.dtype)),
+        position_SK,
+        None if span is None else span.float(),
+        Settings(window, ramp, dropout, precision),
+    )
+    return output_BHMK.to(value_BHCK.dtype), log_sum_BHM
+
+
+def _in_rows(x_BHCK: Tensor) -> Tensor:
+    """As the kernels read it: the K numbers of a row lie side by side."""
+    return x_BHCK if x_BHCK.stride(-1) == 1 else x_BHCK.contiguous()
+
+
+def kernel_macs(
+    *, sequences: int, block: int, keys: int, window: int, head_dim: int, device: torch.device
+) -> tuple[int, int]:
+    """See `implementation.CountMacs`; windows and blocks are rounded up to whole tiles."""
+    window = -(-window // TILE) * TILE
+    rows = -(-block // TILE) * TILE
+    past = min(keys - block, window)
+    # Rows by tiles: the band of distances, and that of keys, which is wider by a tile.
+    by_distance = sequences * rows * window * head_dim
+    by_key = sequences * rows * (min(past + block, window) + TILE) * head_dim
+    return by_distance + 2 * by_key, 2 * by_distance + 7 * by_key
