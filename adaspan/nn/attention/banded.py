@@ -26,7 +26,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from adaspan.nn.attention.band import Scores, add_product, band_of, buffer_for, dropped, fit_into
-from adaspan.nn.attention.masks import Mask, make_mask
+from adaspan.nn.attention.masks import Mask, Ramps, make_mask
 from adaspan.nn.attention.precision import comes_rounded, tensor_float_32
 from adaspan.nn.attention.row import attend_row
 from adaspan.nn.attention.tiles import SUITABLE, Tiling, cut
@@ -153,7 +153,8 @@ class _Banded(torch.autograd.Function):
         settings: _Settings,
     ) -> tuple[Tensor, Tensor]:
         n, block, _ = query_NMK.shape
-        mask = _mask_of(span, settings)
+        ramps: Ramps = {}
+        mask = _mask_of(span, settings, ramps)
         tiles = cut(
             n,
             block,
@@ -185,7 +186,7 @@ class _Banded(torch.autograd.Function):
             *(query_NMK, key_NCK, value_NCK, position_WK, span, kept_NMW),
             *(output_NMK, top_NM1, sum_NM1, *weights),
         )
-        ctx.settings, ctx.tiles = settings, tiles
+        ctx.settings, ctx.tiles, ctx.ramps = settings, tiles, ramps
         return output_NMK, (top_NM1 + sum_NM1.log()).squeeze(-1)
 
     @staticmethod
@@ -203,7 +204,7 @@ class _Banded(torch.autograd.Function):
         query_NMK, key_NCK, value_NCK, position_WK, span, kept_NMW, *rest = ctx.saved_tensors
         output_NMK, top_NM1, sum_NM1, *weights = rest
         settings, tiles = ctx.settings, ctx.tiles
-        mask = _mask_of(span, settings)
+        mask = _mask_of(span, settings, ctx.ramps)
         scores = Scores(query_NMK, key_NCK, position_WK, mask, settings.missing, tiles)
         buffer = buffer_for(tiles, query_NMK)
         second_buffer = buffer_for([tile for tile in tiles if not tile.saves], query_NMK)
@@ -252,8 +253,8 @@ class _Banded(torch.autograd.Function):
         return *d_inputs, None, None
 
 
-def _mask_of(span: Tensor | None, settings: _Settings) -> Mask | None:
+def _mask_of(span: Tensor | None, settings: _Settings, ramps: Ramps) -> Mask | None:
     if span is None or not settings.edge:
         return None
     assert settings.ramp is not None, "a span needs a ramp"
-    return make_mask(span, settings.ramp, settings.window, settings.edge)
+    return make_mask(span, settings.ramp, settings.window, settings.edge, ramps)

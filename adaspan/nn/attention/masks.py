@@ -8,7 +8,7 @@ full, and those beyond are left out. So both cost little beside the scores.
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -34,7 +34,19 @@ class Mask(Protocol):
         """Gradient of the span, from all that was taken."""
 
 
-def make_mask(span: Tensor, ramp: float, window: int, edge: int) -> Mask:
+class Ramp(NamedTuple):
+    """Of each row of a tile the X distances that may lie on its ramp, or by rounding beside it."""
+
+    column_NIX: Tensor  # of the band; where the window ends before, some other
+    mask_NIX: Tensor  # above 0
+    on_NIX: Tensor  # whether it is on the ramp, both ends included, and in the window
+
+
+# By the first sequence and query of a tile.
+Ramps = dict[tuple[int, int], Ramp]
+
+
+def make_mask(span: Tensor, ramp: float, window: int, edge: int, ramps: Ramps) -> Mask:
     """The mask of a call.
 
     Args:
@@ -42,9 +54,12 @@ def make_mask(span: Tensor, ramp: float, window: int, edge: int) -> Mask:
         ramp: R.
         window: W.
         edge: E; nearer keys are not masked.
+        ramps: what the forward pass has found of tiles that save; it fills this, where each token
+            has its own span.
     """
-    of_class = _MaskOfHeads if span.shape[1] == 1 else _MaskOfTokens
-    return of_class(span, ramp, window, edge)
+    if span.shape[1] == 1:
+        return _MaskOfHeads(span, ramp, window, edge)
+    return _MaskOfTokens(span, ramp, window, edge, ramps)
 
 
 class _MaskOfHeads:
@@ -75,14 +90,19 @@ class _MaskOfHeads:
 class _MaskOfTokens:
     """A mask a row. Only at the X distances that may lie on the row's ramp it takes a logarithm."""
 
-    def __init__(self, span_NM: Tensor, ramp: float, window: int, edge: int) -> None:
+    def __init__(self, span_NM: Tensor, ramp: float, window: int, edge: int, ramps: Ramps) -> None:
         self._span_NM = span_NM
         self._ramp = ramp
         self._window = window
-        first, device = window - 1, span_NM.device
-        self._distance_E = torch.arange(first, first - edge, -1, device=device, dtype=span_NM.dtype)
-        # Both ends of the ramp are on it, also where a sum was rounded to them.
-        self._step_X = torch.arange(math.floor(ramp) + 3, device=device)
+        self._ramps = ramps
+        # Of the masked distances those that are beyond the ramp of the shortest span, or longer.
+        first, beyond = window - 1, max(0, edge - math.floor(ramp))
+        self._distance_E = torch.arange(
+            first, first - beyond, -1, device=span_NM.device, dtype=span_NM.dtype
+        )
+        self._step_X = torch.arange(
+            math.floor(ramp) + 3, device=span_NM.device, dtype=span_NM.dtype
+        )
         self._room = self._beyond_NIE = span_NM.new_empty(0)
         self._d_span_NM = torch.zeros_like(span_NM)
 
@@ -92,8 +112,8 @@ class _MaskOfTokens:
         torch.gt(self._distance_E, self._ramp + span_NI1, out=self._beyond_NIE)
         # Not minus infinity, nor near it: exp takes a hundred times as long where it vanishes.
         score_NIW[..., : len(self._distance_E)].add_(self._beyond_NIE, alpha=math.log(TINY))
-        column_NIX, distance_NIX, on_ramp_NIX = self._ramps(span_NI1)
-        log_NIX = (soft_mask(distance_NIX, span_NI1, self._ramp) + TINY).log() * on_ramp_NIX
+        column_NIX, mask_NIX, on_NIX = self._ramp_of(tile)
+        log_NIX = mask_NIX.log().mul_(on_NIX)
         score_NIW.scatter_add_(-1, column_NIX, log_NIX.to(score_NIW.dtype))
 
     def leave_out_(self, weight_NIW: Tensor) -> None:
@@ -102,24 +122,31 @@ class _MaskOfTokens:
         weight_NIE.addcmul_(weight_NIE, self._beyond_NIE, value=-1)
 
     def take_gradient(self, d_score_NIW: Tensor, tile: Tile) -> None:
-        own = tile.sequences, tile.queries
-        span_NI1 = self._span_NM[own].unsqueeze(-1)
-        column_NIX, distance_NIX, on_ramp_NIX = self._ramps(span_NI1)
-        d_log_NIX = d_score_NIW.gather(-1, column_NIX) * on_ramp_NIX
-        self._d_span_NM[own] = _to_span(d_log_NIX, distance_NIX, span_NI1, self._ramp)
+        column_NIX, mask_NIX, on_NIX = self._ramp_of(tile)
+        d_log_NIX = d_score_NIW.gather(-1, column_NIX).mul_(on_NIX)
+        d_span_NI = d_log_NIX.div_(mask_NIX).sum(-1) / self._ramp
+        self._d_span_NM[tile.sequences, tile.queries] = d_span_NI
 
     def gradient(self) -> Tensor:
         return self._d_span_NM
 
-    def _ramps(self, span_NI1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Columns of the band that may lie on the ramp of each row, their distances, and whether
-        they do; where the window ends before, the columns are some others.
-        """
-        distance_NIX = span_NI1.long() + self._step_X
-        within_NIX = distance_NIX < self._window
-        column_NIX = (self._window - 1 - distance_NIX).clamp(0, self._window - 1)
-        on_ramp_NIX = within_NIX & (distance_NIX <= self._ramp + span_NI1)
-        return column_NIX, distance_NIX, on_ramp_NIX
+    def _ramp_of(self, tile: Tile) -> Ramp:
+        key = tile.sequences.start, tile.queries.start
+        ramp = self._ramps.get(key) or self._new_ramp(tile)
+        if tile.saves:
+            self._ramps[key] = ramp
+        return ramp
+
+    def _new_ramp(self, tile: Tile) -> Ramp:
+        span_NI1 = self._span_NM[tile.sequences, tile.queries].unsqueeze(-1)
+        distance_NIX = span_NI1.floor() + self._step_X
+        above_NIX = (self._ramp + span_NI1).sub(distance_NIX)
+        column_NIX = distance_NIX.neg_().add_(self._window - 1)
+        on_NIX = (above_NIX >= 0).logical_and_(column_NIX >= 0)
+        # Only the nearest can be within the span.
+        on_NIX[..., 0].logical_and_(above_NIX[..., 0] <= self._ramp)
+        mask_NIX = above_NIX.clamp_(0, self._ramp).div_(self._ramp).add_(TINY)
+        return Ramp(column_NIX.clamp_(min=0).long(), mask_NIX, on_NIX)
 
     def _room_for(self, score_NIW: Tensor) -> Tensor:
         """Memory that tiles share: fresh pages would take longer than what is done there."""

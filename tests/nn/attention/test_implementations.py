@@ -352,6 +352,23 @@ def one_softmax(case: Case) -> list[Tensor]:
     return [output.detach(), *torch.autograd.grad(output, list(tensors.values()), given_back)]
 
 
+@pytest.mark.parametrize("implementation", FAST)
+@pytest.mark.parametrize("kind", ["adaptive", "dynamic"])
+def test_a_second_backward_pass_gives_the_same_again(implementation: str, kind: str) -> None:
+    case = PLAIN._replace(kind=kind)
+    tensors = inputs(case, torch.float64)
+    query, key, value, position, span = tensors.values()
+    output = attend(
+        query, key, value, position, span=span, ramp=case.ramp, implementation=implementation
+    )
+    once = torch.autograd.grad(output.sum(), list(tensors.values()), retain_graph=True)
+    first = [gradient.clone() for gradient in once]
+    again = torch.autograd.grad(output.sum(), list(tensors.values()))
+    for one, other, kept in zip(first, again, once, strict=True):
+        assert torch.equal(one, other)
+        assert torch.equal(one, kept)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("implementation", FAST)
 def test_no_weights_are_kept_where_no_gradient_is_wanted(implementation: str) -> None:
