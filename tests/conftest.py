@@ -174,7 +174,11 @@ def kinds_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def text(tmp_path: Path) -> Path:
     """4,000 bytes with something to learn: sums, written out."""
-    path = tmp_path / "sums.txt"
+    return write_sums(tmp_path)
+
+
+def write_sums(folder: Path) -> Path:
+    path = folder / "sums.txt"
     lines = (f"{i % 37} plus {i % 11} is {i % 37 + i % 11}\n" for i in range(1000))
     path.write_text("".join(lines)[:4000])
     return path
@@ -190,14 +194,19 @@ def runs_of_before(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tiny(text: Path, tmp_path: Path) -> tuple[str, ...]:
+def tiny(text: Path) -> tuple[str, ...]:
     """Overrides of a tiny run that keeps to the test's own folders."""
+    return tiny_on(text)
+
+
+def tiny_on(text: Path) -> tuple[str, ...]:
+    """Overrides of a tiny run whose folders lie beside its text."""
     return (
         *TINY,
         "data=text",
         f"data.path={text}",
-        f"data_dir={tmp_path / 'data'}",
-        f"output_dir={tmp_path / 'runs'}",
+        f"data_dir={text.parent / 'data'}",
+        f"output_dir={text.parent / 'runs'}",
     )
 
 

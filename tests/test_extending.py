@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from adaspan.cli import main
 from adaspan.nn.attention.implementation import Attend, CountMacs, GroupCost, Implementation
-from tests.conftest import ROOT, Launch, environment
+from tests.conftest import ROOT, Launch, call, environment
 from tests.extensions import EVERY_KIND, FILES, PAGE, write_files
 from tests.processes import rows, start, wait_for_step
 
@@ -31,13 +32,14 @@ def here(tmp_path: Path) -> Path:
 
 
 def adaspan(here: Path, *words: str) -> str:
-    """What `adaspan WORDS` prints, started where no extension can be imported."""
-    start = [sys.executable, "-c", "from adaspan.cli import main; main()", *words]
+    """What `adaspan WORDS` prints, typed where no extension can be imported."""
     folder = here / "elsewhere"
     folder.mkdir(exist_ok=True)
-    return subprocess.run(
-        [*start, "--runs", "../runs"], cwd=folder, capture_output=True, text=True, check=True
-    ).stdout
+    before = {*sys.modules}
+    end = call(main, "adaspan", *words, "--runs", "../runs", folder=folder)
+    assert end.returncode == 0, end.stderr
+    assert not any(name.startswith("my_") for name in {*sys.modules} - before)
+    return end.stdout
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".py")])

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import venv
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from adaspan import __version__
 from adaspan.runs.command import program_of, started
-from tests.conftest import ROOT, environment
+from tests.conftest import ROOT, environment, tiny_on, write_sums
 from tests.sweep.test_sweep_files import announced_runs
 
 pytestmark = pytest.mark.slow
@@ -48,16 +49,15 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-@pytest.fixture
-def installed(python: Path, tmp_path: Path) -> Installed:
-    """Runs `adaspan ARGUMENTS` in an empty folder, or `python ARGUMENTS`."""
+def installed_in(folder: Path, python: Path) -> Installed:
+    """Runs `adaspan ARGUMENTS` in a folder, or `python ARGUMENTS`."""
 
     def run(*arguments: str, program: str = "adaspan") -> subprocess.CompletedProcess[str]:
         variables = environment()
         variables.pop("PYTHONPATH", None)
         return subprocess.run(
             [python.with_name(program), *arguments],
-            cwd=tmp_path,
+            cwd=folder,
             env=variables,
             capture_output=True,
             text=True,
@@ -67,15 +67,36 @@ def installed(python: Path, tmp_path: Path) -> Installed:
     return run
 
 
-def test_it_trains_the_default_run_in_small_and_explains_it(
-    installed: Installed, tiny: tuple[str, ...], python: Path
-) -> None:
-    end = installed("train", *tiny)
-    assert end.returncode == 0, end.stderr
-    (line,) = (line for line in end.stdout.splitlines() if line.startswith("next "))
+@pytest.fixture
+def installed(python: Path, tmp_path: Path) -> Installed:
+    """Runs `adaspan ARGUMENTS` in an empty folder, or `python ARGUMENTS`."""
+    return installed_in(tmp_path, python)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A tiny run that the wheel has trained."""
+
+    folder: Path  # that it was typed in
+    tiny: tuple[str, ...]
+    installed: Installed  # there
+    end: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def trained(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("trained")
+    tiny, installed = tiny_on(write_sums(folder)), installed_in(folder, python)
+    return Trained(folder, tiny, installed, installed("train", *tiny))
+
+
+def test_it_trains_the_default_run_in_small_and_explains_it(trained: Trained) -> None:
+    assert trained.end.returncode == 0, trained.end.stderr
+    (line,) = (line for line in trained.end.stdout.splitlines() if line.startswith("next "))
     assert line.startswith("next    adaspan train --config-path ")
 
-    again = installed("-m", "adaspan", *tiny, program="python")
+    installed = trained.installed
+    again = installed("-m", "adaspan", *trained.tiny, program="python")
     assert again.stdout.startswith("done already: "), again.stderr
 
     explained = installed("explain", "sums")
@@ -154,20 +175,17 @@ def test_a_mistake_is_one_line_and_names_files_that_are_there(
     assert Path(page).exists()
 
 
-def test_its_frozen_code_is_complete(
-    installed: Installed, tiny: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_its_frozen_code_is_complete(trained: Trained, tmp_path: Path) -> None:
     """A job has it, whose node may have another adaspan by then, as this environment has."""
-    assert installed("train", *tiny).returncode == 0
     freeze = (
         "from pathlib import Path\nfrom adaspan.places import CODE\n"
-        "from adaspan.slurm.snapshot import take\nprint(take(CODE, Path('code')))"
+        f"from adaspan.slurm.snapshot import take\nprint(take(CODE, Path({str(tmp_path)!r})))"
     )
-    code = Path(installed("-c", freeze, program="python").stdout.strip())
+    code = Path(trained.installed("-c", freeze, program="python").stdout.strip())
     assert sorted(path.name for path in code.iterdir()) == ["adaspan", "source.json"]
     assert json.loads((code / "source.json").read_text())["version"] == __version__
 
-    (folder,) = (tmp_path / "runs").iterdir()
+    (folder,) = (trained.folder / "runs").iterdir()
     again = started(folder, program_of(code))
     in_a_job = environment(PYTHONPATH=str(code), PYTHONSAFEPATH="1")
     for words, variables, shown in (

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+from adaspan import cli, launch
 from tests import system
 from tests.cluster import slurm
-from tests.conftest import command, environment, require
+from tests.conftest import call, command, environment, require
 
 QUICK_SLURM = (
     "hydra/launcher=slurm",
@@ -52,12 +53,22 @@ class Cluster:
         return self._started.ask(*arguments)
 
     def launch(self, *overrides: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """`python launch.py -m hydra/launcher=slurm ...` with a tiny run."""
-        return self.run(*command(*self.tiny, *overrides), cwd=None, **variables)
+        """`python launch.py -m hydra/launcher=slurm ...` with a tiny run, in this process."""
+        return self._here(launch.main, *command(*self.tiny, *overrides)[1:], **variables)
 
     def adaspan(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """`adaspan ARGUMENTS`."""
-        return self.run(str(Path(sys.executable).parent / "adaspan"), *arguments)
+        """`adaspan ARGUMENTS`, in this process."""
+        return self._here(cli.main, "adaspan", *arguments)
+
+    def _here(
+        self, main: Callable[[], object], *words: str, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        variables = {**self._started.environment, **variables}
+        return call(main, *words, folder=self._folder, **variables)
+
+    def logs(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`adaspan logs ARGUMENTS`, which becomes another program."""
+        return self.run(str(Path(sys.executable).parent / "adaspan"), "logs", *arguments)
 
     def run(
         self, *words: str, cwd: Path | None = None, **variables: str

@@ -165,7 +165,7 @@ def test_a_launcher_killed_while_it_submits_leaves_no_orphan(
     killing.write_text(f'#!/bin/bash\n{real} "$@"\n[ "$1" = --test-only ] || kill -9 $PPID\n')
     killing.chmod(0o755)
     path = f"{killing.parent}:{sweeps.environment()['PATH']}"
-    killed = sweeps.launch("train.seed=1,2", PATH=path)
+    killed = sweeps.run(*command(*sweeps.tiny, "train.seed=1,2"), PATH=path)
     assert killed.returncode < 0
     orphans = set(sweeps.ask("squeue", "-rho", "%F").split())
     assert len(orphans) == 1
@@ -220,7 +220,7 @@ def test_a_failure_stays_alone_and_is_explained(sweeps: Cluster) -> None:
     assert "error    non-finite: step" in explained.stdout
     assert "output.txt" in explained.stdout
     assert "optimizer.lr: 1e+30, others 0.01, 0.02" in explained.stdout
-    assert "the loss is" in sweeps.adaspan("logs", failed["run"]).stdout
+    assert "the loss is" in sweeps.logs(failed["run"]).stdout
     # What another job of the same run then ends of.
     setup = "hydra.launcher.setup=['echo no such module >&2','exit 3']"
     assert sweeps.launch("optimizer.lr=1e30", setup).returncode == 0
@@ -230,7 +230,7 @@ def test_a_failure_stays_alone_and_is_explained(sweeps: Cluster) -> None:
     assert lost["run"] == failed["run"]
     assert lost["error"] == "code: no such module"
     assert "no such module" in Path(sweeps.runs.parent, lost["log"]).read_text()
-    assert "no such module" in sweeps.adaspan("logs", failed["run"]).stdout
+    assert "no such module" in sweeps.logs(failed["run"]).stdout
     assert lost["log"] in sweeps.adaspan("explain", failed["run"]).stdout
 
 

@@ -101,15 +101,15 @@ def test_the_longer_of_two_runs_continues_the_shorter_one(
 def test_a_failure_is_told_and_does_not_end_the_others(
     quick: Tiny, launch_here: Launch, tmp_path: Path
 ) -> None:
-    values = "optimizer.lr=0.01,1e30,0.02"
+    values = "optimizer.lr=1e30,0.01"
     end = launch_here(*quick, values)
     assert end.returncode == 1
-    assert sorted(states(tmp_path)) == ["done", "done", "failed"]
+    assert sorted(states(tmp_path)) == ["done", "failed"]
     (line,) = (line for line in end.stdout.splitlines() if line.startswith("failed"))
     assert "optimizer.lr=1e30" in line.replace("1e+30", "1e30")
     assert "the loss is" in line
     assert "output.txt" in line
-    assert "1 of 3 runs failed" in end.stderr
+    assert "1 of 2 runs failed" in end.stderr
     assert "Traceback" not in end.stderr
 
     fast = launch_here(*quick, "optimizer.lr=1e30,0.03", "hydra.launcher.fail_fast=true")
