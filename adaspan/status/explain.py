@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from adaspan.config.hydra import default_values, written
@@ -12,6 +12,7 @@ from adaspan.config.kinds.registry import GROUPS, KINDS
 from adaspan.config.resolved import flat, read_chosen, read_values
 from adaspan.runs import figures
 from adaspan.runs.command import typed_words
+from adaspan.runs.figures import Row
 from adaspan.runs.folder import RunFolder
 
 # Clipping that often is what decides how far spans move.
@@ -82,8 +83,8 @@ def against_siblings(path: Path, siblings: Sequence[Path]) -> list[str]:
 
 
 def clipped_spans(path: Path) -> str | None:
-    """That the optimizer shortened most steps of the spans, so that a penalty does not move them as
-    one would think; None if it did not, or nothing is known of it.
+    """That the optimizer shortened most steps of the spans, and what that means for the penalty;
+    None if it did not, or nothing is known of it.
     """
     if read_values(path)["optimizer"]["kind"] != "adagrad":
         return None  # others shorten gradients, to which their steps then adapt
@@ -92,11 +93,32 @@ def clipped_spans(path: Path) -> str | None:
     share = fmean(row[clipped] for row in rows) if rows else 0.0
     if share < _OFTEN:
         return None
-    return (
-        f"their steps were clipped in {share:.0%} of the updates, to "
-        f"{fmean(row[left] for row in rows):.2g} of their length on average: a larger "
-        "span.loss_coefficient moves them more slowly (docs/choosing.md)"
+    line = (
+        f"{share:.0%} of their steps were clipped, to {fmean(row[left] for row in rows):.2g} of "
+        "their length on average"
     )
+    return line + _strength_of_penalty(rows)
+
+
+def _strength_of_penalty(rows: Sequence[Row]) -> str:
+    """What decides about spans whose steps are clipped. A penalty that is most of the gradient
+    already makes steps only shorter if it grows; else more than its share is needed to tell.
+    """
+    pulls = [
+        (row[figures.PULL["penalty"].key], row[figures.PULL["prediction"].key])
+        for row in rows
+        if all(pull.key in row for pull in figures.PULL.values())
+    ]
+    if not pulls:
+        return ""
+    penalty, prediction = (median(part) for part in zip(*pulls, strict=True))
+    stronger, weaker, then = "prediction", "penalty", ""
+    if penalty > prediction:
+        stronger, weaker = weaker, stronger
+        then = ": a larger span.loss_coefficient moves them more slowly"
+    least, most = sorted((penalty, prediction))
+    times = f"{most / least:.2g} times as hard as the {weaker}" if least else "alone"
+    return f"; the {stronger} pulls at them {times}{then} (docs/choosing.md)"
 
 
 def _compared(values: Mapping[str, Any]) -> dict[str, Any]:

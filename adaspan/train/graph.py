@@ -106,7 +106,7 @@ class GraphedStep:
         if self._applying is None:
             self._applying = Captured(self._step.apply)
         applied = self._applying.replay()
-        return applied._replace(norms_P=applied.norms_P.clone())
+        return applied._replace(norms_Q=applied.norms_Q.clone())
 
     def forget(self) -> None:
         """Capture anew: the optimizer has other tensors now."""

@@ -9,9 +9,11 @@ import math
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from adaspan.config.kinds.optimizer import OptimizerConfig
+from adaspan.nn.span import AdaptiveSpan
 from adaspan.nn.transformer import Transformer
 from adaspan.runs import figures
 from adaspan.runs.figures import Row
@@ -33,41 +35,68 @@ class UpdateStatistics:
         self._processes = processes
         self._parameters = list(model.parameters())  # P tensors
         self._is_span_P = torch.tensor([id(p) in of_spans for p in self._parameters])
+        # Whose penalty is known to be as printed; a subclass may have another.
+        self._adaptive = [span for span in model.spans if type(span) is AdaptiveSpan]
         self._no_gradient = torch.zeros(1, device=self._parameters[0].device)
         self._penalties: list[Tensor] = []
-        self._norms_P: list[Tensor] = []  # of each tensor's gradient
+        self._norms_Q: list[Tensor] = []  # what `norms` gave
         self._shared_penalties = torch.empty(0)  # of the first updates
-        self._shared_norms_NP = torch.empty(0, len(self._parameters))
+        columns = len(self._parameters) + (2 if self._adaptive else 0)
+        self._shared_norms_NQ = torch.empty(0, columns)
 
     def norms(self) -> Tensor:
-        """(P,) of the gradients of an update, which are not clipped yet. Does not wait."""
+        """Of the gradients of an update, which are not clipped yet: (Q,), one of each of the P
+        tensors, then what prediction and penalty give to adaptive spans. Does not wait.
+        """
         gradients = [self._no_gradient if p.grad is None else p.grad for p in self._parameters]
-        return torch.stack(torch._foreach_norm(gradients))
+        parts = [torch.stack(torch._foreach_norm(gradients))]
+        if self._adaptive:
+            parts.append(self._pulls_on_spans())
+        return torch.cat(parts)
 
-    def note(self, penalty: Tensor, norms_P: Tensor) -> None:
+    def _pulls_on_spans(self) -> Tensor:
+        """(2,): norms of the parts of the spans' gradient, by the prediction and the penalty."""
+        penalty: dict[nn.Parameter, Tensor] = {}  # layers may share a parameter
+        for span in self._adaptive:
+            gradient = span.penalty_gradient()
+            penalty[span.fraction] = penalty.get(span.fraction, 0) + gradient
+        prediction = [
+            -of_penalty if fraction.grad is None else fraction.grad - of_penalty
+            for fraction, of_penalty in penalty.items()
+        ]
+        norms = [
+            torch.stack(torch._foreach_norm(part)) for part in (prediction, [*penalty.values()])
+        ]
+        return torch.stack(norms).square().sum(1).sqrt()
+
+    def note(self, penalty: Tensor, norms_Q: Tensor) -> None:
         """Take up an update. Does not wait.
 
         Args:
             penalty: a scalar, in nats per token.
-            norms_P: what `norms` gave.
+            norms_Q: what `norms` gave.
         """
-        self._norms_P.append(norms_P)
+        self._norms_Q.append(norms_Q)
         self._penalties.append(penalty)
 
     def state(self) -> dict[str, Tensor]:
         """All of it, over all processes; what a checkpoint holds. Waits for the device."""
-        if self._norms_P:
+        if self._norms_Q:
             own = self._processes.mean(torch.stack(self._penalties)).cpu()
             self._shared_penalties = torch.cat([self._shared_penalties, own])
-            norms_NP = torch.stack(self._norms_P).float().cpu()
-            self._shared_norms_NP = torch.cat([self._shared_norms_NP, norms_NP])
-            self._penalties, self._norms_P = [], []
-        return {"penalties": self._shared_penalties, "norms": self._shared_norms_NP}
+            norms_NQ = torch.stack(self._norms_Q).float().cpu()
+            self._shared_norms_NQ = torch.cat([self._shared_norms_NQ, norms_NQ])
+            self._penalties, self._norms_Q = [], []
+        return {"penalties": self._shared_penalties, "norms": self._shared_norms_NQ}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` gave; a checkpoint of before these were kept has nothing."""
+        """Go on from what `state` gave; a checkpoint of before these were kept has nothing, or
+        nothing of prediction and penalty.
+        """
         self._shared_penalties = state.get("penalties", self._shared_penalties[:0])
-        self._shared_norms_NP = state.get("norms", self._shared_norms_NP[:0])
+        norms_NQ = state.get("norms", self._shared_norms_NQ[:0])
+        missing = self._shared_norms_NQ.shape[1] - norms_NQ.shape[1]
+        self._shared_norms_NQ = F.pad(norms_NQ, (0, missing), value=math.nan)
 
     def take(self) -> Row:
         """Figures of the updates since the last call, less those that are not finite: a gradient
@@ -76,7 +105,8 @@ class UpdateStatistics:
         state = self.state()
         self.load({})
         row = {figures.PENALTY.key: state["penalties"].double().mean().item()}
-        norms_NP = state["norms"].double()
+        norms_NQ = state["norms"].double()
+        norms_NP, pulls_N2 = norms_NQ.tensor_split([len(self._parameters)], dim=1)
         scales_NP = self._scales(norms_NP)
         for part, chosen_P in self._parts():
             norms = torch.linalg.vector_norm(norms_NP[:, chosen_P], dim=1)
@@ -84,6 +114,8 @@ class UpdateStatistics:
             row[figures.GRADIENT_NORM[part].key] = norms.median().item()
             row[figures.CLIPPED[part].key] = (scales < 1).double().mean().item()
             row[figures.CLIPPED_TO[part].key] = scales.mean().item()
+        for of, norms_N in zip(figures.PULL, pulls_N2.T, strict=False):
+            row[figures.PULL[of].key] = norms_N.median().item()
         return {key: value for key, value in row.items() if math.isfinite(value)}
 
     def _parts(self) -> Iterator[tuple[str, Tensor]]:

@@ -32,7 +32,7 @@ class Learned(NamedTuple):
 class Applied(NamedTuple):
     """What is seen of an update of the weights."""
 
-    norms_P: Tensor  # of the gradients, see `UpdateStatistics.norms`
+    norms_Q: Tensor  # of the gradients, see `UpdateStatistics.norms`
     spans_LH: Tensor | None  # after it, in tokens; None if no plan stands by them
 
 
@@ -108,11 +108,11 @@ class Step:
 
     def apply(self) -> Applied:
         """Update the weights by their gradients, and clear these."""
-        norms_P = self._statistics.norms()
+        norms_Q = self._statistics.norms()
         clip_gradients(self._config.optimizer, self._parameters)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=not self._stays)
         self._model.clamp_spans_()
         if self._budget:
             self._budget.update()
-        return Applied(norms_P, self._model.current_spans() if self._stays else None)
+        return Applied(norms_Q, self._model.current_spans() if self._stays else None)

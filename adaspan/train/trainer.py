@@ -151,7 +151,7 @@ class Trainer:
         applied = self._step.apply()
         self.caches = learned.caches
         self._losses.append(learned.loss)
-        self.statistics.note(learned.penalty, applied.norms_P)
+        self.statistics.note(learned.penalty, applied.norms_Q)
         self._standing_LH = applied.spans_LH
         if learned.mean_spans_LH is not None:
             self.mean_spans_LH = learned.mean_spans_LH

@@ -12,6 +12,15 @@ from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import run_name
 from adaspan.status.explain import against_default, against_siblings, clipped_spans, command
 from tests.conftest import compose_run
+from tests.processes import train_here
+
+# All steps of spans are clipped.
+CLIPPED = (
+    "optimizer.grad_clip=1e-4",
+    "span.initial_fraction=0.6",
+    "train.steps=40",
+    "train.eval_every=40",
+)
 
 
 def frozen(folder: Path, *overrides: str) -> Path:
@@ -88,5 +97,23 @@ def test_spans_whose_steps_were_mostly_clipped_are_told(
     line = clipped_spans(path)
     assert (line is not None) is is_told
     if line:
-        assert line.startswith("their steps were clipped in 98% of the updates, to 0.25 of their")
-        assert "a larger span.loss_coefficient moves them more slowly" in line
+        assert line == "98% of their steps were clipped, to 0.25 of their length on average"
+
+
+@pytest.mark.slow
+def test_a_penalty_is_said_to_slow_spans_down_where_training_shows_that_it_does(
+    tiny: tuple[str, ...], tmp_path: Path
+) -> None:
+    means, lines = [], []
+    for coefficient in ("1e-4", "1e-2", "1"):
+        train_here(*tiny, *CLIPPED, f"span.loss_coefficient={coefficient}")
+        (path,) = (tmp_path / "runs").iterdir()
+        folder = RunFolder(path.rename(tmp_path / coefficient))
+        means.append(folder.rows()[-1]["span/mean"])
+        lines.append(str(clipped_spans(folder.path)))
+    slower = (
+        "times as hard as the prediction: a larger span.loss_coefficient moves them more slowly"
+    )
+    assert "the prediction pulls at them" in lines[0]
+    assert [slower in line for line in lines] == [False, True, True]
+    assert means[1] < means[2], "and so it does"

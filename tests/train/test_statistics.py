@@ -16,6 +16,7 @@ from adaspan.train.state import resume_from, state_of
 from adaspan.train.trainer import Trainer
 from tests.train.test_trainer import losses, trainer_of
 
+PULLS = {"gradient/spans_prediction_norm", "gradient/spans_penalty_norm"}
 QUIET = ("model.dropout=0", "train.micro_batches=1")
 
 
@@ -71,7 +72,67 @@ def test_a_row_has_penalty_norms_and_what_clipping_left(
         key: (median if key.endswith("_norm") else fmean)(row[key] for row in rows)
         for key in rows[0]
     }
-    assert trainer.statistics.take() == pytest.approx(expected, rel=1e-4)
+    row = trainer.statistics.take()
+    assert {key: row[key] for key in expected} == pytest.approx(expected, rel=1e-4)
+    assert row.keys() - expected.keys() == PULLS
+
+
+def pulls(trainer: Trainer) -> dict[str, float]:
+    """At the spans, by the prediction and by the penalty, at the next update, by autograd."""
+    block = trainer.streams.next_block()
+    trainer.streams.cursor.offset -= block.inputs_BM.shape[1]
+    output = trainer.model(block.inputs_BM, trainer.caches, targets_BM=block.targets_BM)
+    spans = list({p: None for span in trainer.model.spans for p in span.parameters()})
+    parts = {"prediction": output.nats_BM.mean(), "penalty": output.penalty}
+    return {
+        f"gradient/spans_{name}_norm": norm(
+            list(torch.autograd.grad(loss, spans, retain_graph=True, materialize_grads=True))
+        )
+        for name, loss in parts.items()
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "span",
+    [
+        ("span.share=head",),
+        ("span.share=layer",),
+        ("span.share=model",),
+        ("span.penalty_after=2",),
+        ("span=budget", "span.target=5", "span.target_after=10"),
+    ],
+    ids=lambda span: span[0],
+)
+def test_a_row_tells_what_the_prediction_gives_to_spans_from_what_the_penalty_gives(
+    tiny: tuple[str, ...], span: tuple[str, ...]
+) -> None:
+    trainer = trainer_of(*tiny, *QUIET, *span, "optimizer.lr=0.1")
+    for _ in range(4):
+        expected = pulls(trainer)
+        trainer.update()
+        row = trainer.statistics.take()
+        assert {key: row[key] for key in PULLS} == pytest.approx(expected, rel=1e-3, abs=1e-9)
+    assert all(expected.values())
+
+
+def test_only_adaptive_spans_have_a_penalty_whose_pull_is_known(tiny: tuple[str, ...]) -> None:
+    plain = [o for o in tiny if not o.startswith("span.initial")]
+    trainer = trainer_of(*plain, "span=dynamic")
+    trainer.update()
+    row = trainer.statistics.take()
+    assert row["gradient/spans_norm"] > 0
+    assert not PULLS & row.keys()
+
+
+def test_a_checkpoint_of_before_pulls_were_kept_is_gone_on_with(tiny: tuple[str, ...]) -> None:
+    trainer = trainer_of(*tiny)
+    trainer.update()
+    state = trainer.statistics.state()
+    state["norms"] = state["norms"][:, : len(list(trainer.model.parameters()))]
+    before = trainer.statistics.take()
+    trainer.statistics.load(state)
+    assert trainer.statistics.take() == {k: v for k, v in before.items() if k not in PULLS}
 
 
 @pytest.mark.slow

@@ -48,6 +48,12 @@ class AdaptiveSpan(LearnedSpan):
         return z_H.unsqueeze(-1)
 
     @torch.no_grad()
+    def penalty_gradient(self) -> Tensor:
+        """What this layer's `penalty` adds to the gradient of `fraction`: lambda * S / H a head."""
+        of_a_head = torch.full_like(self.fraction, self.limit / self.fraction.numel())
+        return self.penalty(of_a_head).expand_as(self.fraction)
+
+    @torch.no_grad()
     def clamp_(self) -> None:
         super().clamp_()
         self.fraction.clamp_(0, 1)

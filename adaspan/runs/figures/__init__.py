@@ -69,6 +69,19 @@ GRADIENT_NORM = {
     )
     for part, words in _PARTS.items()
 }
+_PULLS = {"prediction": "the prediction", "penalty": "the penalty"}
+PULL = {
+    of: register(
+        Figure(
+            f"gradient/spans_{of}_norm",
+            f"{of} on spans",
+            f"norm of the part of the spans' gradient that {words} gives; median of the updates "
+            "since the previous row; adaptive spans only",
+            written="{:.3g}".format,
+        )
+    )
+    for of, words in _PULLS.items()
+}
 CLIPPED = {
     part: register(
         Figure(
