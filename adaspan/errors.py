@@ -6,11 +6,18 @@ import errno
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from adaspan.ranks import rank
+
 # Errors of the system that the user can fix: permissions, a full disk.
 _REFUSED_BY_THE_SYSTEM = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+
+
+# How long the main process may take to report an error that all processes have.
+MAIN_PROCESS_SPEAKS_S = 5.0
 
 
 class UserError(Exception):
@@ -86,13 +93,16 @@ def from_extra(extra: str, feature: str) -> Iterator[None]:
 def reported_in_one_line() -> Iterator[None]:
     """Turn the errors above into lines on stderr and an exit code; real bugs show their trace.
 
-    Of several processes that train together, the main process reports errors for all.
+    Of several processes that train together, the main process reports errors for all. Its launcher
+    ends the others as soon as one has ended, so they give it time to speak; a mistake of which it
+    has not spoken by then is theirs alone, and they do.
     """
     try:
         yield
     except (UserError, RunError) as error:
-        rank = os.environ.get("RANK", "0")
-        if rank == "0" or isinstance(error, ProcessError | NoMemoryError):
+        if rank() > 0 and isinstance(error, UserError) and not isinstance(error, ProcessError):
+            time.sleep(MAIN_PROCESS_SPEAKS_S)
+        if rank() == 0 or isinstance(error, UserError | NoMemoryError):
             for line in str(error).splitlines():
                 print(f"adaspan: error: {line}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None

@@ -10,13 +10,14 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from adaspan import __version__
+from adaspan import __version__, ranks
 from adaspan.config.command_line import named_extensions, option_folders
 from adaspan.config.extensions import import_extensions, import_installed
 from adaspan.config.flags import checked
 from adaspan.config.hydra import register, require_multirun, to_run_config
 from adaspan.config.mistakes import user_errors
-from adaspan.errors import reported_in_one_line
+from adaspan.config.typed import for_hydra
+from adaspan.errors import UserError, reported_in_one_line
 from adaspan.places import CONF
 from adaspan.runs.figures.own import check_own_keys
 
@@ -28,11 +29,22 @@ def main() -> None:
         if "--version" in sys.argv:  # Hydra would tell its own
             print(f"adaspan, version {__version__}")
             return
+        _require_a_whole_launcher()
         import_installed()
         import_extensions(named_extensions(sys.argv[1:]))
         check_own_keys()
+        sys.argv[1:] = for_hydra(sys.argv[1:])
         register(option_folders(sys.argv[1:]))
         _launch()
+
+
+def _require_a_whole_launcher() -> None:
+    """Raise `UserError` if variables of torchrun were left over: which processes are meant?"""
+    if word := ranks.leftover():
+        raise UserError(
+            f"{word}: in the environment, but not all of RANK, WORLD_SIZE, MASTER_ADDR and "
+            f"MASTER_PORT are; torchrun sets them; for one process: unset {word.split('=')[0]}"
+        )
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")

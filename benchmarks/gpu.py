@@ -48,6 +48,7 @@ from adaspan.config.kinds.optimizer import AdagradConfig
 from adaspan.config.kinds.span import AdaptiveSpanConfig
 from adaspan.config.schema import ModelConfig, RunConfig, TrainConfig
 from adaspan.data import Corpus, Vocabulary
+from adaspan.data.facts import Facts
 from adaspan.nn.attention import attend
 from adaspan.nn.span import AdaptiveSpan
 from adaspan.train.device import peak_flops
@@ -112,7 +113,8 @@ def training(
     text = np.random.default_rng(0).integers(VOCABULARY, size=case.batch * case.block * 300)
     tokens = text.astype(np.uint8)
     vocabulary = Vocabulary(tuple(range(VOCABULARY)), "bytes")
-    corpus = Corpus("random", "", vocabulary, tokens, tokens[:999], tokens[:999])
+    facts = Facts("plain", "bytes", "none", characters=0)
+    corpus = Corpus("random", "", vocabulary, tokens, tokens[:999], tokens[:999], facts)
     trainer = Trainer(config, corpus, device, Processes())
     for span, tokens_H in zip(trainer.model.spans, case.spans, strict=True):
         assert isinstance(span, AdaptiveSpan)

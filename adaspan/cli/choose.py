@@ -31,6 +31,20 @@ device_option = click.option(
     "--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."
 )
 
+encoding_option = click.option(
+    "--encoding",
+    help="Of the file, if it is not UTF-8: latin-1, cp1251, …; raw: its bytes as they are.",
+)
+
+
+def chosen_encoding(name: str | None) -> str | None:
+    """The encoding that --encoding names; raises `UserError` if there is none such."""
+    from adaspan.config.checks import known_encoding
+
+    for mistake in known_encoding("--encoding", name) if name is not None else ():
+        raise UserError(mistake.replace("=", " ", 1))
+    return name
+
 
 def chosen_device(name: str) -> torch.device:
     """The device that --device names; raises `UserError` if it is not there."""

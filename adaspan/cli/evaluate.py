@@ -16,8 +16,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from adaspan import __version__
 from adaspan.cli.choose import (
     chosen_device,
+    chosen_encoding,
     chosen_weights,
     device_option,
+    encoding_option,
     runs_option,
     weights_option,
 )
@@ -38,6 +40,7 @@ _LESS_MEMORY = "lower --batch-size; the figures stay the same"
     type=click.Path(path_type=Path),
     help="Any text, whole, in place of the run's own. Symbols that the model lacks are counted.",
 )
+@encoding_option
 @click.option(
     "--split",
     "splits",
@@ -59,6 +62,7 @@ def evaluate(
     output_dir: Path,
     weights: str,
     data: Path | None,
+    encoding: str | None,
     splits: str | None,
     precision: str,
     batch_size: int | None,
@@ -72,6 +76,8 @@ def evaluate(
     are added to evaluations.jsonl in the run's folder.
     """
     wanted = _wanted_splits(splits, data)
+    if encoding and not data:
+        raise UserError(f"--encoding {encoding}: is of the file that --data names; add --data FILE")
     path = find_run(output_dir, run)
 
     from adaspan.train.device import choose_precision, device_name
@@ -84,7 +90,7 @@ def evaluate(
     if data is None:
         texts = own_texts(config, vocabulary, read.data_sha256, wanted)
     else:
-        texts = [other_text(data, vocabulary)]
+        texts = [other_text(data, vocabulary, chosen_encoding(encoding))]
     scorer = TextScorer(
         model,
         vocabulary,

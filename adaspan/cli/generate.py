@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import click
 
 from adaspan.cli.choose import (
     chosen_device,
+    chosen_encoding,
     chosen_weights,
     device_option,
+    encoding_option,
     runs_option,
     weights_option,
 )
@@ -30,7 +33,12 @@ if TYPE_CHECKING:
 @runs_option
 @weights_option
 @click.option("--prompt", default="", help="Text to continue. Default: the beginning of a line.")
-@click.option("--prompt-file", type=click.File("rb"), help="Take it from a file; - is stdin.")
+@click.option(
+    "--prompt-file",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="Take it from a file; - is stdin.",
+)
+@encoding_option
 @click.option(
     "--tokens",
     type=click.IntRange(min=1),
@@ -61,7 +69,8 @@ def generate(
     output_dir: Path,
     weights: str,
     prompt: str,
-    prompt_file: BinaryIO | None,
+    prompt_file: Path | None,
+    encoding: str | None,
     tokens: int,
     temperature: float,
     top_k: int | None,
@@ -78,8 +87,9 @@ def generate(
         raise UserError("--prompt, --prompt-file: leave one of them out")
     if "" in stops:
         raise UserError("--stop '': must not be empty")
+    if encoding and not prompt_file:
+        raise UserError(f"--encoding {encoding}: is of a file; add --prompt-file FILE")
     path = find_run(output_dir, run)
-    beginning = prompt_file.read() if prompt_file else os.fsencode(prompt)
 
     from adaspan.data.text import decoded, first_token, until
     from adaspan.train.build import flops_of_one_token
@@ -87,6 +97,10 @@ def generate(
     from adaspan.train.load import load
 
     model, vocabulary, config = load(path, chosen_device(device), weights=chosen_weights(weights))
+    if prompt_file:
+        beginning = _from_file(prompt_file, chosen_encoding(encoding), vocabulary)
+    else:
+        beginning = os.fsencode(prompt)
     encoded = _encoded(vocabulary, beginning, "--prompt-file" if prompt_file else "--prompt")
     try:
         writing = model.generate(
@@ -112,6 +126,16 @@ def generate(
         cost = flops_of_one_token(config.model, model)
         most = "" if model.current_spans() is not None else "at most "
         click.echo(f"{timed.summary()} · {most}{si(cost)} FLOPs a token", err=True)
+
+
+def _from_file(path: Path, encoding: str | None, vocabulary: Vocabulary) -> bytes:
+    from adaspan.data.textfile import Reading, TextFile
+
+    reading = Reading(encoding, "--encoding ", as_bytes=vocabulary.unit == "bytes")
+    text = TextFile(path, f"--prompt-file {path}", reading)
+    if str(path) == "-":
+        return b"".join(text.read(sys.stdin.buffer))
+    return b"".join(text)
 
 
 def _encoded(vocabulary: Vocabulary, text: bytes, option: str) -> list[int]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import stat
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -75,11 +77,45 @@ def readable_splits(key: str, folder: Path) -> Iterator[str]:
 
 def readable_file(key: str, value: str) -> Iterator[str]:
     path = Path(value).expanduser()
-    if not path.exists():
-        yield f"{key}={value}: no such file"
-    elif path.is_dir():
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        yield f"{key}={value}: {_why_not_there(path, error)}"
+        return
+    if stat.S_ISDIR(mode):
         yield f"{key}={value}: is a folder, must be a file"
-    elif path.stat().st_size == 0:
-        yield f"{key}={value}: the file is empty"
+    elif stat.S_ISFIFO(mode):
+        yield (
+            f"{key}={value}: is a pipe, which can be read once, but a run reads its text at every "
+            f"start; save it in a file first: cat {value} > FILE"
+        )
+    elif not stat.S_ISREG(mode) and not path.samefile(os.devnull):  # which is empty
+        kind = "socket" if stat.S_ISSOCK(mode) else "device"
+        yield f"{key}={value}: is a {kind}, must be a file"
     elif not os.access(path, os.R_OK):
         yield f"{key}={value}: the file may not be read"
+    elif path.stat().st_size == 0 and _is_empty(path):
+        yield f"{key}={value}: the file is empty"
+
+
+def _why_not_there(path: Path, error: OSError | ValueError) -> str:
+    if not isinstance(error, OSError):
+        return "is no name of a file"
+    if error.errno != errno.ENOENT:
+        return error.strerror or "cannot be looked at"
+    if path.is_symlink():
+        return f"is a link to {path.readlink()}, where there is no file"
+    return "no such file"
+
+
+def _is_empty(path: Path) -> bool:
+    """Some files of the system have a size of 0, and yet a content."""
+    with path.open("rb") as file:
+        return not file.read(1)
+
+
+def known_encoding(key: str, value: str) -> Iterator[str]:
+    from adaspan.data.textfile import is_encoding
+
+    if not is_encoding(value):
+        yield f"{key}={value}: no such encoding; name one as utf-8, latin-1 or cp1251, or raw"

@@ -20,6 +20,7 @@ from adaspan.config import schema
 from adaspan.config.extensions import extensions_in_words, import_extensions
 from adaspan.config.kinds.registry import GROUPS, KINDS, extension_of
 from adaspan.config.mistakes import explained_errors, keys_of, unknown_key
+from adaspan.config.typed import SWEEP_CHOICES
 from adaspan.config.validate import validate
 from adaspan.errors import UserError
 from adaspan.places import CONF, DEFAULTS, LAUNCH, PACKAGE, SWEEPS, shown
@@ -37,12 +38,7 @@ _HYDRA_SETTINGS = {
 }
 # Their choices, unless the command line or a file in sweeps/ makes others: those could not override
 # config.yaml, which is composed last.
-_HYDRA_CHOICES = {
-    "sweeper": "grid",
-    "launcher": "local",
-    "job_logging": "none",
-    "hydra_logging": "none",
-}
+_HYDRA_CHOICES = {**SWEEP_CHOICES, "job_logging": "none", "hydra_logging": "none"}
 
 # OmegaConf 2.3 uses the later name for something else.
 _REGISTER_RESOLVER = (
@@ -57,8 +53,6 @@ _WARNINGS_ABOUT_HYDRA = (
     (r"register_new_resolver\(\) is deprecated", r"hydra\.core\.utils"),
     (r"Implicit conversion from Version to str at 'hydra\.runtime\.version_base'", ""),
 )
-
-_PLAIN = re.compile(r"[\w./:~+-]+")  # what Hydra reads without quotes
 
 _HELP = """Train one run of the adaptive-span transformer, or a sweep of runs.
 
@@ -255,17 +249,3 @@ def _added_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
             yield unknown_key(full_key, OmegaConf.get_type(node), f"{full_key}={node[key]}")
         elif not OmegaConf.is_missing(node, key) and isinstance(node[key], DictConfig):
             yield from _added_keys(node[key], f"{full_key}.")
-
-
-def written(value: object) -> str:
-    """A value as Hydra reads it on a command line."""
-    if isinstance(value, list):
-        return f"[{','.join(map(written, value))}]"
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str) and not _PLAIN.fullmatch(value):
-        quoted = value.replace("'", "\\'")
-        return f"'{quoted}'"
-    return str(value)

@@ -24,6 +24,7 @@ from yaml import MarkedYAMLError
 
 from adaspan.config import schema
 from adaspan.config.kinds.registry import GROUPS, HOW_TO_ADD, KINDS
+from adaspan.config.typed import is_string, quoted
 from adaspan.errors import UserError, reported_in_one_line
 from adaspan.places import SWEEPS, shown
 
@@ -98,6 +99,13 @@ def _explain(error: Exception) -> str:
             key = match[1].replace("/", "=", 1)
             return f"{key}: is a file for W&B; type: wandb sweep {shown(file)}"
         return f"{match[1]}.yaml: {_explain_in_file(error.__context__, match[2])}"
+    if match := re.match(
+        r"Could not override '([\w/]+)'\. No match in the defaults list", str(error)
+    ):
+        return (
+            f"{match[1]}: the configuration that --config-path names has its own {match[1]}, of "
+            f"which only keys can be set; leave out --config-path to choose another"
+        )
     if match := re.match(r"Multiple values for ([\w/@]+)\. To override", str(error)):
         return f"{match[1]}: chosen already; write {match[1]}=OPTION, without a plus"
     if match := re.search(r"Could not append to config. An item is already at '(.*?)'", str(error)):
@@ -108,7 +116,7 @@ def _explain(error: Exception) -> str:
             "own, as GROUP/OPTION.yaml"
         )
     if match := re.match(r"Ambiguous value for argument '(.*)'", str(error)):
-        return f"{match[1]}: several values; add -m to train one run for each"
+        return _several_values(match[1])
     if match := re.match(r"Error merging override (.*)", str(error)):
         return f"{match[1]}: {_wanted_type(str(cause).splitlines()[0])}"
     return " ".join(str(error if cause is error else f"{error}: {cause}").split())
@@ -121,9 +129,21 @@ def _unreadable(word: str) -> str:
         return f"{word}: cannot be read; leave out the space after the comma"
     if value[:1] in "[{":  # a list that is not closed, or no value at all
         return f"{word}: cannot be read; write key=value"
-    quoted = "{}='{}'".format(key, value.replace("'", "\\'"))
-    typed = shlex.quote(quoted) if re.search(r'["$`\\]', value) else f'"{quoted}"'
-    return f"{word}: cannot be read; quote the value: {typed}"
+    return f"{word}: cannot be read; quote the value: {_in_quotes(key, value)}"
+
+
+def _several_values(word: str) -> str:
+    """One line for `key=a,b` without -m; a file may have a comma in its name."""
+    key, _, value = word.partition("=")
+    or_text = f", or quote a value that has commas: {_in_quotes(key, value)}"
+    way_out = "add -m to train one run for each"
+    return f"{word}: several values; {way_out}{or_text if is_string(key) else ''}"
+
+
+def _in_quotes(key: str, value: str) -> str:
+    """What to type in a shell for a value that Hydra is to take as text."""
+    word = f"{key}={quoted(value)}"
+    return shlex.quote(word) if re.search(r'["$`\\]', value) else f'"{word}"'
 
 
 def _explain_in_file(cause: BaseException | None, message: str) -> str:

@@ -53,7 +53,7 @@ class TrainConfig:
     compile: bool = False  # torch.compile: starts minutes later, runs faster, resumes inexactly
     graph: bool = added_key(True)  # on a GPU, start a step as a whole: the same results, sooner
     profile: bool = False  # show where the time of a few updates goes, and write a trace of them
-    restart: bool = False  # throw away what this run has so far and start over
+    restart: bool = False  # throw away what this run has so far and start over, as a new run would
     extend: bool = added_key(True)  # begin with what a run of another length has trained already
 
 

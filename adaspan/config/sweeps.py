@@ -15,9 +15,10 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from adaspan.config.hydra import to_run_config, written
+from adaspan.config.hydra import to_run_config
 from adaspan.config.mistakes import explained_errors
 from adaspan.config.schema import RunConfig
+from adaspan.config.typed import SWEEP_CHOICES, as_typed, said_once, written
 from adaspan.errors import UserError
 
 # These ask once, for all runs, and need no results.
@@ -60,7 +61,7 @@ def grid(
     Raises:
         UserError: a value that cannot be swept over.
     """
-    given = [*(f"{key}={values}" for key, values in params.items()), *arguments]
+    given = [*as_typed([f"{key}={values}" for key, values in params.items()]), *arguments]
     choices: dict[str, list[str]] = {}
     for override in OverridesParser.create(config_loader=loader).parse_overrides(given):
         key = override.get_key_element()
@@ -89,17 +90,42 @@ def request_of(
     def compose(job_overrides: Sequence[str]) -> RunConfig:
         with explained_errors():
             composed = loader.load_sweep_config(hydra_config, list(job_overrides))
+            _require_one_launcher(hydra, composed.hydra)
             with open_dict(composed):
                 del composed["hydra"]
             return to_run_config(composed)
 
     search = None
     if not hydra.sweeper._target_.endswith(_GRIDS):
-        command = "\n".join(sorted(hydra.overrides.task))
+        command = "\n".join(sorted(map(said_once, hydra.overrides.task)))
         identity = hashlib.sha256(command.encode()).hexdigest()[:6]
         search = Search(hydra.sweeper._target_, identity, Path(hydra.sweep.dir))
     kind = (hydra.runtime.choices.get("sweeps") or "multirun").replace("/", "-")
     return Request(overrides, compose, kind, search)
+
+
+def _require_one_launcher(of_sweep: DictConfig, of_run: DictConfig) -> None:
+    """Refuse a run whose own files, such as an experiment that is swept over, say how it is to be
+    launched: the sweep is launched as a whole.
+
+    Raises:
+        UserError: names what to say to the sweep instead.
+    """
+    for group in SWEEP_CHOICES:
+        chosen, used = (of.runtime.choices.get(f"hydra/{group}") for of in (of_run, of_sweep))
+        if chosen != used:
+            raise UserError(
+                f"hydra/{group}={chosen}: chosen by a file of this run, but the sweep has "
+                f"hydra/{group}={used}; say it to the sweep: hydra/{group}={chosen}"
+            )
+        own, whole = (plain(of[group]) for of in (of_run, of_sweep))
+        for key in own:
+            if own[key] != whole.get(key):
+                word = f"hydra.{group}.{key}={written(own[key])}"
+                raise UserError(
+                    f"{word}: set by a file of this run, but the sweep is launched as a whole; "
+                    f"say it to the sweep: {word}"
+                )
 
 
 def plain(settings: dict[str, Any]) -> dict[str, Any]:

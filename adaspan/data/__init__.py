@@ -2,7 +2,8 @@
 `sources`; training reads them as parallel `streams`. A `vocabulary` says what their ids stand for.
 """
 
-from adaspan.data.prepare import Corpus, Tokens, prepare
+from adaspan.data.prepare import Corpus, prepare
+from adaspan.data.prepared import Tokens
 from adaspan.data.sources import Source
 from adaspan.data.vocabulary import Vocabulary
 

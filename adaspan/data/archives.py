@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
@@ -14,8 +15,11 @@ from zipfile import BadZipFile, ZipFile
 from rich.console import Console
 from rich.progress import wrap_file
 
+from adaspan.data.digest import file_sha256
+from adaspan.data.textfile import RAW, Reading, TextFile
 from adaspan.errors import UserError
 from adaspan.files import replacing
+from adaspan.places import shown
 
 _SILENCE_SECONDS = 30.0  # of a server, before the download fails
 _CHUNK_BYTES = 1 << 20
@@ -34,6 +38,10 @@ class Archive:
     words: bool = False  # or words
     file: str = ""  # name of the zip file, if it is not name.zip
     splits: Mapping[str, str] = field(default_factory=dict)  # members; none: still to be cut
+
+    @property
+    def file_name(self) -> str:
+        return self.file or f"{self.name}.zip"
 
 
 ENWIK8 = Archive(
@@ -87,38 +95,31 @@ class ArchiveSource:
     def key(self) -> str:
         return self.archive.sha256  # the text cannot differ: it is checked on reading
 
-    def read(self) -> bytes | Mapping[str, bytes]:
-        path = self._download() if self.local is None else self._checked(self.local)
-        try:
-            with ZipFile(path) as zip_file:
-                if self.archive.splits:
-                    return {split: zip_file.read(m) for split, m in self.archive.splits.items()}
-                content = zip_file.read(self.archive.name)
-        except (BadZipFile, KeyError, OSError) as error:
-            raise UserError(
-                f"{path}: cannot be unpacked ({error}); delete it and try again"
-            ) from None
-        for algorithm in ("sha256", "md5"):
-            expected_digest = getattr(self.archive, f"content_{algorithm}")
-            if expected_digest and hashlib.new(algorithm, content).hexdigest() != expected_digest:
-                raise UserError(
-                    f"{path}: the {algorithm} of its text is not {expected_digest}; delete it and "
-                    "try again"
-                )
-        return content
+    def read(self) -> Iterable[bytes] | Mapping[str, Iterable[bytes]]:
+        path = self.local or self._download()
+        if self.local and file_sha256(path) != self.archive.sha256:
+            return self._packed_otherwise(path)
+        if not self.archive.splits:
+            member = _Member(path, self.archive.name)
+            return _Checked(member, self.archive, f"{path}: is damaged, delete it")
+        return {split: _Member(path, member) for split, member in self.archive.splits.items()}
 
-    def _checked(self, path: Path) -> Path:
-        sha256 = _sha256(path)
-        if sha256 != self.archive.sha256:
-            raise UserError(
-                f"data.archive={path}: sha256 is {sha256}, must be {self.archive.sha256}"
-            )
-        return path
+    def _packed_otherwise(self, path: Path) -> Iterable[bytes]:
+        """The text of a local file that is not the published one, but may hold its text."""
+        name, archive = f"data.archive={shown(path)}", self.archive
+        mistake = (
+            f"{name}: sha256 is {file_sha256(path)}, must be {archive.sha256}, which the published "
+            f"{archive.file_name} has; "
+        )
+        if archive.splits:
+            raise UserError(f"{mistake}the folder that was unpacked from it will do, too")
+        text = TextFile(path, name, Reading(RAW))
+        return _Checked(text, archive, f"{mistake}nor is it the text of this zip file")
 
     def _download(self) -> Path:
-        file = self.archive.file or f"{self.archive.name}.zip"
+        file = self.archive.file_name
         path, url = self.downloads / file, self.archive.base_url + file
-        if path.exists() and _sha256(path) == self.archive.sha256:
+        if path.exists() and file_sha256(path) == self.archive.sha256:
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -134,9 +135,51 @@ class ArchiveSource:
         return path
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@dataclass(frozen=True)
+class _Member:
+    """A file within a zip file."""
+
+    path: Path
+    name: str
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            with ZipFile(self.path) as archive, archive.open(self.name) as member:
+                while chunk := member.read(_CHUNK_BYTES):
+                    yield chunk
+        except (BadZipFile, KeyError, OSError, zlib.error) as error:
+            raise UserError(
+                f"{self.path}: cannot be unpacked ({error}); delete it and try again"
+            ) from None
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A text that ends in an error unless it is the published one.
+
+    Args:
+        text: to be checked.
+        archive: has the digests.
+        mistake: what is wrong then.
+    """
+
+    text: Iterable[bytes]
+    archive: Archive
+    mistake: str
+
+    def __iter__(self) -> Iterator[bytes]:
+        published = {
+            algorithm: (hashlib.new(algorithm), wanted)
+            for algorithm in ("sha256", "md5")
+            if (wanted := getattr(self.archive, f"content_{algorithm}"))
+        }
+        for chunk in self.text:
+            for digest, _ in published.values():
+                digest.update(chunk)
+            yield chunk
+        for algorithm, (digest, wanted) in published.items():
+            if digest.hexdigest() != wanted:
+                raise UserError(f"{self.mistake}; its text's {algorithm} is not {wanted}")
 
 
 def _fetch(url: str, path: Path, sha256: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from adaspan.data.prepare import Tokens
+from adaspan.data.prepared import Tokens
 from adaspan.data.vocabulary import Unit, Vocabulary
 from adaspan.data.words import UNKNOWN, words_of
 from adaspan.errors import UserError

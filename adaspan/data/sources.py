@@ -1,14 +1,23 @@
-"""Where text comes from. Every source has a cheap `key`, which changes when the text does."""
+"""Where text comes from. Every source has a `key`, which changes when the text does."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from adaspan.data.digest import file_sha256
+from adaspan.data.packed import SUFFIXES
+from adaspan.data.textfile import Reading, TextFile
+from adaspan.places import shown
+
+# All of a text, or something that gives it piece by piece each time that it is iterated.
+Text = bytes | Iterable[bytes]
+_NAME_LENGTH = 100
 
 
 class Source(Protocol):
@@ -22,11 +31,11 @@ class Source(Protocol):
         """Whether tokens are characters of UTF-8 text; otherwise bytes."""
 
     def key(self) -> str:
-        """Differs whenever the text may differ; computed without reading it where possible."""
+        """Differs whenever the text may differ."""
 
     # A source may have `words = True`, too: whatever `characters` says, tokens are words then.
 
-    def read(self) -> bytes | Mapping[str, bytes]:
+    def read(self) -> Text | Mapping[str, Text]:
         """The whole text, to be cut into splits; or `{"train": …, "valid": …, "test": …}`.
 
         Raises:
@@ -56,10 +65,23 @@ class StdlibSource:
         return [root / path for path in ordered]
 
     def key(self) -> str:
-        return _stat_key(*self._files())
+        digest = hashlib.sha256()
+        for content in self.read():
+            digest.update(content)
+        return digest.hexdigest()
 
-    def read(self) -> bytes:
-        return b"".join(path.read_bytes() for path in self._files())
+    def read(self) -> Iterable[bytes]:
+        return _Concatenated(self._files())
+
+
+class _Concatenated:
+    """Files, one after the other."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._paths = paths
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (path.read_bytes() for path in self._paths)
 
 
 @dataclass
@@ -69,16 +91,18 @@ class FileSource:
     path: Path
     characters: bool
     words: bool = False  # tokens are words, whatever `characters` says
+    encoding: str | None = None  # see Reading
 
     @property
     def name(self) -> str:
-        return self.path.stem
+        return name_of_text(self.path)
 
     def key(self) -> str:
-        return _stat_key(self.path)
+        return _content_key(self.encoding, self.path)
 
-    def read(self) -> bytes:
-        return self.path.read_bytes()
+    def read(self) -> Iterable[bytes]:
+        reading = Reading(self.encoding, as_bytes=not self.characters and not self.words)
+        return TextFile(self.path, f"data.path={shown(self.path)}", reading)
 
 
 @dataclass
@@ -89,12 +113,25 @@ class SplitSource:
     files: Mapping[str, Path]
     characters: bool
     words: bool = False
+    encoding: str | None = None
+    encoding_option: str = "data.encoding="  # see Reading
 
     def key(self) -> str:
-        return _stat_key(*self.files.values())
+        return _content_key(self.encoding, *self.files.values())
 
-    def read(self) -> Mapping[str, bytes]:
-        return {split: path.read_bytes() for split, path in self.files.items()}
+    def read(self) -> Mapping[str, Iterable[bytes]]:
+        as_bytes = not self.characters and not self.words
+        reading = Reading(self.encoding, self.encoding_option, as_bytes)
+        return {
+            split: TextFile(path, f"data.{split}={shown(path)}", reading)
+            for split, path in self.files.items()
+        }
+
+
+def name_of_text(path: Path) -> str:
+    """What a person calls a text: the name of its file, less what says how it is packed."""
+    unpacked = Path(path.stem) if path.suffix.lower() in SUFFIXES else path
+    return unpacked.stem[:_NAME_LENGTH]
 
 
 def split_files(folder: Path) -> dict[str, Path]:
@@ -118,9 +155,8 @@ def split_files(folder: Path) -> dict[str, Path]:
     return files
 
 
-def _stat_key(*paths: Path) -> str:
-    stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    return _sha256(json.dumps(stats).encode())
+def _content_key(encoding: str | None, *paths: Path) -> str:
+    return _sha256(json.dumps([encoding, *map(file_sha256, paths)]).encode())
 
 
 def _sha256(content: bytes) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adaspan.data.prepare import Tokens
+from adaspan.data.prepared import Tokens
 
 
 class Block(NamedTuple):

@@ -7,10 +7,7 @@ train has not is `<unk>`.
 
 from __future__ import annotations
 
-import io
-from array import array
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -42,58 +39,54 @@ def spaced(words: Iterable[str]) -> Iterator[str]:
         gap = "" if word == EOS else " "
 
 
-@dataclass(frozen=True)
-class Numbered:
-    """A text as ids.
-
-    Args:
-        symbols: of each id: words, or numbers of letters.
-        splits: ids.
-        unknown: how many words of each split are `<unk>` though it does not say so.
-    """
-
-    symbols: list[Any]
-    splits: dict[str, npt.NDArray[Any]]
-    unknown: dict[str, int] = field(default_factory=dict)
-
-
 class Numbering:
     """Numbers words in the order in which they come, split after split."""
 
     def __init__(self) -> None:
         self._number: dict[str, int] = {}
 
-    def read(self, content: bytes) -> npt.NDArray[np.int32]:
-        """Provisional numbers of the words of a text, an `<eos>` a line.
+    def __len__(self) -> int:
+        return len(self._number)
 
-        Raises:
-            UnicodeDecodeError: it is no UTF-8.
+    def read(self, pieces: Iterable[str]) -> Iterator[npt.NDArray[np.int32]]:
+        """Provisional numbers of the words of a text, an `<eos>` a line, as its pieces come.
+
+        A line break at its end is there whether it is written or not.
         """
-        numbers, number = array("i"), self._number
-        for line in io.BytesIO(content):
-            numbers.extend(
-                number.setdefault(word, len(number)) for word in (*line.decode().split(), EOS)
-            )
-        return np.frombuffer(numbers, np.int32) if numbers else np.empty(0, np.int32)
+        begun: list[str] = []  # a word that may go on in the next piece
+        last = "\n"
+        for piece in pieces:
+            end = max(piece.rfind(" "), piece.rfind("\n")) + 1
+            last = piece[-1]
+            if end:
+                yield self._numbers(words_of("".join([*begun, piece[:end]])))
+                begun = []
+            begun.append(piece[end:])
+        yield self._numbers(words_of("".join(begun)) + [EOS] * (last != "\n"))
 
-    def by_count(self, splits: Mapping[str, npt.NDArray[np.int32]]) -> Numbered:
-        """Final ids, by the counts in train."""
+    def _numbers(self, words: list[str]) -> npt.NDArray[np.int32]:
+        number = self._number
+        return np.array([number.setdefault(word, len(number)) for word in words], np.int32)
+
+    def by_count(self, counts: npt.NDArray[np.int64]) -> tuple[list[str], npt.NDArray[Any]]:
+        """The words of each final id, and the id of each provisional number.
+
+        Args:
+            counts: of each number in train. A word that it has not is `<unk>`.
+        """
         known = list(self._number)
-        counts = np.bincount(splits["train"], minlength=len(known))
         by_count = np.argsort(counts, kind="stable")[::-1]
         kept = by_count[counts[by_count] > 0]
         words = [known[number] for number in kept]
         if UNKNOWN not in words:
             words.append(UNKNOWN)
-        unknown = words.index(UNKNOWN)
-        id_of_number = np.full(len(known), unknown, np.min_scalar_type(len(words) - 1))
+        id_of_number = np.full(len(known), words.index(UNKNOWN), np.min_scalar_type(len(words) - 1))
         id_of_number[kept] = np.arange(len(kept))
-        is_said = self._number.get(UNKNOWN, -1)
-        return Numbered(
-            words,
-            {split: id_of_number[numbers] for split, numbers in splits.items()},
-            {
-                split: int(((counts[numbers] == 0) & (numbers != is_said)).sum())
-                for split, numbers in splits.items()
-            },
-        )
+        return words, id_of_number
+
+    def is_unknown(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Of each number, whether it is read as `<unk>` though it does not say so."""
+        unknown: npt.NDArray[np.bool_] = counts == 0
+        if UNKNOWN in self._number:
+            unknown[self._number[UNKNOWN]] = False
+        return unknown

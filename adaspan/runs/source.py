@@ -82,16 +82,16 @@ class Source:
         file: str | None = self.begun_with().get(_IMPORTED, {}).get("file")
         return file
 
-    def take_over(self, run: str, other: Source, step: int) -> None:
+    def take_over(self, run: str, starts: Sequence[Entry], step: int) -> None:
         """Note that the updates up to a step were made by another run.
 
         Args:
             run: its name.
-            other: its source.
+            starts: an entry for each of its starts.
             step: after which this run goes on by itself.
         """
-        starts = [entry for entry in other.starts() if entry.get("step", 0) <= step]
-        taken = [{_OF_RUN: run, _UP_TO: step, **entry} for entry in starts]
+        made = [entry for entry in starts if entry.get("step", 0) <= step]
+        taken = [{_OF_RUN: run, _UP_TO: step, **entry} for entry in made]
         self._write([*self._begun(taken_over=False), *taken])
 
     def continues(self) -> tuple[str, int] | None:
@@ -116,13 +116,20 @@ class Source:
             if name in before and before[name]["sha256"] != record["sha256"]
         ]
 
-    def add_start(self, step: int, fingerprint: str, computing: Mapping[str, Any]) -> None:
+    def add_start(
+        self,
+        step: int,
+        fingerprint: str,
+        computing: Mapping[str, Any],
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
         """Note that the run starts, or goes on from a step.
 
         Args:
             step: 0 for one that starts.
             fingerprint: SHA-256 of the data.
             computing: what `auto` became, by name.
+            data: what the text turned out to be: format, encoding, symbols, newlines, damage.
         """
         earlier = self._begun(taken_over=step > 0)
         entry = {
@@ -130,6 +137,7 @@ class Source:
             "step": step,
             **code_version(self._code),
             _DATA: fingerprint,
+            **({"data": dict(data)} if data else {}),
             "extensions": extension_records(),
             "python": platform.python_version(),
             "platform": platform.platform(),

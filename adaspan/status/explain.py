@@ -7,9 +7,10 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from adaspan.config.hydra import default_values, written
+from adaspan.config.hydra import default_values
 from adaspan.config.kinds.registry import GROUPS, KINDS
 from adaspan.config.resolved import flat, read_chosen, read_values
+from adaspan.config.typed import written
 from adaspan.runs import figures
 from adaspan.runs.command import typed_words
 from adaspan.runs.figures import Row

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
+from adaspan import ranks
 from adaspan.config.schema import LocalLauncherConfig, RunConfig, SlurmLauncherConfig
 from adaspan.config.sweeps import Request
 from adaspan.config.validate import launcher_mistakes, validate_shares
@@ -97,8 +98,9 @@ class OnACluster:
         if settings.dry_run:
             show(preview(sweep, settings.gpu_tflops))
             print(f"{len(missing)} to submit, {hours:.3g} GPU-hours at most")
-            if missing:
-                print(sbatch_text(len(missing), sweep.folder, settings, Path("CODE")))
+            # Of a sweep that is done, too: who asks to see the script may want to check a setting.
+            count = len(missing) or len(sweep.jobs)
+            print(sbatch_text(count, sweep.folder, settings, Path("CODE")))
         self._gpu_hours += hours
         check_cost(self._gpu_hours, settings.gpu_tflops, settings.max_gpu_hours)
 
@@ -124,6 +126,11 @@ def _planned(
     Raises:
         UserError: all mistakes of the launcher and of all runs.
     """
+    if (count := ranks.world_size()) > 1:
+        raise UserError(
+            f"-m: a sweep starts its runs itself, but torchrun has started it {count} times; type "
+            f"it without torchrun; hydra/launcher=slurm trains each run by several processes"
+        )
     if settings.dry_run and request.search:
         raise UserError(
             "hydra.launcher.dry_run=true: a search chooses its runs as it goes, it cannot show "

@@ -24,6 +24,7 @@ from adaspan.runs.figures import Row
 from adaspan.runs.figures.rows import head_spans, is_final, without_evaluation
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.length import Relative, end_of_updates_in_common, evaluates
+from adaspan.runs.source import Entry
 from adaspan.train.checkpoint import Checkpoints, State
 from adaspan.train.trainer import Trainer
 
@@ -32,7 +33,8 @@ from adaspan.train.trainer import Trainer
 class Beginning:
     """What a run has after its first updates."""
 
-    run: RunFolder  # which made them
+    run: str  # whose they are
+    starts: list[Entry]  # of that one
     state: State
     best: State | None  # None: nothing was evaluated so far
     rows: list[Row]
@@ -46,7 +48,7 @@ class Beginning:
         checkpoints, step = Checkpoints(folder.checkpoints), self.state["step"]
         folder.write_config(to_yaml(config))
         folder.replace_rows(self.rows)
-        folder.source.take_over(self.run.path.name, self.run.source, step)
+        folder.source.take_over(self.run, self.starts, step)
         if self.best:
             checkpoints.save_best(self.best)
         checkpoints.save(step, self.state)
@@ -68,6 +70,7 @@ def beginning_after(
         RunError: that cannot be had; says what the other run is or lacks.
     """
     checkpoints = Checkpoints(other.folder.checkpoints)
+    name, starts = other.folder.path.name, other.folder.source.starts()
     _check_source(other, corpus)
     out_of_turn = _is_evaluated_out_of_turn(step, other, config)
     # Before the rows: a run that is trained at this moment adds to them, and saves after that.
@@ -78,47 +81,46 @@ def beginning_after(
         rows[-1] = without_evaluation(rows[-1])
     best_row = _best_row(rows)
     if best_row is None:
-        return Beginning(
-            other.folder, {**state, "best_score": math.inf, "best_step": 0}, None, rows
-        )
+        state |= {"best_score": math.inf, "best_step": 0}
+        return Beginning(name, starts, state, None, rows)
     state["best_score"] = figures.QUICK.value(best_row)
     state["best_step"] = best_row[figures.STEP.key]
     best = _best_weights(checkpoints, state, other, config)
     if best is None:
         best = _weights_of(best_row, checkpoints, trainer)
-    return Beginning(other.folder, state, best, rows)
+    return Beginning(name, starts, state, best, rows)
 
 
 def _check_source(other: Relative, corpus: Corpus) -> None:
     source = other.folder.source
     if source.data_fingerprint() != corpus.fingerprint:
-        raise RunError("has learned from other data")
+        raise RunError("it has learned from other data")
     if changed := source.changed_extensions():
-        raise RunError(f"was trained with another {' and '.join(changed)}")
+        raise RunError(f"it was trained with another {' and '.join(changed)}")
 
 
 def _check_state(state: State, trainer: Trainer) -> None:
     if state["precision"] != str(trainer.precision):
-        raise RunError(f"was trained in {state['precision']}, not in {trainer.precision}")
+        raise RunError(f"it was trained in {state['precision']}, not in {trainer.precision}")
     shapes, own = (
         {name: tensor.shape for name, tensor in model.items()}
         for model in (state["model"], trainer.model.state_dict())
     )
     if "best_score" not in state:
-        raise RunError("was saved by an older version")
+        raise RunError("it was saved by an older version")
     if shapes != own:
-        raise RunError("has other parameters")
+        raise RunError("it has other parameters")
 
 
 def _is_evaluated_out_of_turn(step: int, other: Relative, config: RunConfig) -> bool:
     """Whether the other run was evaluated after a step only because it was its last one."""
     was_evaluated, is_evaluated = evaluates(other.config, step), evaluates(config, step)
     if is_evaluated and not was_evaluated:
-        raise RunError("was not evaluated; this run, which ends there, is")
+        raise RunError("it was not evaluated; this run, which ends there, is")
     out_of_turn = was_evaluated and not is_evaluated
     if out_of_turn and step % other.log_every:  # losses since the row before are lost
         raise RunError(
-            f"ended, between two rows of a longer run (train.log_every={other.log_every})"
+            f"it ended between two rows of a longer run (train.log_every={other.log_every})"
         )
     return out_of_turn
 
@@ -127,11 +129,11 @@ def _rows(step: int, other: Relative) -> list[Row]:
     """All up to a step."""
     rows = [row for row in other.folder.rows() if row[figures.STEP.key] <= step]
     rows = [row for row in rows if not is_final(row)]
-    expected = [
-        n for n in range(1, step + 1) if n % other.log_every == 0 or evaluates(other.config, n)
-    ]
-    if [row[figures.STEP.key] for row in rows] != expected:
-        raise RunError("has not all rows of before")
+    evaluated = [row[figures.STEP.key] for row in rows if figures.QUICK.value(row) is not None]
+    due = [n for n in range(1, step + 1) if evaluates(other.config, n)]
+    has_row = step % other.log_every == 0 or step in due
+    if evaluated != due or (has_row and [row[figures.STEP.key] for row in rows[-1:]] != [step]):
+        raise RunError("it lacks rows of before")
     return rows
 
 
@@ -156,7 +158,7 @@ def _weights_of(row: Row, checkpoints: Checkpoints, trainer: Trainer) -> State:
     """The weights of an evaluation, from a checkpoint of its step."""
     step = row[figures.STEP.key]
     if step not in checkpoints.steps():
-        raise RunError(f"no longer has the weights of step {step}, the best until then")
+        raise RunError(f"it no longer has the weights of step {step}, the best until then")
     spans_LH = torch.zeros_like(trainer.mean_spans_LH)
     if trainer.model.current_spans() is None:
         for layer, head, span in head_spans(row):

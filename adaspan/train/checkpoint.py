@@ -59,7 +59,7 @@ class Checkpoints:
             except RunError as error:
                 _log.warning("%s; put aside, trying the one before it", error)
                 path.replace(path.with_suffix(_DAMAGED))
-        if list(self._path.glob(f"*{_DAMAGED}")):
+        if self._damaged():
             raise RunError(
                 f"{self._path}: no checkpoint can be read; train.restart=true starts over"
             )
@@ -71,7 +71,7 @@ class Checkpoints:
 
     def is_empty(self) -> bool:
         """Whether no state was saved so far, not even one that was damaged since."""
-        return not any(self._path.glob("step_*"))
+        return not self._newest_first() and not self._damaged()
 
     def steps(self) -> list[int]:
         """After how many updates each state was saved that is still there, the newest first."""
@@ -97,6 +97,9 @@ class Checkpoints:
 
     def _newest_first(self) -> list[Path]:
         return sorted(self._path.glob("step_*.pt"), reverse=True)
+
+    def _damaged(self) -> list[Path]:
+        return list(self._path.glob(f"*{_DAMAGED}"))
 
     def _write(self, path: Path, state: State) -> None:
         self._path.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,6 @@ MASTER_PORT. Without them a run is one process and every function here costs not
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.rendezvous import rendezvous
 
+from adaspan import ranks
 from adaspan.errors import LostPeerError
 
 _JOIN_SECONDS = 300.0
@@ -118,8 +118,7 @@ def joined(device: torch.device, join_seconds: float = _JOIN_SECONDS) -> Iterato
         device: where they compute.
         join_seconds: how long the others are waited for; later, they may take their time.
     """
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    if world_size == 1:
+    if (world_size := ranks.world_size()) == 1:
         yield Processes()
         return
     with lost_peers_in_words():
@@ -149,8 +148,3 @@ def lost_peers_in_words() -> Iterator[None]:
             raise
         line = str(error).strip().splitlines()[0]
         raise LostPeerError(f"the processes of this run lost one another: {line}") from error
-
-
-def local_rank() -> int:
-    """Which of this machine's processes, and so which of its GPUs."""
-    return int(os.environ.get("LOCAL_RANK", "0"))

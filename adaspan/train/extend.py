@@ -40,8 +40,11 @@ def begin_with_another_run(
     for step, other in sorted(in_reach, key=lambda found: found[0], reverse=True):
         try:
             beginning = beginning_after(step, other.relative, config, corpus, trainer)
-        except (RunError, OSError) as reason:
-            other.refusals.append(f"at step {step} it {reason}")
+        except RunError as reason:
+            other.refusals.append(f"at step {step} {reason}")
+            continue
+        except OSError as error:
+            other.refusals.append(f"{error.filename}: {error.strerror}")
             continue
         beginning.write_to(folder, config)
         return f"continues {other} from step {step}{other.other_cadence()}"

@@ -62,17 +62,16 @@ class Record:
         if not step:
             self.folder.write_config(to_yaml(self._config))
         changed = self.folder.source.changed_extensions()
-        self.folder.source.add_start(step, corpus.fingerprint, computing)
+        self.folder.source.add_start(step, corpus.fingerprint, computing, corpus.described())
         self.folder.cut_back(step)
         self.folder.set_status(State.RUNNING, step)
         for line in opening_lines(self._config, corpus, trainer, computing, self.folder.path):
             self.terminal.line(line)
         if from_another:
             self.terminal.line(from_another)
-            if unlike := self.folder.source.unlike_what_it_continues():
+            if reasons := self._inexact_after(step):
                 self.terminal.line(
-                    f"its last bits may differ from those of a run in one piece: up to step {step} "
-                    f"it had {', '.join(unlike)}"
+                    f"its last bits may differ from those of a run in one piece: {reasons}"
                 )
         elif step:
             self.terminal.line(f"going on from step {step}")
@@ -88,6 +87,13 @@ class Record:
             self.terminal.line(f"W&B     {self._tracker.url}")
         if trainer.best_step:
             self.note_best(trainer)
+
+    def _inexact_after(self, step: int) -> str:
+        """Why updates of another run are not to the bit those of this one; empty if they are."""
+        unlike = self.folder.source.unlike_what_it_continues()
+        compiled = self._config.train.compile
+        reasons = [f"up to step {step} it had {', '.join(unlike)}"] if unlike else []
+        return "; ".join([*reasons, *["train.compile=true resumes inexactly"] * compiled])
 
     def add(self, row: Row) -> None:
         """Add a row of metrics."""

@@ -9,6 +9,7 @@ import traceback
 from contextlib import ExitStack
 from pathlib import Path
 
+from adaspan import ranks
 from adaspan.config.extensions import extensions_in_words
 from adaspan.config.kinds.data import corpus_of
 from adaspan.config.schema import RunConfig
@@ -26,7 +27,7 @@ from adaspan.signals import stop_request
 from adaspan.tracking.files import clear
 from adaspan.train.build import check_attention, check_clusters
 from adaspan.train.device import choose_device
-from adaspan.train.distributed import Processes, joined, local_rank
+from adaspan.train.distributed import Processes, joined
 from adaspan.train.loop import train_in_session
 
 
@@ -68,7 +69,7 @@ def _with_trace(error: ExtensionError | KindError, log: Path) -> ExtensionError 
 
 
 def _train(config: RunConfig, folder: RunFolder) -> None:
-    device = choose_device(config.train.device, local_rank())
+    device = choose_device(config.train.device, ranks.local_rank())
     check_attention(config.train.attention, config.model, device)
     with joined(device) as processes, ExitStack() as locks:
         validate_shares(config, processes.world_size)

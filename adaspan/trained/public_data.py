@@ -8,11 +8,13 @@ count, the most frequent first.
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from adaspan.config.kinds.data import TextDataConfig
+from adaspan.data.textfile import Reading, TextFile
 from adaspan.data.vocabulary import Unit, Vocabulary
 from adaspan.data.words import EOS
 from adaspan.errors import UserError
@@ -82,8 +84,13 @@ class PublicData:
         return int(word) if self._unit == "bytes" else ord(" " if word == "_" else word)
 
     def _lines(self, name: str) -> Iterator[str]:
-        with (self._folder / name).open(encoding="utf-8") as file:
-            yield from file
+        reading = Reading(option="", as_bytes=False)
+        text = TextFile(self._folder / name, f"--data {self._folder / name}", reading)
+        newlines, begun = io.IncrementalNewlineDecoder(None, translate=True), ""
+        for piece in text:
+            *lines, begun = f"{begun}{newlines.decode(piece.decode())}".split("\n")
+            yield from (f"{line}\n" for line in lines)
+        yield from filter(None, [begun + newlines.decode("", final=True)])
 
 
 def _unit_of(words: list[str]) -> Unit:

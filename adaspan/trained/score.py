@@ -15,6 +15,7 @@ from adaspan.config.kinds.data import corpus_of
 from adaspan.config.schema import RunConfig
 from adaspan.data import Tokens
 from adaspan.data.foreign import read_foreign, translate
+from adaspan.data.textfile import Reading, TextFile
 from adaspan.data.vocabulary import Vocabulary
 from adaspan.errors import UserError
 from adaspan.nn.transformer import Transformer
@@ -78,13 +79,18 @@ def own_texts(
     return texts
 
 
-def other_text(path: Path, vocabulary: Vocabulary) -> Text:
-    """A file in the alphabet of a model. Raises `UserError` if it cannot be read."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"--data {path}: {error.strerror}") from None
-    text = read_foreign(vocabulary, content, f"--data {path}")
+def other_text(path: Path, vocabulary: Vocabulary, encoding: str | None) -> Text:
+    """A file in the alphabet of a model. Raises `UserError` if it cannot be read.
+
+    Args:
+        path: of the file.
+        vocabulary: of the model.
+        encoding: of the file, as `data.encoding`.
+    """
+    name = f"--data {path}"
+    reading = Reading(encoding, "--encoding ", as_bytes=vocabulary.unit == "bytes")
+    content = b"".join(TextFile(path, name, reading))
+    text = read_foreign(vocabulary, content, name)
     sha256 = hashlib.sha256(content).hexdigest()
     return Text(path.name, None, sha256, text.tokens, text.unknown, text.nats_each)
 

@@ -105,8 +105,13 @@ MISTAKES = [
     ("model.heads=[1", "model.heads=[1: cannot be read; write key=value"),
     ("span.limit=16,", "span.limit=16,: cannot be read; leave out the space after the comma"),
     ("tracking.tags=[a,", "tracking.tags=[a,: cannot be read; leave out the space after the comma"),
-    ("data.path=a=b", "data.path=a=b: cannot be read; quote the value: \"data.path='a=b'\""),
-    ("span=fixed,adaptive", "span=fixed,adaptive: several values; add -m"),
+    ("train.seed=a=b", "train.seed=a=b: cannot be read; quote the value: \"train.seed='a=b'\""),
+    ("span=fixed,adaptive", "span=fixed,adaptive: several values; add -m to train one"),
+    (
+        "data=text data.path=x,y",
+        "several values; add -m to train one run for each, or quote a value that has commas: "
+        "\"data.path='x,y'\"",
+    ),
     ("foo.bar=1", "foo.bar=1: no such key; one of model, span, data"),
     ("tracking.tags=x", "tracking.tags=x: must be a list: [a,b]"),
     ("+model=small", "model: chosen already; write model=OPTION, without a plus"),
@@ -138,7 +143,7 @@ def test_a_mistake_is_one_clear_line(
     assert message in line
 
 
-@pytest.mark.parametrize("word", ["model.dim", "model.heads=[1", "data.path=a=b.txt"])
+@pytest.mark.parametrize("word", ["model.dim", "model.heads=[1", "train.seed=a=b"])
 def test_a_word_that_cannot_be_read_is_told_by_the_program_too(
     word: str, launch_here: Launch
 ) -> None:
@@ -150,14 +155,14 @@ def test_a_word_that_cannot_be_read_is_told_by_the_program_too(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["a=b.txt", "it's.txt", "naïve (1).txt"])
-def test_a_value_that_needs_quotes_is_read_as_the_error_says(
+@pytest.mark.parametrize("name", ["a=b.txt", "it's.txt", "naïve (1).txt", "a,b.txt", "c, d=e.txt"])
+def test_a_value_that_needs_quotes_is_taken_or_read_as_the_error_says(
     name: str, launch_here: Launch, tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text("to be or not to be")
     end = launch_here("data=text", f"data.path={name}", "--cfg", "job")
     if end.returncode:
-        (word,) = shlex.split(end.stderr.partition("quote the value: ")[2])
+        (word,) = shlex.split(end.stderr[end.stderr.index('"') :])
         end = launch_here("data=text", word, "--cfg", "job")
     assert f"path: {name}" in end.stdout
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import tracemalloc
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 
 from adaspan.config.kinds.data import DataConfig, corpus_of
 from adaspan.config.kinds.registry import register
-from adaspan.data.prepare import Corpus, prepare
+from adaspan.data.prepare import Corpus, _partial, prepare
 from adaspan.data.sources import FileSource
 from adaspan.errors import UserError
 
@@ -28,7 +30,7 @@ def decoded(corpus: Corpus) -> bytes:
 def test_bytes_are_cut_90_5_5_and_nothing_is_lost(tmp_path: Path) -> None:
     content = random.randbytes(1000)
     (tmp_path / "noise").write_bytes(content)
-    corpus = prepare(FileSource(tmp_path / "noise", characters=False), tmp_path)
+    corpus = prepare(FileSource(tmp_path / "noise", characters=False, encoding="raw"), tmp_path)
     assert (len(corpus.train), len(corpus.valid), len(corpus.test)) == (900, 50, 50)
     assert decoded(corpus) == content
 
@@ -58,7 +60,9 @@ def test_more_than_256_symbols_fit(tmp_path: Path) -> None:
 
 def test_bytes_that_are_no_text_are_refused_as_characters(tmp_path: Path) -> None:
     (tmp_path / "t").write_bytes(b"abc\xff\xfe" * 100)
-    with pytest.raises(UserError, match=r"no UTF-8 text at byte 3; use data\.symbols=bytes, or"):
+    with pytest.raises(
+        UserError, match=r"no UTF-8 text at byte 3; .*data\.symbols=bytes data\.encoding=raw"
+    ):
         prepare(FileSource(tmp_path / "t", characters=True), tmp_path)
     assert not list((tmp_path / "prepared").iterdir())
 
@@ -91,7 +95,7 @@ def test_files_on_disk_are_raw_arrays_and_json(tmp_path: Path) -> None:
 
 
 def _prepare(path: Path) -> int:
-    return len(prepare(FileSource(path, characters=False), path.parent).train)
+    return len(prepare(FileSource(path, characters=False, encoding="raw"), path.parent).train)
 
 
 def test_jobs_that_start_at_once_share_one_result(tmp_path: Path) -> None:
@@ -101,14 +105,99 @@ def test_jobs_that_start_at_once_share_one_result(tmp_path: Path) -> None:
     assert len(list((tmp_path / "prepared").iterdir())) == 1
 
 
-def test_a_damaged_folder_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["train.bin", "valid.bin", "test.bin", "meta.json"])
+def test_a_flipped_bit_is_told_and_mended(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "t").write_bytes(b"hello world " * 100)
     source = FileSource(tmp_path / "t", characters=False)
     prepare(source, tmp_path)
     (folder,) = (tmp_path / "prepared").iterdir()
-    (folder / "valid.bin").write_bytes(b"")
-    with pytest.raises(UserError, match=r"damaged .*delete this folder"):
-        prepare(source, tmp_path)
+    whole = (folder / name).read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(damaged) // 2] ^= 1
+    (folder / name).write_bytes(damaged)
+    assert decoded(prepare(source, tmp_path)) == b"hello world " * 100
+    assert f"{folder}: damaged (" in capsys.readouterr().err
+    assert (folder / name).read_bytes() == whole
+    prepare(source, tmp_path)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("damage", ["cut", "longer", "gone", "no meta", "empty meta"])
+def test_what_is_damaged_otherwise_is_mended_too(tmp_path: Path, damage: str) -> None:
+    (tmp_path / "t").write_bytes(b"hello world " * 100)
+    source = FileSource(tmp_path / "t", characters=False)
+    prepare(source, tmp_path)
+    (folder,) = (tmp_path / "prepared").iterdir()
+    train, meta = folder / "train.bin", folder / "meta.json"
+    if damage == "cut":
+        train.write_bytes(train.read_bytes()[:-1])
+    elif damage == "longer":
+        train.write_bytes(train.read_bytes() + b"\0")
+    elif damage == "empty meta":
+        meta.write_text("")
+    else:
+        (train if damage == "gone" else meta).unlink()
+    assert decoded(prepare(source, tmp_path)) == b"hello world " * 100
+    assert [path.name for path in (tmp_path / "prepared").iterdir()] == [folder.name]
+
+
+def test_a_text_of_an_older_version_gets_its_digests(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "t").write_bytes(b"hello world " * 100)
+    source = FileSource(tmp_path / "t", characters=False)
+    prepare(source, tmp_path)
+    (folder,) = (tmp_path / "prepared").iterdir()
+    meta = json.loads((folder / "meta.json").read_text())
+    del meta["digests"], meta["sha256"], meta["facts"]
+    (folder / "meta.json").write_text(json.dumps(meta))
+    prepare(source, tmp_path)
+    assert "digests" in json.loads((folder / "meta.json").read_text())
+    assert capsys.readouterr().err == ""
+
+
+def test_what_a_killed_preparation_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "t").write_bytes(b"hello world " * 100)
+    root = tmp_path / "prepared"
+    with _partial(root) as alive:
+        left = root / ".partial-killed"
+        (left / "corpus").mkdir(parents=True)
+        (left / "corpus" / "train.bin").write_bytes(b"half of it")
+        (left / "lock").touch()
+        prepare(FileSource(tmp_path / "t", characters=False), tmp_path)
+        assert not left.exists()
+        assert alive.is_dir(), "its process lives"
+    assert [path.name[:2] for path in root.iterdir()] == ["t-"]
+
+
+def test_a_text_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    class Changing:
+        def __init__(self) -> None:
+            self.texts = [b"abc" * 100, b"xyz" * 200]
+
+        def __iter__(self) -> Iterator[bytes]:
+            yield self.texts.pop(0)
+
+    with pytest.raises(UserError, match="data=own: has changed while it was read"):
+        prepare(OwnSource(Changing()), tmp_path)
+    assert not list((tmp_path / "prepared").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("symbols", ["bytes", "characters", "words"])
+def test_memory_does_not_grow_with_the_text(tmp_path: Path, symbols: str) -> None:
+    line = "Всё смешалось в доме the cat sat on the mat\n".encode()
+    peaks = []
+    for size in (1, 4):  # MB
+        path = tmp_path / f"{size}"
+        path.write_bytes(line * (size * 1_000_000 // len(line)))
+        tracemalloc.start()
+        prepare(FileSource(path, symbols == "characters", symbols == "words"), tmp_path)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.05 * peaks[0]
 
 
 @pytest.mark.parametrize("size", [1, 19, 200])
@@ -174,6 +263,10 @@ def test_the_folder_of_a_built_in_kinds_text_stays_the_same(tmp_path: Path) -> N
     [
         (OwnSource(content="a text"), "data: OwnSource.read: must be bytes, is a str"),
         (OwnSource(content=None), "data: OwnSource.read: must be bytes, is None"),
+        (
+            OwnSource(content=iter([b"a"])),
+            "data: OwnSource.read: must be bytes, is a list_iterator",
+        ),
         (OwnSource(content=b""), "data=own: OwnSource.read: the text is empty"),
         (
             OwnSource(content={"train": b"", "valid": b"", "test": b""}),

@@ -224,3 +224,12 @@ runpy.run_path({str(ROOT / "launch.py")!r}, run_name="__main__")
     assert all(process.returncode for process in both)
     assert status(run_folder())["error"] == "out of memory"
     assert status(run_folder())["step"] == 20
+
+
+@pytest.mark.slow
+def test_a_sweep_is_not_multiplied_by_torchrun(tiny: tuple[str, ...], tmp_path: Path) -> None:
+    end = run_two(tmp_path, "-m", *tiny, "train.seed=1,2")
+    errors = [line for line in end.stderr.splitlines() if line.startswith("adaspan: error: ")]
+    (line,) = errors
+    assert "-m: a sweep starts its runs itself, but torchrun has started it 2 times" in line
+    assert not (tmp_path / "runs").exists()

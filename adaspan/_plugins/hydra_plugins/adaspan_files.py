@@ -5,21 +5,27 @@ The folder that holds both cannot be a search path: Hydra walks through all that
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from adaspan.places import DEFAULTS, SWEEPS
+from adaspan.places import CONF, DEFAULTS, SWEEPS
 
 _Names = list[str]
 
 
-class SweepsSearchPath(SearchPathPlugin):
-    """Has Hydra look into `SweepFiles`."""
+class OurSearchPath(SearchPathPlugin):
+    """Has Hydra look into conf/, also where the configuration is a run folder's or one's own, and
+    into `SweepFiles`.
+    """
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        if all(_folder(element.path) != CONF for element in search_path.get_path()):
+            search_path.append("adaspan", f"file://{CONF}")
         search_path.append("adaspan", f"{SweepFiles.scheme()}://{SWEEPS}")
 
 
@@ -52,6 +58,10 @@ class SweepFiles(ConfigSource):
             inside = path.relative_to(DEFAULTS).as_posix()
             self._list_add_result(names, inside, path.name, results_filter)
         return sorted(names)
+
+
+def _folder(path: str) -> Path:
+    return Path(path.removeprefix("file://"))
 
 
 def _is_ours(config_path: str) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from omegaconf import MISSING
 
-from adaspan.config.checks import at_least, one_of, readable_file, readable_splits
+from adaspan.config.checks import at_least, known_encoding, one_of, readable_file, readable_splits
 from adaspan.config.keys import added_key
 from adaspan.config.kinds.code import code_sha256
 from adaspan.config.kinds.contract import method_of
@@ -117,10 +117,14 @@ class TextDataConfig(DataConfig):
     train: str | None = added_key(None)  # or a file for each split
     valid: str | None = added_key(None)
     test: str | None = added_key(None)
+    encoding: str | None = added_key(None)  # null: UTF-8, or refused; else converted; raw: as it is
 
     @property
     def name(self) -> str:
-        return Path(self.path).stem if self.path else Path(self.train or "").absolute().parent.name
+        from adaspan.data.sources import name_of_text
+
+        path = Path(self.path)
+        return name_of_text(path) if self.path else Path(self.train or "").absolute().parent.name
 
     @property
     def typed(self) -> str:
@@ -137,6 +141,8 @@ class TextDataConfig(DataConfig):
 
     def mistakes(self) -> Iterator[str]:
         yield from one_of("data.symbols", self.symbols, ("bytes", "characters", "words"))
+        if self.encoding is not None:
+            yield from known_encoding("data.encoding", self.encoding)
         if not any(self._given.values()):
             if not self.path:
                 yield "data.path: needs a value, or data.train, data.valid and data.test have one"
@@ -159,9 +165,9 @@ class TextDataConfig(DataConfig):
         characters, words = self.symbols == "characters", self.symbols == "words"
         path = Path(self.path).expanduser()
         if self.path and not path.is_dir():
-            return FileSource(path, characters, words)
+            return FileSource(path, characters, words, self.encoding)
         files = split_files(path) if self.path else _paths(self._given)
-        return SplitSource(self.name, files, characters, words)
+        return SplitSource(self.name, files, characters, words, self.encoding)
 
 
 def _paths(given: dict[str, str | None]) -> dict[str, Path]:
@@ -228,7 +234,9 @@ class WikiText103DataConfig(_ArchiveConfig):
 
         folder = Path(self.archive or "").expanduser()
         if self.archive and folder.is_dir():
-            return SplitSource(self.kind, split_files(folder), characters=False, words=True)
+            return SplitSource(
+                self.kind, split_files(folder), characters=False, words=True, encoding_option=""
+            )
         return self._source(WIKITEXT103, data_dir)
 
 
