@@ -71,6 +71,8 @@ def beginning_after(
     """
     checkpoints = Checkpoints(other.folder.checkpoints)
     name, starts = other.folder.path.name, other.folder.source.starts()
+    if not starts:
+        raise RunError("it is no longer there")
     _check_source(other, corpus)
     out_of_turn = _is_evaluated_out_of_turn(step, other, config)
     # Before the rows: a run that is trained at this moment adds to them, and saves after that.

@@ -40,11 +40,8 @@ def begin_with_another_run(
     for step, other in sorted(in_reach, key=lambda found: found[0], reverse=True):
         try:
             beginning = beginning_after(step, other.relative, config, corpus, trainer)
-        except RunError as reason:
-            other.refusals.append(f"at step {step} {reason}")
-            continue
-        except OSError as error:
-            other.refusals.append(f"{error.filename}: {error.strerror}")
+        except (RunError, OSError) as error:
+            other.refuse(step, error)
             continue
         beginning.write_to(folder, config)
         return f"continues {other} from step {step}{other.other_cadence()}"
@@ -52,7 +49,7 @@ def begin_with_another_run(
     if not refused:
         return None
     farthest = max(refused, key=lambda other: max(other.saved, default=0))
-    return f"begins at step 0, not with {farthest}: {'; '.join(farthest.refusals)}"
+    return f"begins at step 0, not with {farthest}: {farthest.why_refused()}"
 
 
 @dataclass
@@ -63,7 +60,8 @@ class _Candidate:
     relative: Relative
     saved: list[int] = field(init=False)  # after which updates its checkpoints are, newest first
     steps: list[int] = field(init=False)  # those from which both go on alike
-    refusals: list[str] = field(init=False, default_factory=list)  # why it cannot be continued
+    # Why it cannot be continued, and after which steps.
+    refusals: dict[str, list[int]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         folder = self.relative.folder
@@ -71,12 +69,24 @@ class _Candidate:
         last, why = end_of_updates_in_common(self.config, self.relative.config)
         self.steps = [step for step in self.saved if step <= last]
         if self.saved and not self.steps:
-            self.refusals.append(f"its first checkpoint is of step {self.saved[-1]}, but {why}")
+            self.refusals[f"its first checkpoint is of step {self.saved[-1]}, but {why}"] = []
         elif not self.saved and folder.log.exists():
-            self.refusals.append("it has no checkpoint")
+            self.refusals["it has no checkpoint"] = []
 
     def __str__(self) -> str:
         return f"{self.relative.folder.path.name} ({in_words(self.relative.config)})"
+
+    def refuse(self, step: int, error: RunError | OSError) -> None:
+        """Note why it cannot be continued after a step."""
+        reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        self.refusals.setdefault(reason, []).append(step)
+
+    def why_refused(self) -> str:
+        """In one line."""
+        return "; ".join(
+            f"at step {' and '.join(map(str, steps))} {reason}" if steps else reason
+            for reason, steps in self.refusals.items()
+        )
 
     def other_cadence(self) -> str:
         """How often it has a row, unless that is as often as the run that continues it."""
