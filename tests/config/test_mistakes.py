@@ -90,7 +90,7 @@ MISTAKES = [
     ("train.precision=half", "train.precision=half: must be one of auto, float32, bfloat16"),
     (
         "train.attention=fast",
-        "train.attention=fast: must be one of auto, banded, reference; docs/",
+        "train.attention=fast: must be one of auto, banded, triton, reference; docs/",
     ),
     ("output_dir=README.md/runs", "README.md is a file, must be a folder"),
     ("train.seed=18446744073709551616", "train.seed=18446744073709551616: must be at least 0 and"),
