@@ -17,6 +17,8 @@ from tests.conftest import ROOT, command, compose_run
 from tests.processes import assert_same, final_state, rows, status, train_here
 from tests.train.test_distributed import run_ranks
 
+OPTUNAS_WARNINGS = pytest.mark.filterwarnings("ignore")  # of the libraries that it imports
+
 
 def folders(sweeps: Cluster) -> list[Path]:
     return sorted(path.parent for path in sweeps.runs.glob("*/config.yaml"))
@@ -378,6 +380,7 @@ def test_a_cancelled_run_saves_and_stays_out_of_the_queue(sweeps: Cluster) -> No
     assert sorted(sweeps.states().values()) == ["cancelled", "resumable"]
 
 
+@OPTUNAS_WARNINGS
 def test_a_sweep_can_be_waited_for_and_searched(sweeps: Cluster) -> None:
     refused = sweeps.launch("hydra/sweeper=optuna", "span.limit=choice(16,24)")
     assert refused.returncode == 2
@@ -400,6 +403,7 @@ def test_a_sweep_can_be_waited_for_and_searched(sweeps: Cluster) -> None:
     assert all_done(sweeps)
 
 
+@OPTUNAS_WARNINGS
 def test_a_search_stays_within_its_gpu_hours(sweeps: Cluster) -> None:
     tiny = [o for o in sweeps.tiny if o != "-m" and not o.startswith("hydra")]
     hours = training_flops(compose_run(*tiny, "train.steps=20")) / 40e12 / 3600
