@@ -36,6 +36,7 @@ class HiddenCache:
         self, cache_BCD: Tensor, key_weight_DD: Tensor, value_weight_DD: Tensor, heads: int
     ) -> None:
         self._cache_BCD = cache_BCD
+        self._both_DD = key_weight_DD, value_weight_DD
         self._key_KD, self._value_KD = (
             weight_DD.view(heads, -1, weight_DD.shape[1]).unbind(0)
             for weight_DD in (key_weight_DD, value_weight_DD)
@@ -50,11 +51,13 @@ class HiddenCache:
             value_BHMK: values, likewise.
         """
         seen_BCD = self._cache_BCD[:, -group.window :]
-        weights_KD = [
-            *(self._key_KD[head] for head in group.heads),
-            *(self._value_KD[head] for head in group.heads),
-        ]
         heads, head_dim = len(group.heads), key_BHMK.shape[-1]
+        weights_KD = list(self._both_DD)
+        if heads < len(self._key_KD):
+            weights_KD = [
+                *(self._key_KD[head] for head in group.heads),
+                *(self._value_KD[head] for head in group.heads),
+            ]
         projected = F.linear(seen_BCD, torch.cat(weights_KD))
         projected_BC2HK = projected.view(*seen_BCD.shape[:2], 2, heads, head_dim)
         past_key, past_value = projected_BC2HK.permute(2, 0, 3, 1, 4).unbind(0)

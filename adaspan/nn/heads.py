@@ -29,8 +29,23 @@ def spans_of_heads(span: Tensor) -> Tensor:
     return span.transpose(0, -2).flatten(1)
 
 
+def joined(attended: Sequence[Tensor], groups: Sequence[Group]) -> Tensor:
+    """What groups attended to, (B, H, M, K) each, side by side in the order of heads: (B, M, D).
+
+    One group of all heads, as it is.
+    """
+    if len(groups) == 1:
+        return attended[0].transpose(1, 2).flatten(2)
+    of_head: dict[int, Tensor] = {}
+    for group, attended_BHMK in zip(groups, attended, strict=True):
+        of_head |= zip(group.heads, attended_BHMK.unbind(1), strict=True)
+    return torch.cat([of_head[head] for head in range(len(of_head))], dim=-1)
+
+
 def of_heads(every: Tensor, heads: Sequence[int], dim: int) -> Tensor:
     """What belongs to some heads. Indexing by a list would have a GPU wait for the list."""
+    if len(heads) == every.shape[dim]:
+        return every
     each = every.unbind(dim)
     return torch.stack([each[head] for head in heads], dim)
 

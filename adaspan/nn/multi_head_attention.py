@@ -22,7 +22,7 @@ from adaspan.nn.checks import (
     check_probability,
     check_span,
 )
-from adaspan.nn.heads import ProjectedHeads, both_of, of_heads, spans_of_heads
+from adaspan.nn.heads import ProjectedHeads, both_of, joined, of_heads, spans_of_heads
 from adaspan.nn.persistent import PersistentMemory
 from adaspan.nn.span import Span, check_is_span, reach
 
@@ -156,28 +156,28 @@ class MultiHeadAttention(nn.Module):
             if span is not None and self.span.current() is None:
                 groups = [self._as_far_as(span, group) for group in groups]
         persistent = None if self.persistent is None else self.persistent()
-        attended: dict[int, Tensor] = {}
+        attended: list[Tensor] = []
         for group in groups:
             assert group.window <= len(position_SK), "groups come with the longest window first"
             # Cut from the cut before, so that its gradient is filled up by no more than that.
             position_SK = position_SK[: group.window]
             key_BHCK, value_BHCK = past.extended(group, key.of(group), value.of(group))
-            attended_BHMK = attend_unchecked(
-                query.of(group),
-                key_BHCK,
-                value_BHCK,
-                position_SK,
-                window=group.window,
-                span=None if span is None else of_heads(span, group.heads, dim=-2),
-                ramp=self.span.ramp,
-                unmasked=group.unmasked,
-                persistent=None if persistent is None else both_of(persistent, group.heads),
-                dropout=self.dropout if self.training else 0.0,
-                implementation=self.implementation,
+            attended.append(
+                attend_unchecked(
+                    query.of(group),
+                    key_BHCK,
+                    value_BHCK,
+                    position_SK,
+                    window=group.window,
+                    span=None if span is None else of_heads(span, group.heads, dim=-2),
+                    ramp=self.span.ramp,
+                    unmasked=group.unmasked,
+                    persistent=None if persistent is None else both_of(persistent, group.heads),
+                    dropout=self.dropout if self.training else 0.0,
+                    implementation=self.implementation,
+                )
             )
-            attended |= zip(group.heads, attended_BHMK.unbind(1), strict=True)
-        attended_BMD = torch.cat([attended[head] for head in range(self.heads)], dim=-1)
-        return Attended(self.output(attended_BMD), span, groups)
+        return Attended(self.output(joined(attended, groups)), span, groups)
 
     def _as_far_as(self, span: Tensor, group: Group) -> Group:
         """The group with the window that the spans of this block need. Waits for the device."""
