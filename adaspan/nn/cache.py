@@ -50,6 +50,11 @@ class HiddenCache:
             key_BHMK: keys of the block, for the heads of the group.
             value_BHMK: values, likewise.
         """
+        past_key, past_value = self.before(group, key_BHMK, value_BHMK)
+        return torch.cat([past_key, key_BHMK], dim=2), torch.cat([past_value, value_BHMK], dim=2)
+
+    def before(self, group: Group, key_BHMK: Tensor, value_BHMK: Tensor) -> Tensor:
+        """The past ones alone, (2, B, H, L, K): keys, then values."""
         seen_BCD = self._cache_BCD[:, -group.window :]
         heads, head_dim = len(group.heads), key_BHMK.shape[-1]
         weights_KD = list(self._both_DD)
@@ -60,8 +65,7 @@ class HiddenCache:
             ]
         projected = F.linear(seen_BCD, torch.cat(weights_KD))
         projected_BC2HK = projected.view(*seen_BCD.shape[:2], 2, heads, head_dim)
-        past_key, past_value = projected_BC2HK.permute(2, 0, 3, 1, 4).unbind(0)
-        return torch.cat([past_key, key_BHMK], dim=2), torch.cat([past_value, value_BHMK], dim=2)
+        return projected_BC2HK.permute(2, 0, 3, 1, 4)
 
 
 def next_cache(cache_BCD: Tensor, hidden_BMD: Tensor, length: int) -> Tensor:
@@ -90,7 +94,13 @@ class KeyValueCache:
             key_BHMK: keys of the block, for the heads of the group.
             value_BHMK: values, likewise.
         """
-        return self._recent[group.heads].extended(key_BHMK, value_BHMK)
+        key_BHCK, value_BHCK = self._recent[group.heads].extended(key_BHMK, value_BHMK)
+        return key_BHCK, value_BHCK
+
+    def before(self, group: Group, key_BHMK: Tensor, value_BHMK: Tensor) -> Tensor:
+        """See `HiddenCache.before`. Keeps the block's own, as `extended` does."""
+        every_2BHCK = self._recent[group.heads].extended(key_BHMK, value_BHMK)
+        return every_2BHCK[:, :, :, : -key_BHMK.shape[2]]
 
 
 class _Recent:
@@ -105,8 +115,8 @@ class _Recent:
         self._kept_2BHCK: Tensor | None = None  # keys and values; the last places are still free
         self._length = 0  # tokens that are kept
 
-    def extended(self, key_BHMK: Tensor, value_BHMK: Tensor) -> tuple[Tensor, Tensor]:
-        """See `KeyValueCache.extended`."""
+    def extended(self, key_BHMK: Tensor, value_BHMK: Tensor) -> Tensor:
+        """See `KeyValueCache.extended`: (2, B, H, C, K)."""
         block = key_BHMK.shape[2]
         if self._kept_2BHCK is None or self._length + block > self._kept_2BHCK.shape[3]:
             self._kept_2BHCK = self._with_room_for(key_BHMK)
@@ -114,8 +124,7 @@ class _Recent:
         for kept_BHCK, new_BHMK in zip(self._kept_2BHCK, (key_BHMK, value_BHMK), strict=True):
             kept_BHCK[:, :, self._length : end] = new_BHMK
         self._length = end
-        key_BHCK, value_BHCK = self._kept_2BHCK[:, :, :, start:end]
-        return key_BHCK, value_BHCK
+        return self._kept_2BHCK[:, :, :, start:end]
 
     def _with_room_for(self, key_BHMK: Tensor) -> Tensor:
         """What is still seen, moved to the front of new memory."""

@@ -171,7 +171,7 @@ def decoding_flops(
 
 def _calls(group: Group, attention: Implementation) -> Sequence[tuple[int, int]]:
     """How many heads are computed with which window."""
-    if attention.by_head:
+    if attention.by_head is not None:
         return [(1, window) for window in group.window_of_each()]
     return [(len(group.heads), group.window)]
 

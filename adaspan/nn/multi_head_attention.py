@@ -156,12 +156,17 @@ class MultiHeadAttention(nn.Module):
             if span is not None and self.span.current() is None:
                 groups = [self._as_far_as(span, group) for group in groups]
         persistent = None if self.persistent is None else self.persistent()
+        by_head = IMPLEMENTATIONS[self.resolved()].by_head is not None
         attended: list[Tensor] = []
         for group in groups:
             assert group.window <= len(position_SK), "groups come with the longest window first"
             # Cut from the cut before, so that its gradient is filled up by no more than that.
             position_SK = position_SK[: group.window]
-            key_BHCK, value_BHCK = past.extended(group, key.of(group), value.of(group))
+            past_2BHLK, own = None, (key.of(group), value.of(group))
+            if by_head:
+                past_2BHLK, (key_BHCK, value_BHCK) = past.before(group, *own), own
+            else:
+                key_BHCK, value_BHCK = past.extended(group, *own)
             attended.append(
                 attend_unchecked(
                     query.of(group),
@@ -175,6 +180,7 @@ class MultiHeadAttention(nn.Module):
                     persistent=None if persistent is None else both_of(persistent, group.heads),
                     dropout=self.dropout if self.training else 0.0,
                     implementation=self.implementation,
+                    past_2BHLK=past_2BHLK,
                 )
             )
         return Attended(self.output(joined(attended, groups)), span, groups)

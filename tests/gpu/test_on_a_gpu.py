@@ -17,6 +17,7 @@ from adaspan.nn.multi_head_attention import MultiHeadAttention
 from adaspan.train.distributed import Processes
 from adaspan.train.trainer import Trainer
 from tests.conftest import Launch, compose_run
+from tests.nn.attention.kernels import test_function as kernels
 from tests.nn.attention.test_implementations import FAST, farthest, random_case, run
 from tests.nn.test_flops import compare_with_torch
 from tests.processes import (
@@ -59,6 +60,15 @@ def test_attention_agrees_with_the_oracle_gradients_included(implementation: str
             assert exact[0].device == GPU
             found = run(case, torch.float64, implementation)
             assert all(far < 1e-10 for far in farthest(found, exact)), case
+
+
+@pytest.mark.parametrize("name", kernels.CASES)
+def test_kernels_agree_with_the_oracle_gradients_included(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adaspan.nn.attention.reference.TINY", 1e-300)
+    with GPU:
+        kernels.check(kernels.CASES[name], kernels.errors(kernels.CASES[name]))
 
 
 @pytest.mark.parametrize("implementation", ANYWHERE)

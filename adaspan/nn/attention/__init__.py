@@ -18,7 +18,7 @@ from torch import Tensor
 
 from adaspan.nn.attention.banded import attend_banded, banded_macs
 from adaspan.nn.attention.implementation import Implementation
-from adaspan.nn.attention.kernels import attend_kernels, kernel_macs, unfit
+from adaspan.nn.attention.kernels import attend_by_head, attend_kernels, kernel_macs, unfit
 from adaspan.nn.attention.persistent import join_persistent
 from adaspan.nn.attention.reference import attend_reference, reference_macs
 from adaspan.nn.attention.tiles import group_cost
@@ -49,12 +49,7 @@ IMPLEMENTATIONS = {
     "reference": Implementation(attend_reference, reference_macs, group_cost=None),
     "banded": Implementation(attend_banded, banded_macs, group_cost),
     "triton": Implementation(
-        attend_kernels,
-        kernel_macs,
-        group_cost=None,
-        unfit=unfit,
-        by_head=True,
-        draws=True,
+        attend_kernels, kernel_macs, group_cost=None, unfit=unfit, by_head=attend_by_head
     ),
 }
 # Those whose weights are the printed formula's; others may be added.
@@ -182,29 +177,45 @@ def attend_unchecked(
     persistent: tuple[Tensor, Tensor] | None,
     dropout: float,
     implementation: str,
+    past_2BHLK: Tensor | None = None,
 ) -> Tensor:
     """`attend` for a layer, whose arguments fit. Spans of a run that has diverged are let through:
-    its loss says so.
+    its loss says so. With `past_2BHLK`, for an implementation with `by_head`, keys and values are
+    those of the block alone.
     """
     name = resolve(implementation, query_BHMK.device, query_BHMK.shape[-1])
     chosen = IMPLEMENTATIONS[name]
-    kept_BHMS = None  # the oldest first
-    if dropout and not chosen.draws:
-        shape = (*query_BHMK.shape[:3], window)
-        kept_BHMS = torch.empty(shape, dtype=torch.bool, device=query_BHMK.device)
-        kept_BHMS.bernoulli_(1 - dropout)
-    result = chosen.attend(
-        query_BHMK=query_BHMK,
-        key_BHCK=key_BHCK,
-        value_BHCK=value_BHCK,
-        position_SK=position,
-        window=window,
-        span=span,
-        ramp=ramp,
-        unmasked=unmasked,
-        kept_BHMS=kept_BHMS,
-        dropout=dropout,
-    )
+    if past_2BHLK is not None:
+        assert chosen.by_head is not None
+        result = chosen.by_head(
+            past_2BHLK=past_2BHLK,
+            query_BHMK=query_BHMK,
+            key_BHMK=key_BHCK,
+            value_BHMK=value_BHCK,
+            position_SK=position,
+            window=window,
+            span=span,
+            ramp=ramp,
+            dropout=dropout,
+        )
+    else:
+        kept_BHMS = None  # the oldest first
+        if dropout and chosen.by_head is None:
+            shape = (*query_BHMK.shape[:3], window)
+            kept_BHMS = torch.empty(shape, dtype=torch.bool, device=query_BHMK.device)
+            kept_BHMS.bernoulli_(1 - dropout)
+        result = chosen.attend(
+            query_BHMK=query_BHMK,
+            key_BHCK=key_BHCK,
+            value_BHCK=value_BHCK,
+            position_SK=position,
+            window=window,
+            span=span,
+            ramp=ramp,
+            unmasked=unmasked,
+            kept_BHMS=kept_BHMS,
+            dropout=dropout,
+        )
     output_BHMK, log_sum_BHM = _checked(result, name, query_BHMK)
     if persistent is None:
         return output_BHMK

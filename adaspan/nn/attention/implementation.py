@@ -36,6 +36,29 @@ class Attend(Protocol):
         """
 
 
+class AttendByHead(Protocol):
+    """`Attend` for all heads of a layer, each computed only as far as its own spans reach."""
+
+    def __call__(
+        self,
+        *,
+        past_2BHLK: Tensor,
+        query_BHMK: Tensor,
+        key_BHMK: Tensor,
+        value_BHMK: Tensor,
+        position_SK: Tensor | None,
+        window: int,
+        span: Tensor | None,
+        ramp: float | None,
+        dropout: float,
+    ) -> tuple[Tensor, Tensor]:
+        """Keys and values of the past apart from the block's own, for nothing needs them in one.
+
+        `past_2BHLK` has the keys of the L tokens before the block, then their values. What dropout
+        drops is drawn here, from torch's random state. The rest is as in `Attend`.
+        """
+
+
 class CountMacs(Protocol):
     """Counts the multiply-accumulates of the matrix products of one call."""
 
@@ -112,14 +135,12 @@ class Implementation(NamedTuple):
         macs: for the figures of FLOPs.
         group_cost: see above.
         unfit: why it cannot compute somewhere; None: it can anywhere.
-        by_head: each head of a call is computed only as far as its own spans reach, and `macs` is
-            asked for each with a window of its own.
-        draws: dropout is drawn in `attend`, from torch's random state; `kept_BHMS` is None.
+        by_head: a layer calls it in place of `attend`. Then `macs` is asked for each head with its
+            own window, and `attend`, too, draws dropout itself: `kept_BHMS` is None.
     """
 
     attend: Attend
     macs: CountMacs
     group_cost: GroupCost | None
     unfit: Unfit | None = None
-    by_head: bool = False
-    draws: bool = False
+    by_head: AttendByHead | None = None

@@ -59,7 +59,6 @@ def unfit(device: torch.device, head_dim: int) -> str | None:
     return _lacks(device, head_dim)
 
 
-@eager
 def attend_kernels(
     *,
     query_BHMK: Tensor,
@@ -78,11 +77,47 @@ def attend_kernels(
     Raises:
         ValueError: queries in float64.
     """
+    block = query_BHMK.shape[2]
+    past = key_BHCK.shape[2] - block
+    seen = slice(max(0, past - window), past)
+    return attend_by_head(
+        past_2BHLK=torch.stack([key_BHCK[:, :, seen], value_BHCK[:, :, seen]]),
+        query_BHMK=query_BHMK,
+        key_BHMK=key_BHCK[:, :, past:],
+        value_BHMK=value_BHCK[:, :, past:],
+        position_SK=position_SK,
+        window=window,
+        span=span,
+        ramp=ramp,
+        dropout=dropout,
+    )
+
+
+@eager
+def attend_by_head(
+    *,
+    past_2BHLK: Tensor,
+    query_BHMK: Tensor,
+    key_BHMK: Tensor,
+    value_BHMK: Tensor,
+    position_SK: Tensor | None,
+    window: int,
+    span: Tensor | None,
+    ramp: float | None,
+    dropout: float,
+) -> tuple[Tensor, Tensor]:
+    """See `implementation.AttendByHead`.
+
+    Raises:
+        ValueError: queries in float64.
+    """
     from adaspan.nn.attention.kernels.function import Attention, Settings
 
-    if query_BHMK.dtype not in _TYPES:
-        raise ValueError(f"attention=triton: queries must not be {query_BHMK.dtype}")
+    dtype = query_BHMK.dtype
+    if dtype not in _TYPES:
+        raise ValueError(f"attention=triton: queries must not be {dtype}")
     if query_BHMK.shape[2] == 1 and not dropout and not torch.is_grad_enabled():
+        key_BHCK, value_BHCK = torch.cat([past_2BHLK, torch.stack([key_BHMK, value_BHMK])], dim=3)
         return attend_row(
             query_BH1K=query_BHMK,
             key_BHCK=key_BHCK,
@@ -91,24 +126,24 @@ def attend_kernels(
             window=window,
             span=span,
             ramp=ramp,
-            unmasked=unmasked,
+            unmasked=0,
         )
-    seen = window + query_BHMK.shape[2]
     precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
     output_BHMK, log_sum_BHM = Attention.apply(  # type: ignore[no-untyped-call]
+        _in_rows(past_2BHLK[:, :, :, -window:].to(dtype)),
         _in_rows(query_BHMK),
-        _in_rows(key_BHCK[:, :, -seen:].to(query_BHMK.dtype)),
-        _in_rows(value_BHCK[:, :, -seen:].to(query_BHMK.dtype)),
+        _in_rows(key_BHMK.to(dtype)),
+        _in_rows(value_BHMK.to(dtype)),
         position_SK,
         None if span is None else span.float(),
         Settings(window, ramp, dropout, precision),
     )
-    return output_BHMK.to(value_BHCK.dtype), log_sum_BHM
+    return output_BHMK.to(value_BHMK.dtype), log_sum_BHM
 
 
-def _in_rows(x_BHCK: Tensor) -> Tensor:
+def _in_rows(x: Tensor) -> Tensor:
     """As the kernels read it: the K numbers of a row lie side by side."""
-    return x_BHCK if x_BHCK.stride(-1) == 1 else x_BHCK.contiguous()
+    return x if x.stride(-1) == 1 else x.contiguous()
 
 
 def kernel_macs(

@@ -22,9 +22,9 @@ _UNSPECIALIZED = ["L", "M"]
 
 @triton.jit(do_not_specialize=_UNSPECIALIZED)
 def query_gradient(
-    Q, K, V, SCORES, WINDOWS, ORDER, SPAN, OUT, LOG_SUM, D_OUT, D_LOG_SUM,
+    Q, K_PAST, V_PAST, K, V, SCORES, WINDOWS, ORDER, SPAN, OUT, LOG_SUM, D_OUT, D_LOG_SUM,
     D_QUERY, D_SCORES, D_SPAN, DELTA,
-    q_b, q_h, q_m, k_b, k_h, k_c, v_b, v_h, v_c, o_b, o_h, o_m, g_b, g_h, g_m,
+    q_b, q_h, q_m, p_b, p_h, p_c, k_b, k_h, k_c, v_b, v_h, v_c, o_b, o_h, o_m, g_b, g_h, g_m,
     H, L, M, WIDTH, ramp, scale, keep,
     D: tl.constexpr, DP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
     SCORED: tl.constexpr, MASKED: tl.constexpr, DYNAMIC: tl.constexpr, DROPOUT: tl.constexpr,
@@ -63,8 +63,9 @@ def query_gradient(
     stride = WIDTH + BM
     first = sequence.to(tl.int64) * tiles * BM + m0
     scores_at = SCORES + first * stride + i[:, None] * stride + column[None, :]
-    k_at = K + b_64 * k_b + head * k_h + L * k_c + column[None, :] * k_c + d[:, None]
-    v_at = V + b_64 * v_b + head * v_h + L * v_c + column[None, :] * v_c + d[:, None]
+    of_past = b_64 * p_b + head * p_h + L * p_c
+    k_past, k_block = K_PAST + of_past, K + b_64 * k_b + head * k_h
+    v_past, v_block = V_PAST + of_past, V + b_64 * v_b + head * v_h
     # Column WP - 1 - x of row m, for the first of the tile's keys.
     d_scores_at = D_SCORES + first * WIDTH + i[:, None] * (WIDTH - 1) + column[None, :]
 
@@ -76,14 +77,19 @@ def query_gradient(
         j = j0 + column
         is_key = (j >= -L) & (j < M)
         of_key = is_key[None, :] & (d[:, None] < D)
-        k = tl.load(k_at + j0 * k_c, of_key, other=0.0)
+        is_past = j0 < 0  # the whole tile
+        k_step = tl.where(is_past, p_c, k_c)
+        k_at = tl.where(is_past, k_past, k_block) + j0 * k_step
+        k = tl.load(k_at + column[None, :] * k_step + d[:, None], of_key, other=0.0)
         score = dot(q, k, tl.zeros((BM, BN), tl.float32), PRECISION) * scale
         seen = (j[None, :] < m[:, None]) & (j[None, :] >= farthest[:, None])
         if SCORED:
             own, kept = unpack(tl.load(scores_at + c), DROPOUT)
             score += own
         u = tl.where(seen, tl.exp2(tl.minimum(score - log_sum[:, None], 120.0)), 0.0)
-        v = tl.load(v_at + j0 * v_c, of_key, other=0.0)
+        v_step = tl.where(is_past, p_c, v_c)
+        v_at = tl.where(is_past, v_past, v_block) + j0 * v_step
+        v = tl.load(v_at + column[None, :] * v_step + d[:, None], of_key, other=0.0)
         d_weight = dot(d_out, v, tl.zeros((BM, BN), tl.float32), PRECISION)
         if DROPOUT:
             d_weight = tl.where(kept, d_weight * (1 / keep), 0.0)
@@ -150,14 +156,16 @@ def query_gradient_by_position(
 
 @triton.jit(do_not_specialize=_UNSPECIALIZED)
 def key_gradient(
-    Q, K, V, SCORES, WINDOWS, ORDER, SPAN, LOG_SUM, D_OUT, DELTA, D_KEY, D_VALUE,
-    q_b, q_h, q_m, k_b, k_h, k_c, v_b, v_h, v_c, g_b, g_h, g_m,
+    Q, K_PAST, V_PAST, K, V, SCORES, WINDOWS, ORDER, SPAN, LOG_SUM, D_OUT, DELTA,
+    D_K_PAST, D_V_PAST, D_K, D_V,
+    q_b, q_h, q_m, p_b, p_h, p_c, k_b, k_h, k_c, v_b, v_h, v_c, g_b, g_h, g_m,
+    d_p_b, d_p_h, d_p_c, d_k_b, d_k_h, d_k_c,
     H, L, M, WIDTH, ramp, scale, natural_scale, keep,
     D: tl.constexpr, DP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
     SCORED: tl.constexpr, MASKED: tl.constexpr, DYNAMIC: tl.constexpr, DROPOUT: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """D_KEY and D_VALUE, (B, H, L + M, D), 0 beyond the head's window.
+    """D_K and D_V of the past, 0 beyond the head's window, and of the block.
 
     Grid: (tiles of keys, H, B). Tiles begin at multiples of BN from the block's first token.
     """
@@ -175,8 +183,12 @@ def key_gradient(
     is_key = (j >= -L) & (j < M)
     of_key = is_key[:, None] & (d[None, :] < D)
     b_64 = b.to(tl.int64)
-    k_at = K + b_64 * k_b + head * k_h + (L + j)[:, None] * k_c + d[None, :]
-    v_at = V + b_64 * v_b + head * v_h + (L + j)[:, None] * v_c + d[None, :]
+    of_past = b_64 * p_b + head * p_h + L * p_c
+    is_past = j0 < 0  # the whole tile
+    k_at = tl.where(is_past, K_PAST + of_past, K + b_64 * k_b + head * k_h)
+    k_at = k_at + j[:, None] * tl.where(is_past, p_c, k_c) + d[None, :]
+    v_at = tl.where(is_past, V_PAST + of_past, V + b_64 * v_b + head * v_h)
+    v_at = v_at + j[:, None] * tl.where(is_past, p_c, v_c) + d[None, :]
     k = tl.load(k_at, of_key, other=0.0)
     v = tl.load(v_at, of_key, other=0.0)
     stride = WIDTH + BM
@@ -218,9 +230,13 @@ def key_gradient(
         d_score = weight * (d_weight - delta[None, :])
         d_key = dot(d_score.to(q.dtype), q, d_key, PRECISION)
 
-    at = (sequence.to(tl.int64) * (L + M) + L + j)[:, None] * D + d[None, :]
-    tl.store(D_KEY + at, (d_key * natural_scale).to(D_KEY.dtype.element_ty), of_key)
-    tl.store(D_VALUE + at, d_value.to(D_VALUE.dtype.element_ty), of_key)
+    of_past = b_64 * d_p_b + head * d_p_h + L * d_p_c
+    of_block = b_64 * d_k_b + head * d_k_h
+    row = j[:, None] * tl.where(is_past, d_p_c, d_k_c) + d[None, :]
+    d_key_at = tl.where(is_past, D_K_PAST + of_past, D_K + of_block) + row
+    d_value_at = tl.where(is_past, D_V_PAST + of_past, D_V + of_block) + row
+    tl.store(d_key_at, (d_key * natural_scale).to(D_K.dtype.element_ty), of_key)
+    tl.store(d_value_at, d_value.to(D_V.dtype.element_ty), of_key)
 
 
 @triton.jit(do_not_specialize=[*_UNSPECIALIZED, "B", "chunk"])

@@ -86,8 +86,8 @@ def position_scores(
 
 @triton.jit(do_not_specialize=_UNSPECIALIZED)
 def attend(
-    Q, K, V, SCORES, WINDOWS, ORDER, SPAN, OUT, LOG_SUM,
-    q_b, q_h, q_m, k_b, k_h, k_c, v_b, v_h, v_c, o_b, o_h, o_m,
+    Q, K_PAST, V_PAST, K, V, SCORES, WINDOWS, ORDER, SPAN, OUT, LOG_SUM,
+    q_b, q_h, q_m, p_b, p_h, p_c, k_b, k_h, k_c, v_b, v_h, v_c, o_b, o_h, o_m,
     H, L, M, WIDTH, ramp, scale, keep,
     D: tl.constexpr, DP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
     SCORED: tl.constexpr, MASKED: tl.constexpr, DYNAMIC: tl.constexpr, DROPOUT: tl.constexpr,
@@ -118,8 +118,9 @@ def attend(
     stride = WIDTH + BM
     first = sequence.to(tl.int64) * tiles * BM + m0
     scores_at = SCORES + first * stride + i[:, None] * stride + column[None, :]
-    k_at = K + b_64 * k_b + head * k_h + L * k_c + column[None, :] * k_c + d[:, None]
-    v_at = V + b_64 * v_b + head * v_h + L * v_c + column[:, None] * v_c + d[None, :]
+    of_past = b_64 * p_b + head * p_h + L * p_c
+    k_past, k_block = K_PAST + of_past, K + b_64 * k_b + head * k_h
+    v_past, v_block = V_PAST + of_past, V + b_64 * v_b + head * v_h
 
     top = tl.full((BM,), -1e30, tl.float32)
     total = tl.zeros((BM,), tl.float32)
@@ -129,7 +130,11 @@ def attend(
         j0 = oldest + c
         j = j0 + column
         is_key = (j >= -L) & (j < M)
-        k = tl.load(k_at + j0 * k_c, is_key[None, :] & (d[:, None] < D), other=0.0)
+        is_past = j0 < 0  # the whole tile
+        k_step = tl.where(is_past, p_c, k_c)
+        k_at = tl.where(is_past, k_past, k_block) + j0 * k_step
+        k_at = k_at + column[None, :] * k_step + d[:, None]
+        k = tl.load(k_at, is_key[None, :] & (d[:, None] < D), other=0.0)
         score = dot(q, k, tl.zeros((BM, BN), tl.float32), PRECISION) * scale
         seen = (j[None, :] < m[:, None]) & (j[None, :] >= farthest[:, None])
         if SCORED:
@@ -146,7 +151,10 @@ def attend(
         total = total * shrunk + tl.sum(weight, 1)
         if DROPOUT:
             weight = tl.where(kept, weight, 0.0)
-        v = tl.load(v_at + j0 * v_c, is_key[:, None] & (d[None, :] < D), other=0.0)
+        v_step = tl.where(is_past, p_c, v_c)
+        v_at = tl.where(is_past, v_past, v_block) + j0 * v_step
+        v_at = v_at + column[:, None] * v_step + d[None, :]
+        v = tl.load(v_at, is_key[:, None] & (d[None, :] < D), other=0.0)
         out = dot(weight.to(v.dtype), v, out * shrunk[:, None], PRECISION)
         top = new_top
 

@@ -31,7 +31,7 @@ class Settings(NamedTuple):
 
 
 class Attention(torch.autograd.Function):
-    """Attention over keys (B, H, L + M, K), of which the last M are of the queries' own tokens.
+    """Attention over L keys and values of the past, (2, B, H, L, K), and those of the block.
 
     Gives the output (B, H, M, K), and the natural logarithms of the sums that its weights were
     divided by, (B, H, M).
@@ -40,14 +40,15 @@ class Attention(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
+        past_2BHLK: Tensor,
         query_BHMK: Tensor,
-        key_BHCK: Tensor,
-        value_BHCK: Tensor,
+        key_BHMK: Tensor,
+        value_BHMK: Tensor,
         position_SK: Tensor | None,
         span: Tensor | None,
         settings: Settings,
     ) -> tuple[Tensor, Tensor]:
-        inputs = _Inputs(query_BHMK, key_BHCK, value_BHCK, position_SK, span)
+        inputs = _Inputs(past_2BHLK, query_BHMK, key_BHMK, value_BHMK, position_SK, span)
         call = _Call(inputs, settings)
         windows_2H, seed = call.windows(), call.seed()
         scores = call.position_scores(windows_2H, seed)
@@ -63,11 +64,10 @@ class Attention(torch.autograd.Function):
     def backward(
         ctx: Any, d_output_BHMK: Tensor, d_log_sum_BHM: Tensor
     ) -> tuple[Tensor | None, ...]:
-        query_BHMK, key_BHCK, value_BHCK, position_SK, span, *kept = ctx.saved_tensors
-        inputs = _Inputs(query_BHMK, key_BHCK, value_BHCK, position_SK, span)
+        inputs = _Inputs(*ctx.saved_tensors[:6])
+        windows_2H, seed, scores, output_BHMK, log_sum_BHM = ctx.saved_tensors[6:]
         if d_output_BHMK.stride(-1) != 1:
             d_output_BHMK = d_output_BHMK.contiguous()
-        windows_2H, seed, scores, output_BHMK, log_sum_BHM = kept
         call = _Call(inputs, ctx.settings)
         if scores is None:
             scores = call.position_scores(windows_2H, seed)
@@ -78,9 +78,10 @@ class Attention(torch.autograd.Function):
 
 
 class _Inputs(NamedTuple):
+    past_2BHLK: Tensor
     query_BHMK: Tensor
-    key_BHCK: Tensor
-    value_BHCK: Tensor
+    key_BHMK: Tensor
+    value_BHMK: Tensor
     position_SK: Tensor | None
     span: Tensor | None  # (H, 1) or (B, H, M)
 
@@ -95,7 +96,7 @@ class _Call:
     def __init__(self, inputs: _Inputs, settings: Settings) -> None:
         self._inputs = inputs
         self._settings = settings
-        query_BHMK, key_BHCK, value_BHCK, position_SK, span = inputs
+        past_2BHLK, query_BHMK, key_BHMK, value_BHMK, position_SK, span = inputs
         batch, heads, block, head_dim = query_BHMK.shape
         self._positioned = position_SK is not None
         self._position_SK = query_BHMK
@@ -122,7 +123,7 @@ class _Call:
             "BM": TILE,
             "PRECISION": settings.precision,
         }
-        self._past = key_BHCK.shape[2] - block
+        self._past = past_2BHLK.shape[3]
         self._of_scores = {
             "L": self._past,
             "ramp": self._ramp,
@@ -132,7 +133,7 @@ class _Call:
             "DYNAMIC": self._dynamic,
             "DROPOUT": self._dropout,
         }
-        strides = (t.stride()[:3] for t in (query_BHMK, key_BHCK, value_BHCK))
+        strides = (t.stride()[:3] for t in (query_BHMK, past_2BHLK[0], key_BHMK, value_BHMK))
         self._strides = tuple(step for of_one in strides for step in of_one)
 
     def windows(self) -> Tensor:
@@ -186,13 +187,14 @@ class _Call:
 
     def attend(self, windows_2H: Tensor, scores: Tensor | None) -> tuple[Tensor, Tensor]:
         """The output, and the logarithms to the base 2 of the sums."""
-        query_BHMK, key_BHCK, value_BHCK, _, _ = self._inputs
+        past_2BHLK, query_BHMK, key_BHMK, value_BHMK, _, _ = self._inputs
         output_BHMK = torch.empty_like(query_BHMK)
         log_sum_BHM = query_BHMK.new_empty(query_BHMK.shape[:3], dtype=torch.float32)
         forward.attend[self._by_tile](
             query_BHMK,
-            key_BHCK,
-            value_BHCK,
+            *past_2BHLK,
+            key_BHMK,
+            value_BHMK,
             query_BHMK if scores is None else scores,
             *windows_2H,
             self._span,
@@ -216,12 +218,12 @@ class _Call:
         d_output_BHMK: Tensor,
         d_log_sum_BHM: Tensor,
     ) -> tuple[Tensor | None, ...]:
-        """Of queries, keys, values, positions and spans."""
-        query_BHMK, key_BHCK, value_BHCK, _, _ = self._inputs
+        """Of all inputs."""
+        past_2BHLK, query_BHMK, key_BHMK, value_BHMK, _, _ = self._inputs
         batch, heads, block, head_dim = query_BHMK.shape
         of_scores = (
-            *(query_BHMK, key_BHCK, value_BHCK, query_BHMK if scores is None else scores),
-            *(*windows_2H, self._span),
+            *(query_BHMK, *past_2BHLK, key_BHMK, value_BHMK),
+            *(query_BHMK if scores is None else scores, *windows_2H, self._span),
         )
         content_BHMK = query_BHMK.new_empty(query_BHMK.shape, dtype=torch.float32)
         d_scores = query_BHMK.new_empty(self._rows * self._width if self._positioned else 1)
@@ -247,14 +249,19 @@ class _Call:
             **_distances(self._sizes.query_gradient_by_position),
             **self._of_all,
         )
-        shape = batch, heads, self._past + block, head_dim
-        d_key_BHCK, d_value_BHCK = query_BHMK.new_empty(shape), query_BHMK.new_empty(shape)
+        # As linear layers gave them, so that their gradients are copied no more.
+        d_past_BL2HK = query_BHMK.new_empty(batch, self._past, 2, heads, head_dim)
+        d_past_2BHLK = d_past_BL2HK.permute(2, 0, 3, 1, 4)
+        d_block_2BMHK = query_BHMK.new_empty(2, batch, block, heads, head_dim)
+        d_key_BHMK, d_value_BHMK = d_block_2BMHK.transpose(2, 3)
         size = self._sizes.key_gradient
         tiles = triton.cdiv(self._past, size.columns) + triton.cdiv(block, size.columns)
         backward.key_gradient[(tiles, heads, batch)](
             *of_scores,
-            *(log_sum_BHM, d_output_BHMK, delta_BHM, d_key_BHCK, d_value_BHCK),
+            *(log_sum_BHM, d_output_BHMK, delta_BHM),
+            *(*d_past_2BHLK, d_key_BHMK, d_value_BHMK),
             *(*self._strides, *d_output_BHMK.stride()[:3]),
+            *(*d_past_2BHLK.stride()[1:4], *d_key_BHMK.stride()[:3]),
             scale=self._scale * _LOG2_E,
             natural_scale=self._scale,
             **_keys(size),
@@ -265,7 +272,7 @@ class _Call:
         d_span = None
         if self._masked:
             d_span = d_span_BHM if self._dynamic else d_span_BHM.sum((0, 2)).unsqueeze(-1)
-        return d_query_BHMK, d_key_BHCK, d_value_BHCK, d_position_SK, d_span
+        return d_past_2BHLK, d_query_BHMK, d_key_BHMK, d_value_BHMK, d_position_SK, d_span
 
     def _position_gradient(self, windows_2H: Tensor, d_scores: Tensor) -> Tensor | None:
         position_SK = self._inputs.position_SK

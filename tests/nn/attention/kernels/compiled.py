@@ -62,7 +62,7 @@ def compiled(kernel: Any, size: Size, capability: int, dtype: str, head_dim: int
             signature[argument], by_sixteen = "i64", False
         elif argument in ("H", "L", "M", "B") or not argument.isupper():
             signature[argument] = "i32"
-            by_sixteen = re.fullmatch("[a-z]_[a-z]", argument) is not None
+            by_sixteen = re.fullmatch("[a-z_]+_[bhmc]", argument) is not None
         elif argument == "WIDTH":
             signature[argument] = "i32"
         elif argument in INT32:
