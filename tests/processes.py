@@ -11,7 +11,12 @@ from typing import Any
 
 import torch
 
+from adaspan.config.resolved import to_yaml
+from adaspan.data.vocabulary import Vocabulary
+from adaspan.runs.folder import RunFolder
+from adaspan.train.build import make_model
 from adaspan.train.run import train
+from adaspan.train.weights import Weights, export_weights
 from tests.conftest import command, compose_run, environment
 
 FindFolder = Callable[[], Path]
@@ -55,6 +60,17 @@ def assert_same(ours: Any, theirs: Any) -> None:
 def train_here(*overrides: str) -> None:
     """Train in this process, which is quicker, where no signal and no exit code matter."""
     train(compose_run(*overrides, "tracking=disabled"))
+
+
+def untrained(folder: Path, vocabulary: Vocabulary, *overrides: str) -> Path:
+    """An export as `load` and the commands read it, whose model has learned nothing."""
+    config = compose_run(*overrides)
+    model = make_model(config.model, config.span, len(vocabulary))
+    exported = RunFolder(folder)
+    exported.write_config(to_yaml(config))
+    vocabulary.write(exported.vocabulary)
+    export_weights(folder, Weights(model.state_dict(), 0, None))
+    return folder
 
 
 def start(tmp_path: Path, *overrides: str, program: str = "") -> subprocess.Popen[bytes]:

@@ -102,6 +102,9 @@ def generate(
     else:
         beginning = os.fsencode(prompt)
     encoded = _encoded(vocabulary, beginning, "--prompt-file" if prompt_file else "--prompt")
+    unknown, words = vocabulary.unknown_words(beginning)
+    if unknown:
+        click.echo(f"{unknown} of {words} words of the prompt are unknown, read as <unk>", err=True)
     try:
         writing = model.generate(
             encoded or [first_token(vocabulary)],

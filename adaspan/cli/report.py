@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Of text that goes to a file.
 _WIDTH = 80
+# Exact values, which a program reads as one.
+_FOR_PROGRAMS = ("csv", "json")
 
 
 @click.command()
@@ -92,6 +94,9 @@ def report(
     if out:
         _check(out, is_folder=form == "png")
     parts = compare(title, runs).apart()
+    if form in _FOR_PROGRAMS and not on_wandb:
+        _write_for_programs(parts, margin, form, out, against=against is not None)
+        return
     if out and len(parts) > 1:
         names = ", ".join(part.measure.name for part in parts)
         raise UserError(
@@ -137,14 +142,40 @@ def _show(
     texts: dict[str, Callable[[], str]] = {
         "text": lambda: to_text(comparison, margin, width, coloured=coloured, against=papers),
         "md": lambda: export.to_markdown(comparison, margin, papers),
-        "csv": lambda: export.to_csv(comparison, papers),
-        "json": lambda: export.to_json(comparison, margin, papers),
     }
+    _write(texts[form](), out)
+
+
+def _write_for_programs(
+    comparisons: Sequence[Comparison],
+    margin: float | None,
+    form: str,
+    out: Path | None,
+    *,
+    against: bool,
+) -> None:
+    """One table or document, whatever measures the runs have: what programs read is never two."""
+    from adaspan.report.export import Part, to_csv, to_json
+    from adaspan.report.paper import against_paper
+
+    parts = [
+        Part(
+            comparison,
+            comparison.measure.margin if margin is None else margin,
+            against_paper(comparison) if against else None,
+        )
+        for comparison in comparisons
+    ]
+    _write(to_csv(parts) if form == "csv" else to_json(parts), out)
+
+
+def _write(text: str, out: Path | None) -> None:
+    """Into a file, or on the terminal."""
     if out:
         with replacing(out) as file:
-            file.write(texts[form]().encode())
+            file.write(text.encode())
     else:
-        click.echo(texts[form](), nl=False)
+        click.echo(text, nl=False)
 
 
 def _to_wandb(

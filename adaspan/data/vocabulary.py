@@ -11,7 +11,7 @@ from operator import index
 from pathlib import Path
 from typing import Any, Literal
 
-from adaspan.data.words import UNKNOWN, text_of, words_of
+from adaspan.data.words import EOS, UNKNOWN, text_of, words_of
 from adaspan.errors import RunError
 from adaspan.files import write_json
 
@@ -79,6 +79,13 @@ class Vocabulary:
                 f"text: has {shown}{more}: not in the vocabulary of {len(self)} {self.unit}"
             )
         return [self._token_of_symbol[symbol] for symbol in symbols]
+
+    def unknown_words(self, text: str | bytes) -> tuple[int, int]:
+        """How many words of a text `encode` reads as `<unk>`, and of how many; 0 of other units."""
+        if self.unit != "words":
+            return 0, 0
+        words = [word for word in self._symbols_of(text) if word != EOS]
+        return sum(word not in self._token_of_symbol for word in words), len(words)
 
     def _symbols_of(self, text: str | bytes) -> list[Any]:
         if self.unit == "bytes":

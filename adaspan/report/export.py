@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich.cells import cell_len
 
@@ -23,19 +24,48 @@ _OF_A_RUN = (
 )
 
 
-def to_csv(comparison: Comparison, against: AgainstPaper | None = None) -> str:
-    """A row for each group, exact values."""
-    table, papers = table_of(comparison), _of_papers(comparison, against)
-    written = io.StringIO()
-    keys = [*table.keys, *papers[0]]
-    writer = csv.DictWriter(written, keys, extrasaction="ignore", lineterminator="\n")
+@dataclass(frozen=True)
+class Part:
+    """The runs of one measure.
+
+    Args:
+        comparison: of them.
+        margin: of its finding.
+        against: what the papers print, if it is to be shown beside them.
+    """
+
+    comparison: Comparison
+    margin: float
+    against: AgainstPaper | None = None
+
+
+def to_csv(parts: Sequence[Part]) -> str:
+    """One table with a row for each group, exact values; each measure has columns of its own."""
+    written, keys, rows = io.StringIO(), dict[str, None](), []
+    for part in parts:
+        table, papers = table_of(part.comparison), _of_papers(part.comparison, part.against)
+        keys |= dict.fromkeys([*table.keys, *papers[0]])
+        wanted = {*table.keys, *papers[0]}
+        for own, paper in zip(table.rows, papers, strict=True):
+            row = {**own, **paper}
+            rows.append({key: value for key, value in row.items() if key in wanted})
+    writer = csv.DictWriter(written, keys, lineterminator="\n")
     writer.writeheader()
-    writer.writerows([{**own, **paper} for own, paper in zip(table.rows, papers, strict=True)])
+    writer.writerows(rows)
     return written.getvalue()
 
 
-def to_json(comparison: Comparison, margin: float, against: AgainstPaper | None = None) -> str:
-    """The finding, and an object for each group with exact values and its runs."""
+def to_json(parts: Sequence[Part]) -> str:
+    """The finding, and an object for each group with exact values and its runs; of several measures
+    a list of these.
+    """
+    contents = [_content(part.comparison, part.margin, part.against) for part in parts]
+    return json.dumps(contents if len(parts) > 1 else contents[0], indent=2) + "\n"
+
+
+def _content(
+    comparison: Comparison, margin: float, against: AgainstPaper | None
+) -> dict[str, object]:
     table, papers = table_of(comparison), _of_papers(comparison, against)
     measure = comparison.measure
     of_a_run = (figures.VALID.of(measure), figures.TEST.of(measure), *_OF_A_RUN)
@@ -59,10 +89,9 @@ def to_json(comparison: Comparison, margin: float, against: AgainstPaper | None 
         }
         for group, row, paper in zip(comparison.groups, table.rows, papers, strict=True)
     ]
-    content = {"title": comparison.title, "finding": finding(comparison, margin), "groups": groups}
-    if against:
-        content["remarks"] = list(against.remarks())
-    return json.dumps(content, indent=2) + "\n"
+    remarks = {"remarks": list(against.remarks())} if against else {}
+    told = finding(comparison, margin)
+    return {"title": comparison.title, "finding": told, "groups": groups, **remarks}
 
 
 def _of_papers(

@@ -17,7 +17,7 @@ from adaspan.nn.transformer import Transformer
 from adaspan.runs.command import typed
 from adaspan.runs.folder import RunFolder, open_folder
 from adaspan.train.build import make_model
-from adaspan.train.weights import Choice, Weights, read_weights
+from adaspan.train.weights import Choice, Weights, first_not_finite, read_weights
 
 
 def load(
@@ -79,6 +79,8 @@ def load_with_weights(
         raise RunError(
             f"{run_folder.path}: the weights do not fit config.yaml and vocabulary.json ({reason})"
         ) from None
+    if broken := first_not_finite(read.tensors):
+        raise RunError(f"{run_folder.path}: the weights are not finite ({broken})")
     return model.to(device).eval(), vocabulary, config, read
 
 

@@ -54,9 +54,15 @@ def read_weights(folder: RunFolder, choice: Choice) -> Weights:
     if exported.exists() and not isinstance(choice, Path):
         return _read_exported(exported)
     state = _state(Checkpoints(folder.checkpoints), choice)
-    if not isinstance(state.get("model"), dict):
+    model = state.get("model") if isinstance(state, dict) else None
+    if not isinstance(model, dict) or not all(isinstance(t, Tensor) for t in model.values()):
         raise RunError(f"{choice}: holds no model; a run's checkpoints do")
-    return Weights(state["model"], state.get("step", 0), folder.source.data_fingerprint())
+    return Weights(model, state.get("step", 0), folder.source.data_fingerprint())
+
+
+def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of a tensor that holds a NaN or an infinite number; None if all are finite."""
+    return next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None)
 
 
 def export_weights(folder: Path, weights: Weights) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
+from adaspan.config.kinds.contract import mistakes_of
 from adaspan.config.kinds.data import corpus_of
 from adaspan.config.schema import RunConfig
-from adaspan.data import Tokens
+from adaspan.data import Corpus, Tokens
 from adaspan.data.foreign import read_foreign, translate
 from adaspan.data.textfile import Reading, TextFile
 from adaspan.data.vocabulary import Vocabulary
@@ -22,6 +23,8 @@ from adaspan.nn.transformer import Transformer
 from adaspan.runs import measures
 from adaspan.train.device import autocast
 from adaspan.train.evaluate import blocks, evaluate, whole_text
+
+_ANY_TEXT = "--data FILE takes any text"
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,11 @@ def own_texts(
     Raises:
         UserError: the data cannot be had, or are others than when the run was begun.
     """
-    corpus = corpus_of(config.data, Path(config.data_dir))
+    corpus = _own_corpus(config)
     if data_sha256 not in (None, corpus.fingerprint):
         raise UserError(
             f"data={config.data.name}: is not the text that the run was begun on (sha256 "
-            f"{data_sha256}, now {corpus.fingerprint}); --data FILE takes any text"
+            f"{data_sha256}, now {corpus.fingerprint}); {_ANY_TEXT}"
         )
     texts = []
     for split in splits:
@@ -77,6 +80,16 @@ def own_texts(
             tokens, unknown, nats_each = text.tokens, text.unknown, text.nats_each
         texts.append(Text(corpus.name, split, corpus.fingerprint, tokens, unknown, nats_each))
     return texts
+
+
+def _own_corpus(config: RunConfig) -> Corpus:
+    """What a run has read; perhaps long ago, so that its files may be gone."""
+    try:
+        for mistake in mistakes_of(config.data):
+            raise UserError(mistake)
+        return corpus_of(config.data, Path(config.data_dir))
+    except UserError as error:
+        raise UserError(f"{error}; {_ANY_TEXT}") from None
 
 
 def other_text(path: Path, vocabulary: Vocabulary, encoding: str | None) -> Text:

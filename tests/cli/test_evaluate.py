@@ -207,6 +207,53 @@ def test_a_file_without_weights_is_named(adaspan: Adaspan, run: Path, tmp_path: 
         assert (end.returncode, end.stderr) == (1, f"adaspan: error: {told}\n")
 
 
+@pytest.mark.parametrize("content", [[torch.zeros(1)], torch.zeros(1), {"model": {"x": "y"}}])
+def test_what_is_no_checkpoint_is_named(
+    adaspan: Adaspan, run: Path, tmp_path: Path, content: object
+) -> None:
+    torch.save(content, tmp_path / "other.pt")
+    end = adaspan("evaluate", str(run), "--weights", "other.pt")
+    told = "adaspan: error: other.pt: holds no model; a run's checkpoints do\n"
+    assert (end.returncode, end.stderr) == (1, told)
+
+
+@pytest.mark.parametrize("name", ["evaluate", "generate", "export"])
+def test_weights_that_are_no_numbers_are_not_used(
+    adaspan: Adaspan, run: Path, tmp_path: Path, name: str
+) -> None:
+    best = run / "checkpoints" / "best.pt"
+    state = torch.load(best, weights_only=True)
+    state["model"]["output.bias"][3] = torch.nan
+    torch.save(state, best)
+    end = adaspan(name, str(run), *(["out"] if name == "export" else []))
+    assert (end.returncode, end.stdout) == (1, "")
+    told = f"adaspan: error: runs/{run.name}: the weights are not finite (output.bias)\n"
+    assert end.stderr == told
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_its_text_a_run_says_how_it_can_be_scored(
+    adaspan: Adaspan, run: Path, tmp_path: Path
+) -> None:
+    adaspan("export", "sums", "out")
+    for folder in (run, tmp_path / "out"):
+        config = folder / "config.yaml"
+        text = Path(re.search(r"path: (.*)", config.read_text())[1])  # type: ignore[index]
+        gone = text.with_name("gone.txt")
+        config.write_text(config.read_text().replace(str(text), str(gone)))
+        end = adaspan("evaluate", str(folder), "--device", "cpu")
+        told = f"data.path={gone}: no such file; --data FILE takes any text"
+        assert (end.returncode, end.stderr) == (2, f"adaspan: error: {told}\n")
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        config.write_text(config.read_text().replace(str(gone), str(tmp_path / "folder")))
+        end = adaspan("evaluate", str(folder), "--device", "cpu")
+        assert end.returncode == 2
+        assert re.fullmatch(
+            r"adaspan: error: data\.path=\S*/folder: has no file for train, .*; --data FILE .*\n",
+            end.stderr,
+        )
+
+
 def test_another_text_than_the_runs_own_is_not_taken_for_it(
     adaspan: Adaspan, run: Path, tmp_path: Path
 ) -> None:

@@ -13,8 +13,9 @@ import pytest
 
 from adaspan import load
 from adaspan.cli import main
+from adaspan.data.vocabulary import Vocabulary
 from tests.conftest import TINY, call
-from tests.processes import train_here
+from tests.processes import train_here, untrained
 
 Generate = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -66,6 +67,21 @@ def test_without_a_prompt_a_line_begins(generate: Generate, tmp_path: Path) -> N
     (tmp_path / "line.txt").write_text("\n")
     told = generate("--tokens", "20", "--prompt-file", "line.txt")
     assert generate("--tokens", "20").stdout == told.stdout
+
+
+def test_unknown_words_of_the_prompt_are_told(tmp_path: Path) -> None:
+    vocabulary = Vocabulary(("<eos>", "<unk>", "so", "it", "is"), "words")
+    data = ("data=text", f"data.path={__file__}", "data.symbols=words")
+    untrained(tmp_path / "words", vocabulary, *TINY, *data)
+
+    def told(prompt: str) -> list[str]:
+        words = ("generate", "words", "--device", "cpu", "--tokens", "3", "--prompt", prompt)
+        end = call(main, "adaspan", *words, folder=tmp_path)
+        assert end.returncode == 0, end.stderr
+        return end.stderr.splitlines()[:-1]
+
+    assert told("so it <unk>\nis") == []
+    assert told("so häh\nis ha") == ["2 of 4 words of the prompt are unknown, read as <unk>"]
 
 
 def test_text_ends_before_the_first_stop(generate: Generate) -> None:

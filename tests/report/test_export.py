@@ -7,7 +7,7 @@ import io
 import json
 
 from adaspan.report.comparison import Comparison
-from adaspan.report.export import to_csv, to_json, to_markdown
+from adaspan.report.export import Part, to_csv, to_json, to_markdown
 from adaspan.runs import figures
 from adaspan.runs.measures import BPB
 from tests.report.conftest import ODD
@@ -24,8 +24,8 @@ MEANS = (
 
 
 def test_csv_and_json_have_exact_figures_and_what_became_of_runs(comparison: Comparison) -> None:
-    table = list(csv.DictReader(io.StringIO(to_csv(comparison))))
-    message = json.loads(to_json(comparison, margin=0.02))["groups"]
+    table = list(csv.DictReader(io.StringIO(to_csv([Part(comparison, 0.02)]))))
+    message = json.loads(to_json([Part(comparison, 0.02)]))["groups"]
     for group, row, one in zip(comparison.groups, table, message, strict=True):
         expected = {
             **{figure.key: group.mean(figure) for figure in MEANS},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -69,6 +70,21 @@ def test_one_file_holds_one_measure(runs_of_before: Path, tmp_path: Path) -> Non
         f"adaspan: error: --out {tmp_path / 'page.html'}: the runs have scores in bpb, ppl, which "
         "make a report each; leave out --out, or name a sweep\n"
     )
+
+
+def test_what_a_program_reads_is_one_table_or_document(
+    runs_of_before: Path, tmp_path: Path
+) -> None:
+    of_words(runs_of_before / DONE)
+    bpb, ppl = json.loads(report(runs_of_before, "--format", "json").stdout)
+    assert [set(part) for part in (bpb, ppl)] == [{"title", "finding", "groups"}] * 2
+    assert " ppl on valid" in ppl["finding"]
+    written = report(runs_of_before, "--format", "csv", "--out", str(tmp_path / "runs.csv"))
+    assert written.exit_code == 0, written.output
+    rows = list(csv.DictReader((tmp_path / "runs.csv").read_text().splitlines()))
+    assert [bool(row["final/valid_ppl"]) for row in rows] == [False] * (len(rows) - 1) + [True]
+    assert rows[0]["final/valid_bpb"]
+    assert None not in rows[0]
 
 
 def test_status_has_a_column_a_measure(runs_of_before: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from adaspan.config.resolved import flat, read_values, to_yaml
 from adaspan.nn.flops import Shape, paper_macs_per_token
 from adaspan.report.comparison import Comparison, compare
-from adaspan.report.export import to_csv, to_json, to_markdown
+from adaspan.report.export import Part, to_csv, to_json, to_markdown
 from adaspan.report.page import write_page
 from adaspan.report.paper import PaperRow, against_paper, paper_rows
 from adaspan.report.terminal import to_text
@@ -159,21 +159,21 @@ def test_every_form_of_a_report_has_it(repeated: Comparison, tmp_path: Path) -> 
         "html": (tmp_path / "page.html").read_text(),
         "text": to_text(repeated, 0.02, 120, coloured=False, against=against),
         "md": to_markdown(repeated, 0.02, against),
-        "json": to_json(repeated, 0.02, against),
+        "json": to_json([Part(repeated, 0.02, against)]),
     }
     for form, text in texts.items():
         assert "text8, 12 layers (Table 1)" in text, form
         assert "Nothing in the papers has the data, model and span of: experiment=own" in text, form
     first, *_, last = json.loads(texts["json"])["groups"]
     assert (first["paper/final/test_bpc"], last["paper/final/test_bpc"]) == (1.11, None)
-    table = list(csv.DictReader(io.StringIO(to_csv(repeated, against))))
+    table = list(csv.DictReader(io.StringIO(to_csv([Part(repeated, 0.02, against)]))))
     assert [row["paper/row"] for row in table] == [
         "text8, 12 layers (Table 1)",
         "text8, 24 layers (Table 1)",
         "enwik8, 12 layers (Table 2)",
         "",
     ]
-    assert "paper" not in to_csv(repeated).replace("flops/paper", "")
+    assert "paper" not in to_csv([Part(repeated, 0.02)]).replace("flops/paper", "")
 
 
 def test_a_model_with_persistent_memory_beside_its_feed_forward_is_no_papers(

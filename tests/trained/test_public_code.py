@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import pickle
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,8 @@ from tests.conftest import call
 from tests.test_benchmarks import benchmark
 
 GOLDEN = json.loads((Path(__file__).parent / "public_code.json").read_text())
+SPAN = "layers.0.attn.attn.adaptive_span._mask.current_val"
+NO_CHECKPOINT = "model.pt: is no checkpoint of the public code"
 Import = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -192,6 +195,81 @@ def test_what_is_no_such_checkpoint_is_one_line(
     assert end.stderr.startswith(f"adaspan: error: {told}")
     assert len(end.stderr.splitlines()) == 1
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"key_pe": torch.ones(3, 8, 24)}, "key_pe has the shape (3, 8, 24)"),
+        ({"key_pe": torch.ones(24)}, "key_pe has the shape (24,)"),
+        ({"key_pe": torch.ones(1, 7, 24)}, "size mismatch for position_SK: "),
+        ({"key_pe": torch.ones(0, 8, 24)}, "key_pe is no tensor of numbers"),
+        ({"key_pe": torch.ones(1, 32, 24)}, "model.heads=0: must be at least 1"),
+        ({"in_emb.weight": torch.ones(9)}, "in_emb.weight has the shape (9,)"),
+        ({"in_emb.weight": "hello"}, "in_emb.weight is no tensor of numbers"),
+        ({"out_emb.bias": torch.ones(12, dtype=torch.int64)}, "out_emb.bias is no tensor of num"),
+        ({"out_emb.cluster_proj.bias": torch.tensor(1.0)}, "out_emb.cluster_proj.bias has the"),
+        ({"layers.0.attn.attn.persistent_memory.key": torch.ones(2)}, "layers.0.attn.attn.persi"),
+        ({5: torch.ones(1)}, "it has 5"),
+        ({SPAN: torch.tensor([[[1.7]], [[-0.5]]])}, f"{SPAN} is a share of the longest span, "),
+    ],
+)
+def test_tensors_that_make_no_model_are_one_line(
+    import_: Import, script: ModuleType, tmp_path: Path, change: dict[Any, object], told: str
+) -> None:
+    content = script.checkpoint(tensors_of(script, "adaptive"), [1000])
+    content["model"] |= {
+        f"module.{name}" if isinstance(name, str) else name: value for name, value in change.items()
+    }
+    torch.save(content, tmp_path / "model.pt")
+    end = import_()
+    assert (end.returncode, end.stdout) == (2, "")
+    line = end.stderr.replace("module.", "")
+    assert line.startswith(f"adaspan: error: {NO_CHECKPOINT} ({told}"), line
+    assert len(line.splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_weights_that_are_no_numbers_are_not_imported(
+    import_: Import, script: ModuleType, tmp_path: Path
+) -> None:
+    tensors = tensors_of(script, "adaptive")
+    tensors["out_emb.bias"][3] = torch.nan
+    torch.save(script.checkpoint(tensors, [1000]), tmp_path / "model.pt")
+    end = import_()
+    assert end.returncode == 2
+    assert end.stderr == (
+        "adaspan: error: model.pt: module.out_emb.bias is not finite: the training had failed when "
+        "this was saved; import an earlier checkpoint\n"
+    )
+
+
+@pytest.mark.parametrize("steps", [5, ["a"], [math.nan], [-1]])
+def test_a_log_that_tells_no_updates_is_one_line(
+    import_: Import, script: ModuleType, tmp_path: Path, steps: object
+) -> None:
+    save(script, tmp_path / "model.pt", logger={"step": steps})
+    end = import_()
+    told = f"{NO_CHECKPOINT} (its log does not tell the updates)"
+    assert (end.returncode, end.stderr) == (2, f"adaspan: error: {told}\n")
+
+
+@pytest.mark.parametrize("content", [b"So it is.\n", b"\x93\x01Nb", b"PK\x03\x04", b"\x80\x02"])
+def test_what_torch_has_not_written_is_no_checkpoint(
+    import_: Import, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "model.pt").write_bytes(100 * content)
+    end = import_()
+    assert end.returncode == 2
+    assert end.stderr.startswith("adaspan: error: model.pt: cannot be read as a checkpoint (")
+    assert len(end.stderr.splitlines()) == 1
+
+
+def test_a_pickle_of_another_program_is_one_line(import_: Import, tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_bytes(pickle.dumps({"a": 1}, protocol=4))
+    end = import_()
+    told = "adaspan: error: model.pt: holds more than tensors and plain values, not read\n"
+    assert (end.returncode, end.stderr) == (2, told)
 
 
 def test_files_that_do_not_fit_are_one_line(
