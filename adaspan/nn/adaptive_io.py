@@ -49,11 +49,20 @@ class Clusters:
             )
         self.starts = [0, *cutoffs]
         self.sizes = [end - start for start, end in zip(self.starts, ends, strict=True)]
-        self.widths = [dim // divisor**i for i in range(len(self.starts))]
+        self.widths: list[int] = [dim // divisor**i for i in range(len(self.starts))]
         if self.widths[-1] < 1:
             raise ValueError(
                 f"divisor={divisor}: leaves cluster {self.widths.index(0)} no width of dim={dim}"
             )
+
+    def most_macs(self) -> int:
+        """Multiply-accumulates of embedding a token and of its cost as a target, forward, whichever
+        tokens they are.
+        """
+        dim, *widths = self.widths
+        head = dim * (dim + self.sizes[0] + len(widths))
+        tails = [w * (dim + size) for w, size in zip(widths, self.sizes[1:], strict=True)]
+        return dim * dim + head + max(tails)
 
     def counts(self, tokens: Tensor) -> list[int]:
         """How many of some tokens are in each cluster; waits for their device."""

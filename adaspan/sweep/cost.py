@@ -3,27 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from adaspan.config.schema import RunConfig
+from adaspan.config.kinds.span import DynamicSpanConfig
+from adaspan.config.schema import ModelConfig, RunConfig
 from adaspan.errors import UserError
-from adaspan.nn.flops import Shape, paper_macs_per_token
+from adaspan.nn.flops import Shape, executed_flops
 from adaspan.status.state import read_states
 from adaspan.sweep.plan import Job, Sweep
 from adaspan.units import si
 
+if TYPE_CHECKING:
+    import torch
 
-def training_flops(config: RunConfig) -> float:
-    """FLOPs of the whole training if every head looked back as far as the limit; learned spans cost
-    less. A multiply-accumulate is two FLOPs, and the backward pass costs twice the forward's.
+
+def training_flops(config: RunConfig) -> int:
+    """The most FLOPs that the whole training can execute: every head looks back to the limit, every
+    cache is full, every word is of the dearest cluster. Learned spans cost less.
+
+    Where the number of symbols is not known before the text is read, embedding and output layer are
+    left out. An attention of one's own is taken for a built-in one.
     """
-    model = config.model
+    import torch  # a run is not always asked what it costs
+
+    # Tiles differ, and so does what they compute beside the band.
+    return max(_training_flops(config, torch.device(device)) for device in ("cpu", "cuda"))
+
+
+def _training_flops(config: RunConfig, device: torch.device) -> int:
+    from adaspan.nn.attention import IMPLEMENTATIONS
+    from adaspan.nn.attention.groups import group_heads
+
+    model, train, limit = config.model, config.train, config.span.limit
+    gates = model.dim * model.heads if isinstance(config.span, DynamicSpanConfig) else 0
     shape = Shape(
-        model.layers, model.dim, model.heads, model.ffn_dim, 0, persistent=model.persistent
+        model.layers,
+        model.dim,
+        model.heads,
+        model.ffn_dim,
+        config.data.most_symbols() or 0,
+        persistent=model.persistent,
+        span_macs=gates,
     )
-    tokens = config.train.steps * config.train.batch_size * config.train.block_size
-    return 6 * paper_macs_per_token(shape, config.span.limit, position=True) * tokens
+    streams = train.batch_size // train.micro_batches
+    together = group_heads([limit] * model.heads, limit, ramp=None, cost=None)
+    passes = executed_flops(
+        shape,
+        batch_size=streams,
+        block_size=train.block_size,
+        cached=[limit] * model.layers,
+        groups=[together] * model.layers,
+        attention=IMPLEMENTATIONS.get(train.attention, IMPLEMENTATIONS["banded"]),
+        device=device,
+        io_macs=_io_macs(model, shape.vocabulary_size) * streams * train.block_size,
+    )
+    return sum(passes) * train.micro_batches * train.steps
+
+
+def _io_macs(model: ModelConfig, symbols: int) -> int:
+    """Of embedding a token and predicting it, at most; 0 if the number of symbols is not known."""
+    from adaspan.nn.adaptive_io import Clusters
+
+    if not model.cutoffs or not symbols:
+        return model.dim * symbols
+    return Clusters(symbols, model.dim, model.cutoffs, model.divisor).most_macs()
 
 
 def gpu_hours(jobs: Sequence[Job], tflops: float) -> float:
@@ -47,9 +92,7 @@ def check_cost(hours: float, tflops: float, most_hours: float | None) -> None:
 
 def preview(sweep: Sweep, tflops: float | None = None) -> Table:
     """The runs of a sweep, and the most that each can cost."""
-    table = Table(
-        title=sweep.name, caption="FLOPs of training, at most: with all spans at the limit"
-    )
+    table = Table(title=sweep.name, caption=_caption(sweep))
     columns = dict.fromkeys(key for job in sweep.jobs for key in job.varies) or {"run": None}
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -63,6 +106,12 @@ def preview(sweep: Sweep, tflops: float | None = None) -> Table:
         cells += [state.state, si(training_flops(job.config))]
         table.add_row(*cells, *([_written(_hours(job.config, tflops))] if tflops else []))
     return table
+
+
+def _caption(sweep: Sweep) -> str:
+    known = all(job.config.data.most_symbols() for job in sweep.jobs)
+    without = "" if known else ", without the output layer: how many symbols there are is not known"
+    return f"FLOPs of training, at most: with all spans at the limit{without}"
 
 
 def _written(hours: float) -> str:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from adaspan.data.sources import Source
 
 
+BYTES = 256  # different ones
+
+
 @dataclass
 class DataConfig:
     """Text; cut 90/5/5 into train, valid and test unless it comes in splits."""
@@ -66,6 +69,12 @@ class DataConfig:
         """
         raise NotImplementedError
 
+    def most_symbols(self) -> int | None:
+        """No text of this kind has more different symbols; None: that is not known before it is
+        read.
+        """
+        return None
+
     def entropy_nats(self, tokens: Tokens) -> float | None:
         """What the best possible predictor pays for a token of a text, in nats; None: unknown, as
         it is of all that people have written.
@@ -105,6 +114,9 @@ class StdlibDataConfig(DataConfig):
         from adaspan.data.sources import StdlibSource
 
         return StdlibSource()
+
+    def most_symbols(self) -> int:
+        return BYTES
 
 
 @register("data", "text")
@@ -169,6 +181,9 @@ class TextDataConfig(DataConfig):
         files = split_files(path) if self.path else _paths(self._given)
         return SplitSource(self.name, files, characters, words, self.encoding)
 
+    def most_symbols(self) -> int | None:
+        return BYTES if self.symbols == "bytes" else None
+
 
 def _paths(given: dict[str, str | None]) -> dict[str, Path]:
     return {split: Path(path).expanduser() for split, path in given.items() if path}
@@ -202,6 +217,9 @@ class Enwik8DataConfig(_ArchiveConfig):
 
         return self._source(ENWIK8, data_dir)
 
+    def most_symbols(self) -> int:
+        return BYTES
+
 
 @register("data", "text8")
 @dataclass
@@ -212,6 +230,9 @@ class Text8DataConfig(_ArchiveConfig):
         from adaspan.data.archives import TEXT8
 
         return self._source(TEXT8, data_dir)
+
+    def most_symbols(self) -> int:
+        return 27
 
 
 @register("data", "wikitext103")
@@ -238,6 +259,10 @@ class WikiText103DataConfig(_ArchiveConfig):
                 self.kind, split_files(folder), characters=False, words=True, encoding_option=""
             )
         return self._source(WIKITEXT103, data_dir)
+
+    def most_symbols(self) -> int | None:
+        is_folder = self.archive and Path(self.archive).expanduser().is_dir()
+        return None if is_folder else 267_735
 
 
 @register("data", "recall")
@@ -271,6 +296,9 @@ class RecallDataConfig(DataConfig):
 
     def build(self, data_dir: Path) -> Source:
         return self._source()
+
+    def most_symbols(self) -> int:
+        return self.alphabet
 
     def entropy_nats(self, tokens: Tokens) -> float:
         from adaspan.data.recall import entropy_nats
