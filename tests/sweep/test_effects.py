@@ -39,6 +39,12 @@ def cost(group: Group) -> float:
     return group.macs_per_token
 
 
+def mean_span(group: Group) -> float:
+    mean = group.mean(figures.SPAN_MEAN)
+    assert mean is not None
+    return mean
+
+
 def by_value(comparison: Comparison, key: str) -> dict[str, list[Group]]:
     """The groups under each value of what they vary."""
     found: dict[str, list[Group]] = {}
@@ -54,9 +60,15 @@ def learned_spans_are_as_good_and_cheaper(comparison: Comparison) -> None:
         assert cost(learned) < 0.9 * cost(fixed)
 
 
-def dynamic_spans_are_as_good_as_adaptive_ones(comparison: Comparison) -> None:
+def dynamic_spans_are_as_good_as_adaptive_ones_at_much_the_same_mean(
+    comparison: Comparison,
+) -> None:
     adaptive, dynamic = comparison.groups
-    assert abs(bits(dynamic) - bits(adaptive)) < 2 * AS_GOOD
+    assert max(bits(adaptive), bits(dynamic)) < 1.3  # 3.0 without context, 1.16 with all of it
+    assert abs(bits(dynamic) - bits(adaptive)) < AS_GOOD
+    means = [mean_span(group) for group in (adaptive, dynamic)]
+    assert 20 < min(means) < max(means) < 2 * min(means)
+    assert max(means) < 0.5 * adaptive.span_limit
 
 
 def a_longer_limit_costs_fixed_spans_alone(comparison: Comparison) -> None:
@@ -122,7 +134,7 @@ EFFECTS: dict[str, Callable[[Comparison], None]] = {
     "recall": heads_look_as_far_as_they_must_where_they_can_learn_it,
     "table1_tiny": learned_spans_are_as_good_and_cheaper,
     "table2_tiny": learned_spans_are_as_good_and_cheaper,
-    "table3_tiny": dynamic_spans_are_as_good_as_adaptive_ones,
+    "table3_tiny": dynamic_spans_are_as_good_as_adaptive_ones_at_much_the_same_mean,
     "figure3_tiny": a_limit_that_reaches_further_is_better_and_learned_spans_stay_cheap,
     "span_limit_tiny": a_longer_limit_costs_fixed_spans_alone,
     "figure4_tiny": heads_part_ways,
