@@ -328,6 +328,7 @@ def wait(device: torch.device) -> None:
 def forget_memory(device: torch.device) -> None:
     """Let peaks begin anew."""
     if device.type == "cuda":
+        torch.cuda.synchronize(device)  # which begins to use it
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
 
@@ -405,7 +406,8 @@ def main() -> None:
         for measured in contenders:
             steps.append(measured())
             step = steps[-1]
-            print(f"{name}, {step.contender}: {step.milliseconds:.2f} ms", flush=True)
+            memory = f", {step.memory_gb:.1f} GB" if step.memory_gb else ""
+            print(f"{name}, {step.contender}: {step.milliseconds:.2f} ms{memory}", flush=True)
     seconds = first_step(device)
     show(steps, checks, seconds, device_name(device))
     sys.exit(any(not part <= 1 for part in checks.values()))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class ClippedAdagrad(torch.optim.Optimizer):
@@ -57,3 +57,57 @@ class ClippedAdagrad(torch.optim.Optimizer):
                 scales = group["grad_clip"] / (torch.stack(norms) + self._EPSILON)
                 torch._foreach_mul_(steps, scales.clamp_(max=1).unbind())
             torch._foreach_add_(parameters, steps)
+
+
+class FlatAdagrad(ClippedAdagrad):
+    """The same, to the bit, for parameters that lie in rows of one tensor: ten operations for all.
+
+    Args:
+        parameters: as they are in `values_RN`, their gradients likewise.
+        lr: learning rate.
+        grad_clip: as in `ClippedAdagrad`.
+        values_RN: all parameters; a row belongs to one of them, and ends with zeros where it ends.
+        gradients_RN: likewise.
+        owner_R: which parameter a row belongs to.
+        views: gives each parameter's part of a tensor that is laid out like these.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        lr: float,
+        grad_clip: float,
+        *,
+        values_RN: Tensor,
+        gradients_RN: Tensor,
+        owner_R: Tensor,
+        views: Callable[[Tensor], list[Tensor]],
+    ) -> None:
+        super().__init__(parameters, lr, grad_clip)
+        self._values_RN, self._gradients_RN, self._owner_R = values_RN, gradients_RN, owner_R
+        self._sums_RN = torch.zeros_like(values_RN)
+        self._views = views
+        self._move_sums()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self._move_sums()
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        (group,) = self.param_groups
+        self._sums_RN.addcmul_(self._gradients_RN, self._gradients_RN)
+        steps_RN = self._gradients_RN / self._sums_RN.sqrt().add_(self._EPSILON)
+        steps_RN *= -group["lr"]
+        if group["grad_clip"] > 0:
+            norms_P = torch.stack(torch._foreach_norm(self._views(self._gradients_RN)))
+            scales_P = (group["grad_clip"] / (norms_P + self._EPSILON)).clamp_(max=1)
+            steps_RN *= scales_P[self._owner_R].unsqueeze(1)
+        self._values_RN += steps_RN
+
+    def _move_sums(self) -> None:
+        """Into one tensor, where they stay."""
+        (group,) = self.param_groups
+        for parameter, own in zip(group["params"], self._views(self._sums_RN), strict=True):
+            own.copy_(self.state[parameter]["sum"])
+            self.state[parameter]["sum"] = own

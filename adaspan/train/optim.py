@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW
 
 from adaspan.config.kinds.optimizer import OptimizerConfig
-from adaspan.nn.adagrad import ClippedAdagrad
+from adaspan.nn.adagrad import ClippedAdagrad, FlatAdagrad
+from adaspan.train.flat import FlatParameters
 
 
 def clip_gradients(settings: OptimizerConfig, parameters: list[nn.Parameter]) -> None:
@@ -38,6 +39,22 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate
+
+
+def flattened(optimizer: torch.optim.Optimizer, flat: FlatParameters) -> torch.optim.Optimizer:
+    """An optimizer, freshly made, that does the same in fewer operations where there is one."""
+    groups = optimizer.param_groups
+    if type(optimizer) is not ClippedAdagrad or len(groups) > 1:
+        return optimizer
+    return FlatAdagrad(
+        groups[0]["params"],
+        groups[0]["lr"],
+        groups[0]["grad_clip"],
+        values_RN=flat.values_RN,
+        gradients_RN=flat.gradients_RN,
+        owner_R=flat.owner_R,
+        views=flat.views,
+    )
 
 
 def prepare(optimizer: torch.optim.Optimizer, device: torch.device) -> bool:

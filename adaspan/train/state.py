@@ -46,7 +46,7 @@ def state_of(trainer: Trainer) -> State | None:
         "best_score": trainer.best_score,
         "best_step": trainer.best_step,
         **({"budget": trainer.budget.state()} if trainer.budget else {}),
-        **({"plan": trainer.standing_plan.state()} if trainer.standing_plan else {}),
+        **({"plan": trainer.standing.plan.state()} if trainer.standing else {}),
     }
 
 
@@ -79,8 +79,8 @@ def resume_from(state: State, trainer: Trainer) -> None:
     _restore_random_states(state, trainer)
     if trainer.budget:
         trainer.budget.load(state["budget"])
-    if trainer.standing_plan:
-        trainer.standing_plan.load(state.get("plan", []))
+    if trainer.standing:
+        trainer.standing.plan.load(state.get("plan", []))
     trainer.load_losses(state["losses"])
     trainer.statistics.load(state.get("statistics", {}))
     trainer.flops.total = state["flops"]

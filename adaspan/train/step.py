@@ -5,6 +5,7 @@ gradients. Nothing here waits for the device but dynamic spans, so that the rest
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from adaspan.nn.attention.groups import Group
 from adaspan.nn.budget import SpanBudget
 from adaspan.nn.transformer import Plan, Transformer
 from adaspan.train.device import autocast
+from adaspan.train.flat import FlatParameters
 from adaspan.train.optim import clip_gradients
 from adaspan.train.statistics import UpdateStatistics
 
@@ -46,7 +48,8 @@ class Step:
         statistics: of the updates.
         budget: of the spans, if there is one.
         precision: of matrix products.
-        stays: gradients stay in one place, and spans are given out, so that it can be captured.
+        flat: where the parameters and their gradients stay, so that it can be captured; None: they
+            need not.
     """
 
     def __init__(
@@ -57,8 +60,7 @@ class Step:
         statistics: UpdateStatistics,
         budget: SpanBudget | None,
         precision: torch.dtype,
-        *,
-        stays: bool,
+        flat: FlatParameters | None,
     ) -> None:
         self._config = config
         self._model = model
@@ -67,13 +69,14 @@ class Step:
         self._budget = budget
         self._precision = precision
         self._parameters = list(model.parameters())
-        self._stays = stays
-        if stays:
-            for parameter in self._parameters:
-                parameter.grad = torch.zeros_like(parameter)
+        self._flat = flat
 
     def learn(
-        self, inputs_BM: Tensor, targets_BM: Tensor, caches: Sequence[Tensor], plan: Plan
+        self,
+        inputs_BM: Tensor,
+        targets_BM: Tensor,
+        caches: Sequence[Tensor],
+        plan: Plan | None = None,
     ) -> Learned:
         """Add up the gradients of a block's micro-batches.
 
@@ -81,18 +84,19 @@ class Step:
             inputs_BM: on the device, as the targets.
             targets_BM: the tokens to come.
             caches: of each layer, (B, C, D).
-            plan: which heads share which window, for a micro-batch.
+            plan: which heads share which window, for a micro-batch; None: as spans are now.
         """
         pieces = self._config.train.micro_batches
         size = len(inputs_BM) // pieces
+        plan = plan or self._model.plan(size, inputs_BM.shape[1])
         losses, penalties, spans, parts, groups = [], [], [], [], []
         for i in range(pieces):
             part = slice(i * size, (i + 1) * size)
-            with autocast(inputs_BM.device, self._precision):
+            with autocast(inputs_BM.device, self._precision), self._weights():
                 cached = [cache[part] for cache in caches]
                 output = self._model(inputs_BM[part], cached, plan, targets_BM[part])
                 loss = output.nats_BM.mean()
-            ((loss + output.penalty) / pieces).backward()
+            self._differentiate((loss + output.penalty) / pieces, first=i == 0)
             losses.append(loss.detach())
             penalties.append(output.penalty.detach())
             spans += [torch.stack(output.mean_spans)] if output.mean_spans else []
@@ -111,8 +115,23 @@ class Step:
         norms_Q = self._statistics.norms()
         clip_gradients(self._config.optimizer, self._parameters)
         self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=not self._stays)
+        if self._flat is None:
+            self._optimizer.zero_grad()
         self._model.clamp_spans_()
         if self._budget:
             self._budget.update()
-        return Applied(norms_Q, self._model.current_spans() if self._stays else None)
+        if self._flat is None:
+            return Applied(norms_Q, None)
+        self._flat.refresh()
+        return Applied(norms_Q, self._model.current_spans())
+
+    def _weights(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._flat is None else self._flat.narrow()
+
+    def _differentiate(self, loss: Tensor, *, first: bool) -> None:
+        """Add to the gradients of the update."""
+        if self._flat is None:
+            loss.backward()  # type: ignore[no-untyped-call]
+        else:
+            gradients = torch.autograd.grad(loss, self._flat.leaves, materialize_grads=True)
+            self._flat.take(gradients, first=first)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any, NoReturn
 
 import torch
@@ -13,16 +12,17 @@ from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus
 from adaspan.data.streams import Block, Streams
 from adaspan.errors import NonFiniteError
-from adaspan.nn.transformer import Plan, Transformer
+from adaspan.nn.transformer import Transformer
 from adaspan.runs import measures
 from adaspan.train.build import make_model, make_optimizer, shape_of
 from adaspan.train.device import autocast, choose_precision, to_device
 from adaspan.train.distributed import Processes
+from adaspan.train.flat import FlatParameters
 from adaspan.train.flops import ExecutedFlops
-from adaspan.train.graph import GraphedStep, can_be_captured
-from adaspan.train.optim import learning_rate, prepare, set_learning_rate
-from adaspan.train.plans import StandingPlan
+from adaspan.train.graph import can_be_captured
+from adaspan.train.optim import flattened, learning_rate, prepare, set_learning_rate
 from adaspan.train.spans import check_spans
+from adaspan.train.standing import StandingStep
 from adaspan.train.statistics import UpdateStatistics
 from adaspan.train.step import Learned, Step
 
@@ -66,8 +66,7 @@ class Trainer:
             config.train.seed,
             self.own_streams,
         )
-        self._step, self.standing_plan = self._make_step()
-        self._standing_LH: Tensor | None = None  # spans that the plan must serve, where it stands
+        self._step, self.standing = self._make_step()
         self.caches = self.model.empty_caches(self.own_streams.stop - self.own_streams.start)
         self._check_spans()
         # Mean loss of each update since `take_losses`: the first ones over all processes, from a
@@ -99,11 +98,12 @@ class Trainer:
         current = self.model.current_spans()
         return self.mean_spans_LH if current is None else current
 
-    def _make_step(self) -> tuple[Step | GraphedStep, StandingPlan | None]:
-        """On a GPU windows stand for many updates, whether or not the step is captured: so both
-        give the same results.
-        """
-        stands = self.device.type == "cuda" and can_be_captured(self.model)
+    def _make_step(self) -> tuple[Step, StandingStep | None]:
+        """On a GPU also one that stands for many updates, if this model's can."""
+        flat = None
+        if self.device.type == "cuda" and can_be_captured(self.model):
+            flat = FlatParameters(self.model, self.precision)
+            self.optimizer = flattened(self.optimizer, flat)
         step = Step(
             self.config,
             self.model,
@@ -111,36 +111,26 @@ class Trainer:
             self.statistics,
             self.budget,
             self.precision,
-            stays=stands,
+            flat,
         )
         applies = prepare(self.optimizer, self.device)
-        if not stands:
+        if flat is None:
             return step, None
-        plan = StandingPlan(
-            self.model.limit,
-            self.model.spans[0].ramp,
-            partial(
-                self.model.plan_for,
-                batch=self._streams_at_once(),
-                block=self.config.train.block_size,
-            ),
+        return step, StandingStep(
+            step,
+            self.model,
+            flat,
+            streams=self._streams_at_once,
+            block_size=self.config.train.block_size,
+            captures=self.config.train.graph,
+            applies=applies,
         )
-        return GraphedStep(step, applies=applies) if self.config.train.graph else step, plan
 
+    @property
     def _streams_at_once(self) -> int:
         """Of a micro-batch."""
-        return len(range(self.config.train.batch_size)[self.own_streams]) // (
-            self.config.train.micro_batches
-        )
-
-    def _plan(self) -> Plan:
-        """Which heads share which window in the next update. Waits for the device once."""
-        if self.standing_plan is None:
-            return self.model.plan(self._streams_at_once(), self.config.train.block_size)
-        if self._standing_LH is None:
-            self._standing_LH = self.model.current_spans()
-        assert self._standing_LH is not None
-        return self.standing_plan.next(self._standing_LH.cpu())
+        own = len(range(self.config.train.batch_size)[self.own_streams])
+        return own // self.config.train.micro_batches
 
     def update(self) -> None:
         """Learn from the next block of every stream."""
@@ -148,11 +138,10 @@ class Trainer:
         self.processes.average_gradients(self._parameters)
         self.step += 1
         set_learning_rate(self.optimizer, self.rate)
-        applied = self._step.apply()
+        applied = (self.standing or self._step).apply()
         self.caches = learned.caches
         self._losses.append(learned.loss)
         self.statistics.note(learned.penalty, applied.norms_Q)
-        self._standing_LH = applied.spans_LH
         if learned.mean_spans_LH is not None:
             self.mean_spans_LH = learned.mean_spans_LH
 
@@ -163,8 +152,8 @@ class Trainer:
         cached = [cache.shape[1] for cache in self.caches]
         inputs_BM = to_device(block.inputs_BM, self.device)
         targets_BM = to_device(block.targets_BM, self.device)
-        learned = self._step.learn(inputs_BM, targets_BM, self.caches, self._plan())
-        size = self._streams_at_once()
+        learned = (self.standing or self._step).learn(inputs_BM, targets_BM, self.caches)
+        size = self._streams_at_once
         self.flops.begin_update(block.past)
         for i, groups in enumerate(learned.groups):
             part = slice(i * size, (i + 1) * size)
@@ -177,9 +166,8 @@ class Trainer:
         """Go on from the state of an optimizer."""
         self.optimizer.load_state_dict(state)
         prepare(self.optimizer, self.device)
-        self._standing_LH = None
-        if isinstance(self._step, GraphedStep):
-            self._step.forget()
+        if self.standing:
+            self.standing.begin_anew()
 
     def take_losses(self) -> Tensor:
         """Mean loss of each update since the last call, in nats per token, over all processes.

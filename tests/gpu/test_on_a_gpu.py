@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from adaspan.errors import NoMemoryError
 from adaspan.nn.attention import ANYWHERE
 from adaspan.nn.multi_head_attention import MultiHeadAttention
 from adaspan.train.distributed import Processes
+from adaspan.train.standing import StandingStep
 from adaspan.train.trainer import Trainer
 from tests.conftest import Launch, compose_run
 from tests.nn.attention.kernels import test_function as kernels
@@ -99,7 +101,7 @@ def test_a_gpu_is_used_unasked_in_bfloat16_where_it_has_it(
     end = launch(*tiny_gpu)
     assert end.returncode == 0, end.stderr
     precision = "bfloat16" if torch.cuda.is_bf16_supported(False) else "float32"
-    assert f"cuda:0 · {precision} · attention banded" in end.stdout
+    assert re.search(rf"device  cuda:0 .* · {precision} · attention ", end.stdout), end.stdout
     assert status(run_folder())["state"] == "done"
 
 
@@ -143,7 +145,7 @@ def test_an_update_waits_for_nothing_but_the_spans(
     ]
     trainer = trainer_of(*plain, f"span={span}", f"optimizer={optimizer}")
     trainer.update()  # what is made once may wait
-    plan, groups_of = trainer._plan, MultiHeadAttention._groups_of
+    spans, groups_of = StandingStep._spans, MultiHeadAttention._groups_of
 
     def may_wait(waits: Callable[..., object]) -> Callable[..., object]:
         def waiting(*arguments: object) -> object:
@@ -154,7 +156,7 @@ def test_an_update_waits_for_nothing_but_the_spans(
 
         return waiting
 
-    monkeypatch.setattr(trainer, "_plan", may_wait(plan))
+    monkeypatch.setattr(StandingStep, "_spans", may_wait(spans))
     monkeypatch.setattr(MultiHeadAttention, "_groups_of", may_wait(groups_of))
     for _ in range(30):
         torch.cuda.set_sync_debug_mode("error")
