@@ -68,17 +68,20 @@ def test_every_launch_composes_into_a_valid_run(
     assert compose_run(*single)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [c for c in LAUNCHES if "enwik8" not in c and c != THE_SWEEP])
 def test_every_launch_that_needs_no_download_runs(
-    command: str, launch: Launch, tmp_path: Path
+    command: str, launch_here: Launch, tmp_path: Path
 ) -> None:
     shutil.copy(ROOT / "README.md", tmp_path)
     (tmp_path / "short.txt").write_text("to be or not to be, that is the question\n" * 200)
     own_text = [] if " data=" in command else ["data=text", "data.path=short.txt"]
+    made = ["data.length=20000"] if "data=recall" in command else []
     fewer = ["span.limit=16"] if is_sweep(command) else []
-    end = launch(
+    end = launch_here(
         *overrides_of(command),
         *own_text,
+        *made,
         *SHORT,
         *fewer,
         f"data_dir={tmp_path}",

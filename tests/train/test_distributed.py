@@ -95,27 +95,27 @@ def run_ranks(tmp_path: Path, *overrides: str) -> str:
     return (tmp_path / "output").read_text()
 
 
-@pytest.mark.parametrize("span", ["adaptive", "dynamic"])
+@pytest.mark.parametrize(("span", "tracking"), [("adaptive", "offline"), ("dynamic", "disabled")])
 def test_two_processes_have_the_losses_of_one(
     tiny: tuple[str, ...],
     tmp_path: Path,
     run_folder: Callable[[], Path],
     span: str,
+    tracking: str,
 ) -> None:
     plain = [o for o in tiny if not o.startswith(("span.", "model.dropout"))]
     # Not Adagrad: its first steps turn the rounding of a gradient near 0 into a whole step.
     sgd = ("optimizer=sgd", "optimizer.lr=0.5")
-    overrides = [*plain, f"span={span}", "span.limit=24", *sgd, "tracking=offline"]
+    overrides = [*plain, f"span={span}", "span.limit=24", *sgd, f"tracking={tracking}"]
     train_here(*overrides, f"output_dir={tmp_path / 'one'}")
-    end = run_two(tmp_path, *overrides)
-    assert end.returncode == 0, end.stderr
+    output = run_ranks(tmp_path, *overrides)
     (one,) = (tmp_path / "one").iterdir()
     two = run_folder()
     assert two.name == one.name
     for ours, theirs in zip(rows(two), rows(one), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-3)
-    assert len(list(two.glob("wandb/offline-run-*"))) == 1
-    assert end.stdout.count("step 60/60") == 1
+    assert len(list(two.glob("wandb/offline-run-*"))) == (tracking == "offline")
+    assert output.count("step 60/60") == 1
 
 
 def test_two_processes_leave_at_the_same_step_and_go_on_bit_equal(
@@ -144,7 +144,7 @@ def test_two_processes_leave_at_the_same_step_and_go_on_bit_equal(
 def test_two_processes_leave_in_the_middle_of_the_final_evaluation(
     tiny: tuple[str, ...], tmp_path: Path, run_folder: Callable[[], Path], text: Path
 ) -> None:
-    text.write_text(text.read_text() * 500)
+    text.write_text(text.read_text() * 200)
     short = ("train.steps=5", "train.eval_fraction=0.01")
     both = start_ranks(tmp_path, *tiny, *short)
     while "scoring the weights" not in (output := (tmp_path / "output").read_text()):
