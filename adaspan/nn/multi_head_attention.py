@@ -181,6 +181,7 @@ class MultiHeadAttention(nn.Module):
                     dropout=self.dropout if self.training else 0.0,
                     implementation=self.implementation,
                     past_2BHLK=past_2BHLK,
+                    windows=group.window_of_each(),
                 )
             )
         return Attended(self.output(joined(attended, groups)), span, groups)

@@ -62,6 +62,16 @@ def check_attention(attention: str, model: ModelConfig, device: torch.device) ->
         )
 
 
+def choose_attention(
+    attention: str, model: ModelConfig, device: torch.device, precision: torch.dtype
+) -> str:
+    """What computes it in training: `auto` is a GPU's kernels where they fit, with products in
+    bfloat16, and what takes any device elsewhere. In float32 the kernels take longer.
+    """
+    fit = device.type == "cuda" and why_unfit("triton", device, model.dim // model.heads) is None
+    return "triton" if attention == "auto" and fit and precision == torch.bfloat16 else attention
+
+
 def make_model(
     model: ModelConfig, span: SpanConfig, vocabulary_size: int, attention: str = "auto"
 ) -> Transformer:

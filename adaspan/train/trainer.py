@@ -14,7 +14,7 @@ from adaspan.data.streams import Block, Streams
 from adaspan.errors import NonFiniteError
 from adaspan.nn.transformer import Transformer
 from adaspan.runs import measures
-from adaspan.train.build import make_model, make_optimizer, shape_of
+from adaspan.train.build import choose_attention, make_model, make_optimizer, shape_of
 from adaspan.train.device import autocast, choose_precision, to_device
 from adaspan.train.distributed import Processes
 from adaspan.train.flat import FlatParameters
@@ -50,7 +50,10 @@ class Trainer:
         self.precision = choose_precision(config.train.precision, device)
         torch.manual_seed(config.train.seed)  # the same weights on every process and device
         self.model: Transformer = make_model(
-            config.model, config.span, len(corpus.vocabulary), config.train.attention
+            config.model,
+            config.span,
+            len(corpus.vocabulary),
+            choose_attention(config.train.attention, config.model, device, self.precision),
         ).to(device)
         torch.manual_seed(config.train.seed + processes.rank + 1)  # but dropout of one's own
         if config.train.compile:

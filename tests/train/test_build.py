@@ -18,7 +18,7 @@ from adaspan.config.schema import RunConfig
 from adaspan.errors import KindError, UserError
 from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.span import Span
-from adaspan.train.build import kinds_in_words
+from adaspan.train.build import choose_attention, kinds_in_words
 from adaspan.train.distributed import Processes
 from adaspan.train.state import resume_from, state_of
 from adaspan.train.trainer import Trainer
@@ -292,6 +292,21 @@ class SharedSpan(OwnSpan):
 
     def forward(self, hidden_BMD: Tensor) -> Tensor:
         return super().forward(hidden_BMD).expand(2, 1)
+
+
+def test_auto_takes_kernels_only_where_they_fit_and_are_quicker(
+    run: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu, wide = torch.device("cuda", 0), replace(run.model, dim=512, heads=2)
+    monkeypatch.setattr("adaspan.nn.attention.kernels._lacks", lambda *_: None)
+    for attention, model, device, precision, chosen in (
+        ("auto", run.model, gpu, torch.bfloat16, "triton"),
+        ("auto", run.model, gpu, torch.float32, "auto"),
+        ("auto", run.model, CPU, torch.bfloat16, "auto"),
+        ("auto", wide, gpu, torch.bfloat16, "auto"),
+        ("banded", run.model, gpu, torch.bfloat16, "banded"),
+    ):
+        assert choose_attention(attention, model, device, precision) == chosen
 
 
 def test_kernels_for_a_gpu_are_refused_on_a_cpu_with_a_way_out(

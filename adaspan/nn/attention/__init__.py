@@ -178,10 +178,11 @@ def attend_unchecked(
     dropout: float,
     implementation: str,
     past_2BHLK: Tensor | None = None,
+    windows: tuple[int, ...] = (),
 ) -> Tensor:
     """`attend` for a layer, whose arguments fit. Spans of a run that has diverged are let through:
     its loss says so. With `past_2BHLK`, for an implementation with `by_head`, keys and values are
-    those of the block alone.
+    those of the block alone, and each head sees as far as its own of `windows`.
     """
     name = resolve(implementation, query_BHMK.device, query_BHMK.shape[-1])
     chosen = IMPLEMENTATIONS[name]
@@ -193,7 +194,7 @@ def attend_unchecked(
             key_BHMK=key_BHCK,
             value_BHMK=value_BHCK,
             position_SK=position,
-            window=window,
+            windows=windows,
             span=span,
             ramp=ramp,
             dropout=dropout,

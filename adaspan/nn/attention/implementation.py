@@ -47,7 +47,7 @@ class AttendByHead(Protocol):
         key_BHMK: Tensor,
         value_BHMK: Tensor,
         position_SK: Tensor | None,
-        window: int,
+        windows: tuple[int, ...],
         span: Tensor | None,
         ramp: float | None,
         dropout: float,
@@ -55,7 +55,8 @@ class AttendByHead(Protocol):
         """Keys and values of the past apart from the block's own, for nothing needs them in one.
 
         `past_2BHLK` has the keys of the L tokens before the block, then their values. What dropout
-        drops is drawn here, from torch's random state. The rest is as in `Attend`.
+        drops is drawn here, from torch's random state. `windows` are those of the heads, none of
+        which sees farther. The rest is as in `Attend`.
         """
 
 

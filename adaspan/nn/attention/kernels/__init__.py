@@ -86,7 +86,7 @@ def attend_kernels(
         key_BHMK=key_BHCK[:, :, past:],
         value_BHMK=value_BHCK[:, :, past:],
         position_SK=position_SK,
-        window=window,
+        windows=(window,) * query_BHMK.shape[1],
         span=span,
         ramp=ramp,
         dropout=dropout,
@@ -101,7 +101,7 @@ def attend_by_head(
     key_BHMK: Tensor,
     value_BHMK: Tensor,
     position_SK: Tensor | None,
-    window: int,
+    windows: tuple[int, ...],
     span: Tensor | None,
     ramp: float | None,
     dropout: float,
@@ -123,20 +123,20 @@ def attend_by_head(
             key_BHCK=key_BHCK,
             value_BHCK=value_BHCK,
             position_SK=position_SK,
-            window=window,
+            window=max(windows),
             span=span,
             ramp=ramp,
             unmasked=0,
         )
     precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
     output_BHMK, log_sum_BHM = Attention.apply(  # type: ignore[no-untyped-call]
-        _in_rows(past_2BHLK[:, :, :, -window:].to(dtype)),
+        _in_rows(past_2BHLK[:, :, :, -max(windows) :].to(dtype)),
         _in_rows(query_BHMK),
         _in_rows(key_BHMK.to(dtype)),
         _in_rows(value_BHMK.to(dtype)),
         position_SK,
         None if span is None else span.float(),
-        Settings(window, ramp, dropout, precision),
+        Settings(windows, ramp, dropout, precision),
     )
     return output_BHMK.to(value_BHMK.dtype), log_sum_BHM
 

@@ -12,6 +12,8 @@ import triton.language as tl
 from adaspan.nn.attention.kernels.shared import (
     dot,
     edge_of,
+    score_gradients_of,
+    scores_of,
     soft_mask,
     spans_of,
     unpack,
@@ -22,10 +24,11 @@ _UNSPECIALIZED = ["L", "M"]
 
 @triton.jit(do_not_specialize=_UNSPECIALIZED)
 def query_gradient(
-    Q, K_PAST, V_PAST, K, V, SCORES, WINDOWS, ORDER, SPAN, OUT, LOG_SUM, D_OUT, D_LOG_SUM,
+    Q, K_PAST, V_PAST, K, V, SCORES, WINDOWS, ORDER, WIDTHS, STARTS, SPAN,
+    OUT, LOG_SUM, D_OUT, D_LOG_SUM,
     D_QUERY, D_SCORES, D_SPAN, DELTA,
     q_b, q_h, q_m, p_b, p_h, p_c, k_b, k_h, k_c, v_b, v_h, v_c, o_b, o_h, o_m, g_b, g_h, g_m,
-    H, L, M, WIDTH, ramp, scale, keep,
+    H, L, M, ramp, scale, keep,
     D: tl.constexpr, DP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
     SCORED: tl.constexpr, MASKED: tl.constexpr, DYNAMIC: tl.constexpr, DROPOUT: tl.constexpr,
     STORES: tl.constexpr, PRECISION: tl.constexpr,
@@ -60,14 +63,17 @@ def query_gradient(
     tl.store(DELTA + sequence * M + m, delta, is_query)
     edge = edge_of(spans_of(SPAN, head, sequence * M, m, M, MASKED, DYNAMIC), m, ramp)
     farthest = tl.maximum(m - W, -L)
+    WIDTH = tl.load(WIDTHS + head) * BM
     stride = WIDTH + BM
-    first = sequence.to(tl.int64) * tiles * BM + m0
-    scores_at = SCORES + first * stride + i[:, None] * stride + column[None, :]
+    row = tl.program_id(0).to(tl.int64) * BM
+    scores_at = SCORES + scores_of(STARTS, head, BM) + row * stride
+    scores_at += i[:, None] * stride + column[None, :]
     of_past = b_64 * p_b + head * p_h + L * p_c
     k_past, k_block = K_PAST + of_past, K + b_64 * k_b + head * k_h
     v_past, v_block = V_PAST + of_past, V + b_64 * v_b + head * v_h
     # Column WP - 1 - x of row m, for the first of the tile's keys.
-    d_scores_at = D_SCORES + first * WIDTH + i[:, None] * (WIDTH - 1) + column[None, :]
+    d_scores_at = D_SCORES + score_gradients_of(STARTS, head, BM) + row * WIDTH
+    d_scores_at += i[:, None] * (WIDTH - 1) + column[None, :]
 
     d_query = tl.zeros((BM, DP), tl.float32)
     d_span = tl.zeros((BM,), tl.float32)
@@ -114,9 +120,9 @@ def query_gradient(
 
 @triton.jit(do_not_specialize=_UNSPECIALIZED)
 def query_gradient_by_position(
-    POSITION, D_SCORES, WINDOWS, ORDER, D_QUERY_BY_CONTENT, D_QUERY,
+    POSITION, D_SCORES, WINDOWS, ORDER, WIDTHS, STARTS, D_QUERY_BY_CONTENT, D_QUERY,
     q_b, q_h, q_m,
-    H, L, M, WIDTH, scale,
+    H, L, M, scale,
     D: tl.constexpr, DP: tl.constexpr, BM: tl.constexpr, BX: tl.constexpr,
     POSITIONED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -140,8 +146,9 @@ def query_gradient_by_position(
     content_at = D_QUERY_BY_CONTENT + sequence.to(tl.int64) * M * D + m[:, None] * D + d[None, :]
     d_query = tl.load(content_at, of_query, other=0.0)
     if POSITIONED:
-        first = sequence.to(tl.int64) * tiles * BM + m0
-        d_scores_at = D_SCORES + first * WIDTH + i[:, None] * WIDTH + column[None, :]
+        WIDTH = tl.load(WIDTHS + head) * BM
+        first = score_gradients_of(STARTS, head, BM) + tl.program_id(0).to(tl.int64) * BM * WIDTH
+        d_scores_at = D_SCORES + first + i[:, None] * WIDTH + column[None, :]
         for c in range(0, WP, BX):
             x = WP - 1 - (c + column)
             written = (x[None, :] < W) & (x[None, :] <= m[:, None] - 1 + L)
@@ -156,11 +163,11 @@ def query_gradient_by_position(
 
 @triton.jit(do_not_specialize=_UNSPECIALIZED)
 def key_gradient(
-    Q, K_PAST, V_PAST, K, V, SCORES, WINDOWS, ORDER, SPAN, LOG_SUM, D_OUT, DELTA,
+    Q, K_PAST, V_PAST, K, V, SCORES, WINDOWS, ORDER, WIDTHS, STARTS, SPAN, LOG_SUM, D_OUT, DELTA,
     D_K_PAST, D_V_PAST, D_K, D_V,
     q_b, q_h, q_m, p_b, p_h, p_c, k_b, k_h, k_c, v_b, v_h, v_c, g_b, g_h, g_m,
     d_p_b, d_p_h, d_p_c, d_k_b, d_k_h, d_k_c,
-    H, L, M, WIDTH, ramp, scale, natural_scale, keep,
+    H, L, M, ramp, scale, natural_scale, keep,
     D: tl.constexpr, DP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
     SCORED: tl.constexpr, MASKED: tl.constexpr, DYNAMIC: tl.constexpr, DROPOUT: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -191,9 +198,10 @@ def key_gradient(
     v_at = v_at + j[:, None] * tl.where(is_past, p_c, v_c) + d[None, :]
     k = tl.load(k_at, of_key, other=0.0)
     v = tl.load(v_at, of_key, other=0.0)
-    stride = WIDTH + BM
+    stride = (tl.load(WIDTHS + head) + 1) * BM
     rows = tl.cdiv(M, BM) * BM
-    scores_at = SCORES + sequence.to(tl.int64) * rows * stride
+    start = (tl.load(STARTS + head) + head).to(tl.int64) * BM * tl.num_programs(2)
+    scores_at = SCORES + (start + b * stride) * rows
     scores_at += i[None, :] * stride + (WP + column)[:, None] + j0
     q_at = Q + b_64 * q_b + head * q_h + i[:, None] * q_m + d[None, :]
     d_out_at = D_OUT + b_64 * g_b + head * g_h + i[:, None] * g_m + d[None, :]
@@ -241,15 +249,15 @@ def key_gradient(
 
 @triton.jit(do_not_specialize=[*_UNSPECIALIZED, "B", "chunk"])
 def position_gradient(
-    Q, D_SCORES, WINDOWS, ORDER, D_POSITION,
+    Q, D_SCORES, WINDOWS, ORDER, WIDTHS, STARTS, D_POSITION,
     q_b, q_h, q_m,
-    B, H, L, M, WIDTH, scale, chunk,
+    B, H, L, M, WIDEST, scale, chunk,
     D: tl.constexpr, DP: tl.constexpr, BM: tl.constexpr, BX: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """D_POSITION (chunks, H, WIDTH, D): what each head adds in some streams, 0 beyond its window.
+    """D_POSITION (chunks, H, WIDEST, D): what each head adds in some streams, 0 beyond its window.
 
-    Grid: (WIDTH / BX, H, chunks).
+    Grid: (WIDEST / BX, H, chunks).
     """
     head = tl.load(ORDER + tl.program_id(1))
     W = tl.load(WINDOWS + head)
@@ -264,8 +272,10 @@ def position_gradient(
     d_position = tl.zeros((BX, DP), tl.float32)
     if c < WP:
         first = tl.program_id(2).to(tl.int64) * chunk
+        WIDTH = tl.load(WIDTHS + head) * BM
+        start = tl.load(STARTS + head).to(tl.int64) * BM * B
         for b in range(first, tl.minimum(B, first + chunk)):
-            of_sequence = (b * H + head) * rows * WIDTH
+            of_sequence = (start + b * WIDTH) * rows
             d_scores_at = D_SCORES + of_sequence + i[None, :] * WIDTH + (c + column)[:, None]
             q_at = Q + b * q_b + head * q_h + i[:, None] * q_m + d[None, :]
             for m0 in range(0, M, BM):
@@ -278,5 +288,5 @@ def position_gradient(
                 d_position = dot(d_score, q, d_position, PRECISION)
     # What a head does not reach is 0, and lies behind: x counts from 0 on there, too.
     x = tl.where(c < WP, x, c + column)
-    at = (tl.program_id(2) * H + head) * WIDTH + x
+    at = (tl.program_id(2) * H + head) * WIDEST + x
     tl.store(D_POSITION + at[:, None] * D + d[None, :], d_position * scale, d[None, :] < D)

@@ -8,6 +8,7 @@ from adaspan.nn.attention.kernels.shared import (
     drawn,
     edge_of,
     pack,
+    scores_of,
     soft_mask,
     spans_of,
     unpack,
@@ -18,9 +19,9 @@ _UNSPECIALIZED = ["L", "M", "threshold"]
 
 @triton.jit(do_not_specialize=["window"])
 def windows(
-    REACH, WINDOWS, ORDER,
+    REACH, WIDTHS, WINDOWS, ORDER,
     H, window, ramp,
-    HP: tl.constexpr, MASKED: tl.constexpr,
+    HP: tl.constexpr, BM: tl.constexpr, MASKED: tl.constexpr,
 ):  # fmt: skip
     """WINDOWS (H,): keys that a head's longest span can see, as `reach` in nn/span.py has it.
     ORDER (H,): heads whose windows are longest come first, so that none ends late.
@@ -28,7 +29,9 @@ def windows(
     Grid: (1,).
     """
     head = tl.arange(0, HP)
-    seen = tl.zeros((HP,), tl.int32) + window
+    # Never more than there is room for, whatever the spans have become.
+    window = tl.minimum(tl.load(WIDTHS + head, head < H, other=0) * BM, window)
+    seen = window
     if MASKED:
         reach = tl.load(REACH + head, head < H, other=0.0) + ramp
         reach = tl.where(reach == reach, reach, 0.0)  # the run has diverged, as its loss says
@@ -43,9 +46,9 @@ def windows(
 
 @triton.jit(do_not_specialize=_UNSPECIALIZED)
 def position_scores(
-    Q, POSITION, SCORES, WINDOWS, ORDER, SEED,
+    Q, POSITION, SCORES, WINDOWS, ORDER, WIDTHS, STARTS, SEED,
     q_b, q_h, q_m,
-    H, M, WIDTH, scale, threshold,
+    H, M, scale, threshold,
     D: tl.constexpr, DP: tl.constexpr, BM: tl.constexpr, BX: tl.constexpr,
     POSITIONED: tl.constexpr, DROPOUT: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -68,9 +71,9 @@ def position_scores(
     m = m0 + i
     q_at = Q + b.to(tl.int64) * q_b + head * q_h + m[:, None] * q_m + d[None, :]
     q = tl.load(q_at, (m[:, None] < M) & (d[None, :] < D), other=0.0)
-    stride = WIDTH + BM
-    first = sequence.to(tl.int64) * tiles * BM + m0
-    out = SCORES + first * stride + i[:, None] * (stride + 1) + column[None, :] + WP - BX
+    stride = (tl.load(WIDTHS + head) + 1) * BM
+    first = scores_of(STARTS, head, BM) + tl.program_id(0).to(tl.int64) * BM * stride
+    out = SCORES + first + i[:, None] * (stride + 1) + column[None, :] + WP - BX
     for x0 in range(0, WP, BX):
         x = x0 + (BX - 1) - column
         score = tl.zeros((BM, BX), tl.float32)
@@ -86,9 +89,9 @@ def position_scores(
 
 @triton.jit(do_not_specialize=_UNSPECIALIZED)
 def attend(
-    Q, K_PAST, V_PAST, K, V, SCORES, WINDOWS, ORDER, SPAN, OUT, LOG_SUM,
+    Q, K_PAST, V_PAST, K, V, SCORES, WINDOWS, ORDER, WIDTHS, STARTS, SPAN, OUT, LOG_SUM,
     q_b, q_h, q_m, p_b, p_h, p_c, k_b, k_h, k_c, v_b, v_h, v_c, o_b, o_h, o_m,
-    H, L, M, WIDTH, ramp, scale, keep,
+    H, L, M, ramp, scale, keep,
     D: tl.constexpr, DP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
     SCORED: tl.constexpr, MASKED: tl.constexpr, DYNAMIC: tl.constexpr, DROPOUT: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -115,9 +118,9 @@ def attend(
     q = tl.load(q_at, is_query[:, None] & (d[None, :] < D), other=0.0)
     edge = edge_of(spans_of(SPAN, head, sequence * M, m, M, MASKED, DYNAMIC), m, ramp)
     farthest = tl.maximum(m - W, -L)
-    stride = WIDTH + BM
-    first = sequence.to(tl.int64) * tiles * BM + m0
-    scores_at = SCORES + first * stride + i[:, None] * stride + column[None, :]
+    stride = (tl.load(WIDTHS + head) + 1) * BM
+    first = scores_of(STARTS, head, BM) + tl.program_id(0).to(tl.int64) * BM * stride
+    scores_at = SCORES + first + i[:, None] * stride + column[None, :]
     of_past = b_64 * p_b + head * p_h + L * p_c
     k_past, k_block = K_PAST + of_past, K + b_64 * k_b + head * k_h
     v_past, v_block = V_PAST + of_past, V + b_64 * v_b + head * v_h

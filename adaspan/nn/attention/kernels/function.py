@@ -24,7 +24,7 @@ _CHUNKS = 8
 class Settings(NamedTuple):
     """All of a call that is no tensor."""
 
-    window: int  # S: no head sees farther
+    windows: tuple[int, ...]  # of each head, which sees no farther
     ramp: float | None
     dropout: float
     precision: str  # of products in float32: tf32 or ieee
@@ -111,13 +111,18 @@ class _Call:
         self._scale = head_dim**-0.5
         self._sizes = sizes_for(head_dim, query_BHMK.dtype, _capability(query_BHMK.device))
         self._tiles = triton.cdiv(block, TILE)
-        self._width = triton.cdiv(settings.window, TILE) * TILE
-        self._rows = batch * heads * self._tiles * TILE
+        self._widest = triton.cdiv(max(settings.windows), TILE) * TILE
+        self._rows = batch * self._tiles * TILE
+        # One key more than a head sees, for the kernels round otherwise than the host.
+        widths = tuple(triton.cdiv(min(w + 1, self._widest), TILE) for w in settings.windows)
+        self._room = sum(widths) * TILE
+        # Spans of tokens have other windows in each block, which would fill the memory.
+        make = _rooms if self._dynamic else _kept_rooms
+        self._rooms_2H = make(widths, query_BHMK.device)
         self._by_tile = (batch * self._tiles, heads)
         self._of_all = {
             "H": heads,
             "M": block,
-            "WIDTH": self._width,
             "D": head_dim,
             "DP": max(16, triton.next_power_of_2(head_dim)),
             "BM": TILE,
@@ -143,11 +148,13 @@ class _Call:
         windows_2H = query_BHMK.new_empty(2, heads, dtype=torch.int32)
         forward.windows[(1,)](
             self._span.amax((0, 2)) if self._dynamic else self._span,
+            self._rooms_2H[0],
             *windows_2H,
             H=heads,
-            window=self._settings.window,
+            window=max(self._settings.windows),
             ramp=self._ramp,
             HP=triton.next_power_of_2(heads),
+            BM=TILE,
             MASKED=self._masked,
         )
         return windows_2H
@@ -167,13 +174,15 @@ class _Call:
         wide = query_BHMK.dtype == torch.float32
         # Not bfloat16: its scores would be 16 times as far off.
         scores = query_BHMK.new_empty(
-            self._rows * (self._width + TILE), dtype=torch.float32 if wide else torch.float16
+            self._rows * (self._room + query_BHMK.shape[1] * TILE),
+            dtype=torch.float32 if wide else torch.float16,
         )
         forward.position_scores[self._by_tile](
             query_BHMK,
             self._position_SK,
             scores,
             *windows_2H,
+            *self._rooms_2H,
             query_BHMK if seed is None else seed,
             *query_BHMK.stride()[:3],
             scale=self._scale * _LOG2_E,
@@ -197,6 +206,7 @@ class _Call:
             value_BHMK,
             query_BHMK if scores is None else scores,
             *windows_2H,
+            *self._rooms_2H,
             self._span,
             output_BHMK,
             log_sum_BHM,
@@ -223,10 +233,10 @@ class _Call:
         batch, heads, block, head_dim = query_BHMK.shape
         of_scores = (
             *(query_BHMK, *past_2BHLK, key_BHMK, value_BHMK),
-            *(query_BHMK if scores is None else scores, *windows_2H, self._span),
+            *(query_BHMK if scores is None else scores, *windows_2H, *self._rooms_2H, self._span),
         )
         content_BHMK = query_BHMK.new_empty(query_BHMK.shape, dtype=torch.float32)
-        d_scores = query_BHMK.new_empty(self._rows * self._width if self._positioned else 1)
+        d_scores = query_BHMK.new_empty(self._rows * self._room if self._positioned else 1)
         d_span_BHM, delta_BHM = torch.empty_like(log_sum_BHM), torch.empty_like(log_sum_BHM)
         backward.query_gradient[self._by_tile](
             *of_scores,
@@ -241,7 +251,8 @@ class _Call:
         )
         d_query_BHMK = torch.empty_like(query_BHMK)
         backward.query_gradient_by_position[self._by_tile](
-            *(self._position_SK, d_scores, *windows_2H, content_BHMK, d_query_BHMK),
+            *(self._position_SK, d_scores, *windows_2H, *self._rooms_2H),
+            *(content_BHMK, d_query_BHMK),
             *d_query_BHMK.stride()[:3],
             L=self._past,
             scale=self._scale,
@@ -282,12 +293,13 @@ class _Call:
         batch, heads, _, head_dim = query_BHMK.shape
         chunk = triton.cdiv(batch, _CHUNKS)
         chunks = triton.cdiv(batch, chunk)
-        parts = query_BHMK.new_empty(chunks * heads, self._width, head_dim, dtype=torch.float32)
+        parts = query_BHMK.new_empty(chunks * heads, self._widest, head_dim, dtype=torch.float32)
         size = self._sizes.position_gradient
-        backward.position_gradient[(self._width // size.columns, heads, chunks)](
-            *(query_BHMK, d_scores, *windows_2H, parts),
+        backward.position_gradient[(self._widest // size.columns, heads, chunks)](
+            *(query_BHMK, d_scores, *windows_2H, *self._rooms_2H, parts),
             *query_BHMK.stride()[:3],
             B=batch,
+            WIDEST=self._widest,
             L=self._past,
             scale=self._scale,
             chunk=chunk,
@@ -295,6 +307,16 @@ class _Call:
             **self._of_all,
         )
         return parts.sum(0)[: len(position_SK)].to(position_SK.dtype)
+
+
+def _rooms(widths: tuple[int, ...], device: torch.device) -> Tensor:
+    """Widths of the heads in tiles, and where each begins."""
+    starts = [sum(widths[:head]) for head in range(len(widths))]
+    return torch.tensor([widths, starts], dtype=torch.int32, device=device)
+
+
+# Captured steps read them again and again.
+_kept_rooms = cache(_rooms)
 
 
 @cache

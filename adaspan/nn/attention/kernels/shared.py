@@ -4,12 +4,14 @@ A tile of queries begins at m0, a multiple of BM. Keys are counted from the bloc
 that those of the cache are negative: key j is row L + j. Query m sees key j = m - 1 - x at the
 distances 0 <= x < W of its head, if j >= -L.
 
-    WP     W of the head, rounded up to BM
-    WIDTH  the same of the longest window: the room of a row in memory
+    WP      W of the head, rounded up to BM
+    WIDTHS  of each head, in units of BM: the room of a row, at least WP
+    STARTS  of each head, likewise: the room of a row in the heads before it
 
 Position scores lie in key layout, column j - (m0 - WP) of WIDTH + BM, gradients of scores in
-distance layout, column WP - 1 - x of WIDTH, the oldest first. So loads are aligned, and only
-stores, for which nothing waits, are skewed. Exponents and logarithms are to the base 2.
+distance layout, column WP - 1 - x of WIDTH, the oldest first; of the first head all rows of all
+streams, then of the next. So loads are aligned, and only stores, for which nothing waits, are
+skewed. Exponents and logarithms are to the base 2.
 """
 
 import triton
@@ -26,6 +28,18 @@ def dot(a, b, accumulator, PRECISION: tl.constexpr):
     if _WIDENS:
         a, b = a.to(tl.float32), b.to(tl.float32)
     return tl.dot(a, b, accumulator, input_precision=PRECISION)
+
+
+@triton.jit
+def scores_of(STARTS, head, BM: tl.constexpr):
+    """Where a head's position scores begin, in a kernel whose first axis goes over all rows."""
+    return (tl.load(STARTS + head) + head).to(tl.int64) * BM * tl.num_programs(0) * BM
+
+
+@triton.jit
+def score_gradients_of(STARTS, head, BM: tl.constexpr):
+    """Where the gradients of a head's scores begin, likewise."""
+    return tl.load(STARTS + head).to(tl.int64) * BM * tl.num_programs(0) * BM
 
 
 @triton.jit

@@ -34,7 +34,7 @@ FLOAT32 = (
     "D_POSITION",
     "D_QUERY_BY_CONTENT",
 )
-INT32 = ("WINDOWS", "ORDER", "SEED")
+INT32 = ("WINDOWS", "ORDER", "WIDTHS", "STARTS", "SEED")
 
 
 def compiled(kernel: Any, size: Size, capability: int, dtype: str, head_dim: int) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def compiled(kernel: Any, size: Size, capability: int, dtype: str, head_dim: int
         elif argument in ("H", "L", "M", "B") or not argument.isupper():
             signature[argument] = "i32"
             by_sixteen = re.fullmatch("[a-z_]+_[bhmc]", argument) is not None
-        elif argument == "WIDTH":
+        elif argument == "WIDEST":
             signature[argument] = "i32"
         elif argument in INT32:
             signature[argument] = "*i32"

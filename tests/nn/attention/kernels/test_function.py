@@ -221,6 +221,30 @@ def test_the_same_random_state_gives_the_same_numbers() -> None:
     assert not torch.equal(runs[0][0], runs[2][0])  # type: ignore[arg-type]
 
 
+def test_a_head_sees_no_farther_than_there_is_room_for() -> None:
+    """As where a plan was made before its span grew: memory of other heads stays untouched."""
+    from adaspan.nn.attention.kernels import attend_by_head
+
+    case = Case(spans=(90.0, 90.0), window=98, cached=98, block=10)
+    tensors = case.inputs()
+    query, key, value, position, span = tensors.values()
+    output_BHMK, _ = attend_by_head(
+        past_2BHLK=torch.stack([key[:, :, :98], value[:, :, :98]]),
+        query_BHMK=query,
+        key_BHMK=key[:, :, 98:],
+        value_BHMK=value[:, :, 98:],
+        position_SK=position,
+        windows=(98, 40),
+        span=span,
+        ramp=RAMP,
+        dropout=0.0,
+    )
+    torch.testing.assert_close(output_BHMK[:, 0], by_oracle(case, tensors, 0)[0][:, 0])
+    cut = case._replace(window=64)
+    expected, _ = by_oracle(cut, {**tensors, "position": position[:64]}, 0)
+    torch.testing.assert_close(output_BHMK[:, 1], expected[:, 1])
+
+
 def test_a_diverged_span_is_let_through() -> None:
     case = Case(spans=(float("nan"), 5.0), window=20, block=8, cached=4)
     output, _ = by_kernels(case, case.inputs())
