@@ -115,6 +115,17 @@ def test_a_configuration_with_keys_of_another_version_is_named(folder: Path) -> 
         load(folder)
 
 
+@pytest.mark.slow
+def test_a_run_of_a_gpus_kernels_loads_without_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    values = folder / "config.yaml"
+    values.write_text(values.read_text().replace("attention: auto", "attention: triton"))
+    model, _, config = load(folder)
+    assert (config.train.attention, model.attention) == ("triton", "banded")
+
+
 def test_a_device_that_is_not_there_is_named(folder: Path) -> None:
     for device in ("gpu", "last"):
         with pytest.raises(ValueError, match=f"device={device}: Expected one of cpu, cuda"):
