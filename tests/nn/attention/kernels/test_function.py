@@ -12,7 +12,8 @@ from torch import Tensor
 from adaspan.nn.attention import attend
 from adaspan.nn.attention.reference import attend_reference
 from adaspan.nn.self_attention import AdaptiveSelfAttention
-from adaspan.nn.span import DynamicSpan
+from adaspan.nn.span import AdaptiveSpan, DynamicSpan
+from adaspan.nn.transformer import Transformer
 
 # Outside the band numbers are whatever memory holds, and are left out afterwards.
 pytestmark = [
@@ -72,7 +73,7 @@ CASES = {
     "dynamic": Case(spans=(30.0, 91.0), dynamic=True, dropout=0.3),
     "fixed": Case(spans=None, window=50, cached=40, head_dim=24),
     "a stream's start": Case(spans=(0.0, 92.0), cached=0),
-    "little history": Case(spans=(10.0, 92.0), cached=9, block=33),
+    "little history": Case(spans=(10.0, 92.0, 3.0), cached=9, block=33),
     "no positions": Case(spans=(3.0, 40.0), positioned=False, dropout=0.5, block=33),
     "one key": Case(spans=None, window=1, block=5, cached=3),
     "a wide head": Case(spans=(5.0, 20.0), head_dim=80, window=28, cached=20, block=33),
@@ -205,6 +206,29 @@ def test_layers_agree_with_the_banded_attention_over_two_blocks() -> None:
         found.append([output.detach(), hidden.grad, *(p.grad for p in layer.parameters())])
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_cached_keys_and_values_give_what_cached_hidden_states_give() -> None:
+    """In blocks of several lengths; a single token goes another way."""
+    torch.manual_seed(0)
+    model = Transformer(
+        vocabulary_size=11,
+        layers=1,
+        dim=16,
+        heads=2,
+        ffn_dim=16,
+        make_span=lambda _: AdaptiveSpan(2, 30, RAMP, initial_fraction=0.4),
+        attention="triton",
+    ).eval()
+    tokens = torch.randint(11, (1, 34))
+    kept, caches, plan = model.key_value_caches(), None, model.plan(1, 1)
+    for block in tokens.split([10, 20, 1, 3], dim=1):
+        by_states = model(block, caches, plan)
+        caches = by_states.caches
+        by_keys = model(block, kept).log_probs_BMV
+        torch.testing.assert_close(by_keys, by_states.log_probs_BMV, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.slow
