@@ -15,7 +15,8 @@ import hashlib
 import platform
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +29,7 @@ from adaspan.runs.extensions import extension_records
 
 # In a copy of the code: what `code_version` returned for the original.
 SOURCE_OF_SNAPSHOT = "source.json"
-_PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "wandb")
+_PACKAGES = ("torch", "triton", "numpy", "hydra-core", "omegaconf", "wandb")
 _DATA = "data_sha256"
 _IMPORTED = "imported"
 _OF_RUN, _UP_TO = "of_run", "up_to_step"
@@ -141,7 +142,7 @@ class Source:
             "extensions": extension_records(),
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "packages": {name: metadata.version(name) for name in _PACKAGES},
+            "packages": dict(_installed()),
             **computing,
         }
         self._write([*earlier, entry])
@@ -191,6 +192,13 @@ def _how(start: Entry) -> dict[str, str]:
         "code": hashlib.sha256(code.encode()).hexdigest()[:_SHORT_DIGITS],
         **{key: str(ways[key]) for key in _HOW if key in ways},
     }
+
+
+def _installed() -> Iterator[tuple[str, str]]:
+    """Packages that results may depend on, with their versions; Triton is not everywhere."""
+    for name in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            yield name, metadata.version(name)
 
 
 def code_version(root: Path) -> Entry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def test_each_start_is_an_entry(code: Path, tmp_path: Path) -> None:
     assert "+two" in second["diff"]
     assert source.begun_with() == first
     assert first["packages"]["torch"].startswith("2.")
+    assert first["packages"]["triton"] == metadata.version("triton"), "bits depend on it"
     assert {"commit", "time", "python", "platform", "extensions"} <= first.keys()
 
 
