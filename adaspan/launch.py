@@ -14,12 +14,14 @@ from adaspan import __version__, ranks
 from adaspan.config.command_line import named_extensions, option_folders
 from adaspan.config.extensions import import_extensions, import_installed
 from adaspan.config.flags import checked
-from adaspan.config.hydra import register, require_multirun, to_run_config
+from adaspan.config.hydra import folder_of_configuration, register, require_multirun, to_run_config
 from adaspan.config.mistakes import user_errors
+from adaspan.config.schema import RunConfig
 from adaspan.config.typed import for_hydra
 from adaspan.errors import UserError, reported_in_one_line
 from adaspan.places import CONF
 from adaspan.runs.figures.own import check_own_keys
+from adaspan.runs.folder import RunFolder
 
 
 def main() -> None:
@@ -54,7 +56,15 @@ def _launch(composed: DictConfig) -> None:
     config = to_run_config(composed)
     from adaspan.train.run import train  # imports torch: not needed for --help or to find a mistake
 
-    train(config)
+    train(config, _begun_on(config))
+
+
+def _begun_on(config: RunConfig) -> str | None:
+    """SHA-256 of the text of the run whose configuration this is; None for a run that is new."""
+    path = folder_of_configuration()
+    if path is None or config.data.content() is None:
+        return None
+    return RunFolder(path).source.data_fingerprint()
 
 
 if __name__ == "__main__":

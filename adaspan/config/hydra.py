@@ -47,6 +47,8 @@ _REGISTER_RESOLVER = (
 
 # What a command line says of a launcher or a sweeper, which only a sweep has.
 _OF_A_SWEEP = re.compile(r"[+~]*hydra[/.](launcher|sweeper)\b")
+# What names a text.
+_OF_DATA = re.compile(r"[+~]*data\b")
 
 # What OmegaConf 2.4 says of lines in Hydra 1.3.
 _WARNINGS_ABOUT_HYDRA = (
@@ -211,6 +213,15 @@ def require_multirun() -> None:
     if words:
         refusal = "works only with -m; add -m even for a single run"
         raise UserError("\n".join(f"{word}: {refusal}" for word in words))
+
+
+def folder_of_configuration() -> Path | None:
+    """The folder from which `--config-path` takes the run, unless another text is named with it."""
+    hydra = HydraConfig.get()
+    if any(_OF_DATA.match(word) for word in hydra.overrides.task):
+        return None
+    sources = hydra.runtime.config_sources
+    return next((Path(source.path) for source in sources if source.provider == "main"), None)
 
 
 def default_values(overrides: Sequence[str]) -> dict[str, Any]:

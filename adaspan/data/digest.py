@@ -5,29 +5,38 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from pathlib import Path
 
 _CHUNK_BYTES = 16 << 20
 # A file that changed so lately may change again without another time of change.
 _SETTLED_NS = 2 * 10**9
+_known: dict[tuple[object, ...], str] = {}
 
 
 def file_sha256(path: Path) -> str:
     """Of the content. Within a process a file is read again only if it may have changed."""
+    return remembered(path, "file", lambda: _sha256(path))
+
+
+def remembered(path: Path, what: str, compute: Callable[[], str]) -> str:
+    """What was computed of a file, computed anew if it may have changed since.
+
+    Args:
+        path: of the file.
+        what: is computed of it.
+        compute: does so.
+    """
     status = path.stat()
     if time.time_ns() - status.st_ctime_ns < _SETTLED_NS:
-        return _sha256(path)
-    # Nobody can set the time of change back, as the time of modification.
-    return _remembered(
-        path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-    )
-
-
-@lru_cache(maxsize=256)
-def _remembered(path: Path, *_status: int) -> str:
-    return _sha256(path)
+        return compute()
+    # Nobody can set the time of change back, as one can the time of modification.
+    times = (status.st_mtime_ns, status.st_ctime_ns)
+    key = (what, path, status.st_dev, status.st_ino, status.st_size, *times)
+    if key not in _known:
+        _known[key] = compute()
+    return _known[key]
 
 
 def _sha256(path: Path) -> str:

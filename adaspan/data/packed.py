@@ -91,12 +91,17 @@ def damage_in_words(name: str, program: str) -> Iterator[None]:
         raise UserError(f"{name}: cannot be unpacked by {program} ({reason})") from None
 
 
+def is_packed(head: bytes) -> bool:
+    """Whether a file that begins like this is unpacked here."""
+    return head.startswith((_GZIP, _BZIP2, _XZ, _ZIP))
+
+
 def no_text(head: bytes) -> str | None:
     """What a file is whose unpacked content begins like this; None if it may be a text."""
     if head[_TAR] == b"ustar":
         return "a tar archive"
     packed = next((program for magic, (program, _) in _OTHERS.items() if head.startswith(magic)), 0)
-    if packed or head.startswith((_GZIP, _BZIP2, _XZ, _ZIP)):
+    if packed or is_packed(head):
         return "packed twice"
     kind = next((kind for magic, kind in _NO_TEXT.items() if head.startswith(magic)), None)
     return f"a {kind} file" if kind else None

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from adaspan.data.digest import file_sha256
 from adaspan.data.packed import SUFFIXES
 from adaspan.data.textfile import Reading, TextFile
 from adaspan.places import shown
@@ -97,10 +96,14 @@ class FileSource:
     def name(self) -> str:
         return name_of_text(self.path)
 
-    def key(self) -> str:
-        return _content_key(self.encoding, self.path)
+    def content(self) -> list[str]:
+        """SHA-256 of the text, wherever it is and however it is packed."""
+        return [self.read().sha256()]
 
-    def read(self) -> Iterable[bytes]:
+    def key(self) -> str:
+        return _key(self.content())
+
+    def read(self) -> TextFile:
         reading = Reading(self.encoding, as_bytes=not self.characters and not self.words)
         return TextFile(self.path, f"data.path={shown(self.path)}", reading)
 
@@ -116,10 +119,14 @@ class SplitSource:
     encoding: str | None = None
     encoding_option: str = "data.encoding="  # see Reading
 
-    def key(self) -> str:
-        return _content_key(self.encoding, *self.files.values())
+    def content(self) -> list[str]:
+        """SHA-256 of the text of each split."""
+        return [text.sha256() for text in self.read().values()]
 
-    def read(self) -> Mapping[str, Iterable[bytes]]:
+    def key(self) -> str:
+        return _key(self.content())
+
+    def read(self) -> Mapping[str, TextFile]:
         as_bytes = not self.characters and not self.words
         reading = Reading(self.encoding, self.encoding_option, as_bytes)
         return {
@@ -155,8 +162,8 @@ def split_files(folder: Path) -> dict[str, Path]:
     return files
 
 
-def _content_key(encoding: str | None, *paths: Path) -> str:
-    return _sha256(json.dumps([encoding, *map(file_sha256, paths)]).encode())
+def _key(content: list[str]) -> str:
+    return _sha256(json.dumps(content).encode())
 
 
 def _sha256(content: bytes) -> str:

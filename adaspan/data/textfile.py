@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
 import re
 import stat
 from collections.abc import Iterable, Iterator
@@ -10,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from adaspan.data.digest import file_sha256, remembered
 from adaspan.data.facts import Facts, Survey, whole_characters
 from adaspan.data.guess import guess, guess_wide
-from adaspan.data.packed import HEAD_BYTES, damage_in_words, no_text, unpacked
+from adaspan.data.packed import HEAD_BYTES, damage_in_words, is_packed, no_text, unpacked
 from adaspan.errors import UserError
 
 RAW = "raw"  # in place of an encoding: the bytes as they are once unpacked, whatever they are
@@ -67,6 +69,28 @@ class TextFile:
         self._reading = reading
         self.facts: Facts | None = None  # once it was read to its end
         self.share_read = 0.0  # of the file
+
+    def sha256(self) -> str:
+        """Of the text: that of the file, unless it is packed, marked or to be converted.
+
+        Raises:
+            UserError: the file cannot be read, or must be converted and is not what it should be.
+        """
+        try:
+            with self.path.open("rb") as file:
+                head = file.read(HEAD_BYTES)
+            is_marked = self._reading.encoding is None and head.startswith(_BOM)
+            if not is_marked and not is_packed(head) and self._reading.encoding in (None, RAW):
+                return file_sha256(self.path)
+            return remembered(self.path, f"text {self._reading}", self._sha256)
+        except OSError as error:
+            raise UserError(f"{self._name}: {error.strerror or error}") from None
+
+    def _sha256(self) -> str:
+        digest = hashlib.sha256()
+        for piece in self:
+            digest.update(piece)
+        return digest.hexdigest()
 
     def __iter__(self) -> Iterator[bytes]:
         """Raises `UserError` where the file cannot be read, or is not what it should be."""

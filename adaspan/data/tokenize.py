@@ -27,7 +27,7 @@ from adaspan.data.vocabulary import Unit
 from adaspan.data.words import Numbering
 from adaspan.errors import UserError, in_words
 
-_NUMBERS_AT_ONCE = 1 << 20
+_NUMBERS_AT_ONCE = 1 << 18
 _CODE_POINTS = 0x110000
 _Given = TypeVar("_Given")
 Numbers = npt.NDArray[np.int32]
@@ -180,19 +180,19 @@ def _words(reader: _Reader, folder: Path) -> Tokenized:
             counts[split] += len(numbers)
             numbers.tofile(file)
     sizes = reader.sizes(counts)
-    numbers = np.memmap(kept, np.int32, mode="r")
-    train, *_ = parts = [*_cut(numbers, sizes)]
+    parts = [*_ends(sizes)]
     in_train = sum(
-        (np.bincount(some, minlength=len(numbering)) for some in _some(train)),
+        (np.bincount(some, minlength=len(numbering)) for some in _kept(kept, *parts[0])),
         np.zeros(len(numbering), np.int64),
     )
     words, id_of_number = numbering.by_count(in_train)
     is_unknown = numbering.is_unknown(in_train)
     unknown = {
-        split: sum(int(is_unknown[some].sum()) for some in _some(part))
+        split: sum(int(is_unknown[some].sum()) for some in _kept(kept, *part))
         for split, part in zip(SPLITS, parts, strict=True)
     }
-    write_splits(folder, sizes, (id_of_number[some] for some in _some(numbers)))
+    everything = _kept(kept, 0, sum(sizes.values()))
+    write_splits(folder, sizes, (id_of_number[some] for some in everything))
     kept.unlink()
     assert reader.facts
     return Tokenized(
@@ -207,15 +207,19 @@ def _numbers(reader: _Reader, numbering: Numbering) -> Iterator[tuple[int, Numbe
             yield split, numbers
 
 
-def _cut(numbers: Numbers, sizes: Mapping[str, int]) -> Iterator[Numbers]:
-    ends = np.cumsum([*sizes.values()])
-    for end, size in zip(ends, sizes.values(), strict=True):
-        yield numbers[end - size : end]
+def _ends(sizes: Mapping[str, int]) -> Iterator[tuple[int, int]]:
+    """Where each split begins and ends."""
+    end = 0
+    for size in sizes.values():
+        yield end, end + size
+        end += size
 
 
-def _some(numbers: Numbers) -> Iterator[Numbers]:
-    for start in range(0, len(numbers), _NUMBERS_AT_ONCE):
-        yield numbers[start : start + _NUMBERS_AT_ONCE]
+def _kept(path: Path, begin: int, end: int) -> Iterator[Numbers]:
+    """Numbers of a file. It is not mapped, for what is mapped counts as memory."""
+    for start in range(begin, end, _NUMBERS_AT_ONCE):
+        count = min(_NUMBERS_AT_ONCE, end - start)
+        yield np.fromfile(path, np.int32, count, offset=start * np.dtype(np.int32).itemsize)
 
 
 def _watched(part: Text, survey: Survey) -> Iterator[bytes]:

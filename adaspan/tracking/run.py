@@ -26,7 +26,7 @@ from adaspan.runs import figures
 from adaspan.runs.figures import Row
 from adaspan.runs.figures.rows import head_spans
 from adaspan.runs.folder import DATA_KEY, RunFolder
-from adaspan.runs.identity import run_id, tracked_name
+from adaspan.runs.identity import id_of, tracked_name
 from adaspan.tracking import client
 from adaspan.tracking.files import TrackedFiles
 from adaspan.tracking.media import heatmap
@@ -53,12 +53,13 @@ def description(
     values = dataclasses.asdict(config)
     group, _, key = DATA_KEY.partition(".")
     values[group][key] = folder.source.short_fingerprint()
+    own = id_of(folder.path, config)
     return {
-        "run_id": run_id(config) + (f"r{restarts}" if restarts else ""),
+        "run_id": own + (f"r{restarts}" if restarts else ""),
         "project": config.tracking.project,
         "entity": config.tracking.entity,
         "group": config.tracking.group,
-        "name": tracked_name(config),
+        "name": tracked_name(config.tracking.name, own),
         "values": values,
         "source": folder.source.begun_with(),
         "span_limit": config.span.limit,

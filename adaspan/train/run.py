@@ -31,8 +31,12 @@ from adaspan.train.distributed import Processes, joined
 from adaspan.train.loop import train_in_session
 
 
-def train(config: RunConfig) -> None:
+def train(config: RunConfig, begun_on: str | None = None) -> None:
     """Train a run, or go on with it where it was stopped; say so if it is done already.
+
+    Args:
+        config: of the run.
+        begun_on: SHA-256 of the data that it must be trained on; None: of those that are there.
 
     Raises:
         UserError: a value that only this machine or the data can refuse.
@@ -43,7 +47,7 @@ def train(config: RunConfig) -> None:
         folder = RunFolder(Path(config.output_dir) / run_name(config))
     try:
         with extensions_in_words():
-            _train(config, folder)
+            _train(config, folder, begun_on)
     except (ExtensionError, KindError) as error:
         raise _with_trace(error, folder.log) from error
     except OSError as error:
@@ -68,13 +72,13 @@ def _with_trace(error: ExtensionError | KindError, log: Path) -> ExtensionError 
     return type(error)(f"{error}; the trace is in {shown(log)}")
 
 
-def _train(config: RunConfig, folder: RunFolder) -> None:
+def _train(config: RunConfig, folder: RunFolder, begun_on: str | None) -> None:
     device = choose_device(config.train.device, ranks.local_rank())
     check_attention(config.train.attention, config.model, device)
     with joined(device) as processes, ExitStack() as locks:
         validate_shares(config, processes.world_size)
         check_own_keys()  # refused now, not at the first evaluation
-        corpus = _load_corpus(config, processes)
+        corpus = _load_corpus(config, processes, begun_on)
 
         def begin() -> int:
             locks.enter_context(folder.lock())
@@ -96,15 +100,26 @@ def _train(config: RunConfig, folder: RunFolder) -> None:
                 )
 
 
-def _load_corpus(config: RunConfig, processes: Processes) -> Corpus:
-    def load() -> Corpus:
-        corpus = corpus_of(config.data, Path(config.data_dir))
-        corpus.require_blocks(config.data.typed, config.train.batch_size, config.train.block_size)
-        check_clusters(config.model, corpus.vocabulary)
-        return corpus
+def _load_corpus(config: RunConfig, processes: Processes, begun_on: str | None) -> Corpus:
+    loaded: list[Corpus] = []  # once, for its digests are checked each time
 
-    processes.main_process_first(lambda: len(load().train))
-    return load()
+    def load() -> int:
+        corpus = corpus_of(config.data, Path(config.data_dir))
+        typed = config.data.typed
+        if begun_on not in (None, corpus.fingerprint):
+            raise UserError(
+                f"{typed}: has changed since the run was begun (sha256 {begun_on}, now "
+                f"{corpus.fingerprint}); say {typed} once more to train on what it is now"
+            )
+        corpus.require_blocks(typed, config.train.batch_size, config.train.block_size)
+        check_clusters(config.model, corpus.vocabulary)
+        loaded.append(corpus)
+        return len(corpus.train)
+
+    processes.main_process_first(load)
+    if not loaded:
+        load()
+    return loaded[0]
 
 
 def _is_done(folder: RunFolder, corpus: Corpus) -> bool:

@@ -65,7 +65,7 @@ def test_one_that_was_begun_goes_on(runs_of_before: Path, text: Path) -> None:
     config.data.path = str(text)  # type: ignore[attr-defined]
     config.output_dir, config.data_dir = str(runs_of_before), str(text.parent / "data")
     config.tracking.mode = "disabled"
-    # The identity holds the path of the text, which is another here than there.
+    # Its identity held the path of the text, which is another here than there.
     folder = RunFolder((runs_of_before / RESUMABLE).rename(runs_of_before / run_name(config)))
     train(config)
     assert "going on from step 149" in folder.log.read_text()

@@ -1,6 +1,7 @@
 """One run, one identity: the same for what gives the same result, and for nothing else."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -80,9 +81,42 @@ def test_the_name_can_be_read_and_ends_in_the_identity() -> None:
 @pytest.mark.slow
 def test_a_repetition_does_not_go_by_the_name_that_a_sweep_gave_the_run_before_it() -> None:
     name = name_in_sweep(compose_run("train.seed=1"), "train.seed=1")
-    assert tracked_name(compose_run("train.seed=1", f"tracking.name='{name}'")) == name
-    assert tracked_name(compose_run("train.seed=2", f"tracking.name='{name}'")) is None
-    assert tracked_name(compose_run("train.seed=2", "tracking.name=mine")) == "mine"
+    assert tracked_name(name, run_id(compose_run("train.seed=1"))) == name
+    assert tracked_name(name, run_id(compose_run("train.seed=2"))) is None
+    assert tracked_name("mine", run_id(compose_run("train.seed=2"))) == "mine"
+
+
+def text_run(path: Path, *overrides: str) -> RunConfig:
+    return compose_run("data=text", f"data.path={path}", f"output_dir={path.parent}", *overrides)
+
+
+@pytest.mark.slow
+def test_a_text_is_known_by_its_content(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "text").write_text("one and two\n" * 9)
+    here, there = (text_run(tmp_path / folder / "text") for folder in ("a", "b"))
+    assert run_name(here) == run_name(there)
+    assert run_id(text_run(tmp_path / "a" / "text", "data.symbols=characters")) != run_id(here)
+    (tmp_path / "b" / "text").write_text("one and six\n" * 9)
+    assert run_id(there) != run_id(here)
+    own_splits = [f"data.{split}={tmp_path / 'a' / 'text'}" for split in ("train", "valid", "test")]
+    assert run_id(compose_run("data=text", *own_splits)) != run_id(here)
+
+
+@pytest.mark.slow
+def test_a_run_that_was_begun_when_paths_counted_goes_on_under_its_name(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("one and two\n" * 9)
+    run = text_run(tmp_path / "text")
+    present = run_name(run)
+    (tmp_path / "text").rename(tmp_path / "gone")
+    before = run_name(run)
+    assert before != present, "a text that is not here is known by its path"
+    (tmp_path / "gone").rename(tmp_path / "text")
+    (tmp_path / before).mkdir()
+    assert run_name(run) == before
+    (tmp_path / present).mkdir()
+    assert run_name(run) == present
 
 
 @dataclass

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from adaspan.errors import UserError
 from tests.conftest import ROOT, Launch, environment
 from tests.processes import (
     FindFolder,
@@ -60,12 +63,61 @@ def test_the_run_folder_repeats_the_run(
 
 
 @pytest.mark.slow
-def test_data_that_changed_since_are_refused(tiny: tuple[str, ...], text: Path) -> None:
+def test_a_text_that_changed_since_makes_another_run_and_is_not_gone_on_with(
+    tiny: tuple[str, ...], text: Path, run_folder: FindFolder, launch_here: Launch
+) -> None:
     train_here(*tiny)
-    text.write_text("quite another text, " * 200)
-    with pytest.raises(UserError, match="begun on other data") as error:
-        train_here(*tiny)
-    assert "\n" not in str(error.value)
+    folder, status = run_folder(), text.stat()
+    text.write_bytes(text.read_bytes().replace(b"plus", b"less"))
+    os.utime(text, ns=(status.st_atime_ns, status.st_mtime_ns))  # as tar and rsync do
+    frozen = ("--config-path", str(folder), "--config-name", "config")
+    refused = launch_here(*frozen)
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert "data.path=sums.txt: has changed since the run was begun (sha256 " in line
+    assert line.endswith("; say data.path=sums.txt once more to train on what it is now")
+    assert launch_here(*frozen, "data.path=sums.txt").returncode == 0
+    sources = [json.loads(path.read_text()) for path in (folder.parent).glob("*/source.json")]
+    now = hashlib.sha256(text.read_bytes()).hexdigest()
+    assert [source[0]["data_sha256"] == now for source in sources].count(True) == 1
+    assert len(sources) == 2
+
+
+@pytest.mark.slow
+def test_one_text_is_one_run_wherever_it_is_and_however_it_is_packed(
+    tiny: tuple[str, ...], text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_here(*tiny)
+    capsys.readouterr()
+    (tmp_path / "elsewhere").mkdir()
+    packed = tmp_path / "elsewhere" / "sums.txt.gz"
+    packed.write_bytes(gzip.compress(text.read_bytes()))
+    marked = tmp_path / "elsewhere" / "sums.txt"
+    marked.write_bytes(b"\xef\xbb\xbf" + text.read_bytes())
+    for path in (packed, marked):
+        train_here(*tiny, f"data.path={path}")
+        assert capsys.readouterr().out.startswith("done already: ")
+
+
+@pytest.mark.slow
+def test_a_run_says_and_records_what_its_text_turned_out_to_be(
+    tiny: tuple[str, ...], text: Path, run_folder: FindFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text.write_bytes(text.read_text().replace("\n", "é\r\n").encode("latin-1"))
+    train_here(*tiny, "data.encoding=latin-1", "data.symbols=characters", "train.steps=2")
+    told = capsys.readouterr().out
+    assert "\ntext    latin-1, converted to UTF-8 · newlines CRLF\n" in told
+    (start,) = json.loads((run_folder() / "source.json").read_text())
+    assert start["data"] == {
+        "format": "plain",
+        "encoding": "latin-1, converted to UTF-8",
+        "newlines": "CRLF",
+        "characters": len(text.read_bytes()),
+        "replaced": 0,
+        "undecodable": 0,
+        "unit": "characters",
+        "symbols": 19,
+    }
 
 
 @pytest.mark.slow

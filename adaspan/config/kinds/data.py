@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from adaspan.data import Corpus, Tokens
     from adaspan.data.archives import Archive, ArchiveSource
     from adaspan.data.recall import RecallSource
-    from adaspan.data.sources import Source
+    from adaspan.data.sources import FileSource, Source, SplitSource
 
 
 BYTES = 256  # different ones
@@ -34,6 +34,8 @@ class DataConfig:
     """Text; cut 90/5/5 into train, valid and test unless it comes in splits."""
 
     group: ClassVar[str] = "data"
+    # Keys that say where a text is and how it is read, not which it is.
+    places: ClassVar[tuple[str, ...]] = ()
     kind: str = field(default=MISSING, init=False)  # the name that it is registered under
 
     @property
@@ -72,6 +74,15 @@ class DataConfig:
     def most_symbols(self) -> int | None:
         """No text of this kind has more different symbols; None: that is not known before it is
         read.
+        """
+        return None
+
+    def content(self) -> list[str] | None:
+        """What the text is known by in a run's identity, in place of `places`; None: it is known by
+        its keys.
+
+        Raises:
+            UserError: the text cannot be read.
         """
         return None
 
@@ -124,6 +135,7 @@ class StdlibDataConfig(DataConfig):
 class TextDataConfig(DataConfig):
     """Any text of one's own: a file, or one a split."""
 
+    places = ("path", "train", "valid", "test", "encoding")
     path: str = ""  # a file, or a folder with files for train, valid and test
     symbols: str = "bytes"  # bytes, characters of UTF-8 text, or words
     train: str | None = added_key(None)  # or a file for each split
@@ -140,6 +152,8 @@ class TextDataConfig(DataConfig):
 
     @property
     def typed(self) -> str:
+        if not self.path:
+            return f"data.train={shown(Path(self.train or ''))}"
         return f"data.path={shown(Path(self.path))}"
 
     def make_paths_absolute(self) -> None:
@@ -171,7 +185,13 @@ class TextDataConfig(DataConfig):
             else:
                 yield from readable_file(f"data.{split}", path)
 
-    def build(self, data_dir: Path) -> Source:
+    def content(self) -> list[str] | None:
+        paths = [self.path] if self.path else filter(None, self._given.values())
+        if not all(Path(path).expanduser().exists() for path in paths):
+            return None  # as of a run that was trained elsewhere
+        return self.build(Path()).content()
+
+    def build(self, data_dir: Path) -> FileSource | SplitSource:
         from adaspan.data.sources import FileSource, SplitSource, split_files
 
         characters, words = self.symbols == "characters", self.symbols == "words"
