@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from adaspan import stdout
 from adaspan.ranks import rank
 
 # Errors of the system that the user can fix: permissions, a full disk.
@@ -98,7 +99,10 @@ def reported_in_one_line() -> Iterator[None]:
     has not spoken by then is theirs alone, and they do.
     """
     try:
-        yield
+        try:
+            yield
+        finally:
+            stdout.flush()  # here, where what goes wrong is told
     except (UserError, RunError) as error:
         if rank() > 0 and isinstance(error, UserError) and not isinstance(error, ProcessError):
             time.sleep(MAIN_PROCESS_SPEAKS_S)
@@ -106,14 +110,25 @@ def reported_in_one_line() -> Iterator[None]:
             for line in str(error).splitlines():
                 print(f"adaspan: error: {line}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+    except BrokenPipeError:
+        if not stdout.is_unread():
+            raise
+        stdout.discard()
+        raise SystemExit(128 + signal.SIGPIPE) from None
     except OSError as error:
         if error.errno not in _REFUSED_BY_THE_SYSTEM:
             raise
-        print(
-            f"adaspan: error: {error.filename}: {error.strerror}; fix this, or choose another "
-            "output_dir or data_dir, and type the same command again",
-            file=sys.stderr,
-        )
+        print(f"adaspan: error: {_refusal(error)}", file=sys.stderr)
         raise SystemExit(RunError.exit_code) from None
     except KeyboardInterrupt:
         raise SystemExit(128 + signal.SIGINT) from None
+
+
+def _refusal(error: OSError) -> str:
+    if error.filename is None:  # what writes files names them
+        stdout.discard()
+        return f"stdout: {error.strerror}"
+    return (
+        f"{error.filename}: {error.strerror}; fix this, or choose another "
+        "output_dir or data_dir, and type the same command again"
+    )

@@ -21,18 +21,25 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that takes the place of `path` only once it is completely on the disk."""
     partial = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     try:
-        with partial.open("wb") as file:
+        with full_disk_named(path), partial.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
         sync_folder(path.parent)
-    except OSError as error:
-        if error.errno in _FULL:  # an error without a file name
-            error.filename = error.filename or str(path)
-        raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def full_disk_named(path: Path) -> Iterator[None]:
+    """Have the errors of a full disk, which name no file, name this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            error.filename = error.filename or str(path)
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:

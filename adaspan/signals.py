@@ -18,6 +18,12 @@ class StopRequest:
         self.signal = 0
         self._pid = os.getpid()
 
+    def leave_unread(self) -> None:
+        """Ask to leave because nobody reads what is printed. SIGPIPE itself, which is ignored,
+        might be about any other pipe.
+        """
+        self.signal = self.signal or signal.SIGPIPE
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._pid:  # a forked child inherits the handler, but has nothing to save
             return

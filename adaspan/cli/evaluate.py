@@ -149,5 +149,5 @@ def _keep(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     try:
         for row in rows:
             folder.add_evaluation(row)
-    except PermissionError as error:
+    except OSError as error:
         click.echo(f"not kept: {folder.evaluations}: {error.strerror}", err=True)

@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from adaspan.errors import UserError
+
 # Beyond it no sizes are meant, and torch could not even count them.
 _LARGEST = 2**53
 
@@ -48,6 +50,12 @@ def writable_folder(key: str, path: Path) -> Iterator[str]:
         yield f"{key}={path}: {existing} may not be written to"
     elif existing != path and not _takes_folders(existing):
         yield f"{key}={path}: cannot be created"
+
+
+def require_writable(option: str, folder: Path) -> None:
+    """Raise `UserError` if a folder that an option of a command names cannot be written to."""
+    for mistake in writable_folder(option, folder):
+        raise UserError(mistake.replace("=", " ", 1))
 
 
 def _takes_folders(path: Path) -> bool:

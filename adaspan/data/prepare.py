@@ -31,7 +31,7 @@ from adaspan.data.sources import Source
 from adaspan.data.tokenize import given, tokenize
 from adaspan.data.vocabulary import Unit, Vocabulary
 from adaspan.errors import UserError
-from adaspan.files import sync_folder
+from adaspan.files import full_disk_named, sync_folder
 
 _FORMAT = 1  # raise when the files below change their meaning
 _PARTIAL = ".partial-"
@@ -101,7 +101,8 @@ def prepare(source: Source, data_dir: Path, reader: str | None = None) -> Corpus
     corpus = _load_undamaged(path)
     if corpus is None:
         with _partial(root) as made, _bar(source.name) as progress:
-            _write(source, unit, made, progress)
+            with full_disk_named(path):
+                _write(source, unit, made, progress)
             _appear(made, path)
         corpus = _load(path)
     if corpus is None:

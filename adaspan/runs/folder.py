@@ -31,7 +31,7 @@ from filelock import FileLock, Timeout
 
 from adaspan.config.resolved import read_values
 from adaspan.errors import RunError, UserError
-from adaspan.files import TEMPORARY_SUFFIX, read_json, replacing, write_json
+from adaspan.files import TEMPORARY_SUFFIX, full_disk_named, read_json, replacing, write_json
 from adaspan.runs.failures import Failure, FailureClass, State
 from adaspan.runs.figures import Row
 from adaspan.runs.figures.rows import is_final, with_present_keys
@@ -219,7 +219,7 @@ class RunFolder:
 
 def _append(path: Path, row: Mapping[str, Any]) -> None:
     """Add a line in one piece; it is on the disk when this returns."""
-    with path.open("a") as file:
+    with full_disk_named(path), path.open("a") as file:
         file.write(json.dumps(row, allow_nan=False) + "\n")
         file.flush()
         os.fsync(file.fileno())

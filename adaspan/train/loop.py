@@ -62,7 +62,7 @@ def train_in_session(
         SystemExit: a signal stopped it after its state was saved; 128 + the signal's number.
     """
     log = folder.log if processes.is_main else None
-    with Terminal(log, config.train.steps) as terminal:
+    with Terminal(log, config.train.steps, stop.leave_unread) as terminal:
         record = Record(config, folder, terminal, is_main=processes.is_main)
         try:
             with kinds_in_words(), memory_errors_in_words(device, LESS_FOR_THE_MODEL):

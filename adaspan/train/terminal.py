@@ -13,6 +13,9 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
+from adaspan import stdout
+from adaspan.errors import DiskError
+
 
 class Terminal(logging.Handler):
     """The one place that prints. As a log handler it also shows adaspan's warnings.
@@ -20,12 +23,14 @@ class Terminal(logging.Handler):
     Args:
         log: file that every line is added to; None for a process that stays silent.
         steps: updates of the whole run.
+        leave: called once if nobody reads any more what is printed, as behind `| head`.
     """
 
-    def __init__(self, log: Path | None, steps: int) -> None:
+    def __init__(self, log: Path | None, steps: int, leave: Callable[[], None]) -> None:
         super().__init__(logging.WARNING)
         self._file = log.open("a") if log else None
-        self._console = Console(quiet=log is None, highlight=False, markup=False, soft_wrap=True)
+        self._leave = leave
+        self._console = _Console(quiet=log is None, highlight=False, markup=False, soft_wrap=True)
         self._bar = self._progress(
             TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
             BarColumn(bar_width=24),
@@ -54,8 +59,23 @@ class Terminal(logging.Handler):
         self.line(f"warning: {record.getMessage()}")
 
     def line(self, text: str = "") -> None:
-        """Print text, above the bar where there is one."""
-        self._console.print(text)
+        """Print text, above the bar where there is one.
+
+        Raises:
+            DiskError: it cannot be printed.
+        """
+        try:
+            self._console.print(text)
+        except BrokenPipeError:
+            self._console.quiet = True
+            stdout.discard()
+            self._leave()
+        except OSError as error:
+            stdout.discard()
+            raise DiskError(
+                f"stdout: {error.strerror}; what was saved is kept, fix this and type the same "
+                "command again"
+            ) from None
         if self._file:
             with suppress(OSError):
                 self._file.write(f"{text}\n")
@@ -90,3 +110,9 @@ class Terminal(logging.Handler):
             transient=True,
             disable=self._file is None or not self._console.is_terminal,
         )
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Raise it on: rich would end the program."""
+        raise

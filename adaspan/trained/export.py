@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from adaspan.config.checks import require_writable
 from adaspan.config.resolved import to_yaml
 from adaspan.errors import UserError
 from adaspan.runs.folder import RunFolder
@@ -21,11 +22,12 @@ def export(run: Path, folder: Path, weights: Choice) -> None:
         weights: see `load`.
 
     Raises:
-        UserError: there is something in the folder, or no run in `run`.
+        UserError: there is something in the folder, or it cannot be made, or no run in `run`.
         RunError: the run's weights are missing or damaged.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: is there already; choose a new folder")
+    require_writable("FOLDER", folder)
     _, vocabulary, config, read = load_with_weights(run, "cpu", weights)
     exported = RunFolder(folder)
     exported.write_config(to_yaml(config))

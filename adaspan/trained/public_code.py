@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from adaspan.config.checks import require_writable
 from adaspan.config.hydra import composed_run
 from adaspan.config.kinds.data import corpus_of
 from adaspan.config.resolved import to_yaml
@@ -35,6 +36,7 @@ def import_checkpoint(file: Path, data: Path, output_dir: Path, ramp: int) -> Pa
     Raises:
         UserError: the file is no such checkpoint, does not fit the data, or is imported already.
     """
+    require_writable("--runs", output_dir)
     checkpoint = read_public(file)
     text = PublicData(data, by_count=checkpoint.has_clusters)
     symbols, known = sum(map(len, checkpoint.words)), len(text.vocabulary)

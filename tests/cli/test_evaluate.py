@@ -162,6 +162,23 @@ def test_an_export_never_overwrites(adaspan: Adaspan, run: Path) -> None:
 CHOOSE = "choose a new folder"
 
 
+@pytest.mark.parametrize(
+    ("folder", "told"),
+    [("file/out", "{}/file is a file, must be a folder"), ("/proc/out", "cannot be created")],
+)
+def test_a_folder_that_cannot_be_made_is_named(
+    adaspan: Adaspan, run: Path, tmp_path: Path, folder: str, told: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    end = adaspan("export", str(run), folder)
+    told = f"adaspan: error: FOLDER {folder}: {told.format(tmp_path)}\n"
+    assert (end.returncode, end.stderr) == (2, told)
+    words = ("import", "model.pt", "--data", "sums", "--runs", "/proc/runs")
+    imported = adaspan(*words)
+    told = "adaspan: error: --runs /proc/runs: cannot be created\n"
+    assert (imported.returncode, imported.stderr) == (2, told)
+
+
 def test_a_damaged_export_is_named(adaspan: Adaspan, run: Path, tmp_path: Path) -> None:
     adaspan("export", "sums", "out")
     weights = tmp_path / "out" / "model.safetensors"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from adaspan.errors import reported_in_one_line
 from adaspan.runs.figures import HEAD_SPAN, HEATMAP, SCORES, TEST, VALID, declared
 from adaspan.runs.figures.rows import head_span_key
 from adaspan.runs.measures import MEASURES
@@ -44,4 +45,5 @@ def documentation() -> str:
 
 
 if __name__ == "__main__":
-    print(documentation(), end="")
+    with reported_in_one_line():
+        print(documentation(), end="")
