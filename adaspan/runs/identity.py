@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -53,7 +54,8 @@ def run_name(config: RunConfig) -> str:
     size = f"{config.model.layers}x{config.model.dim}"
     slug = f"{config.data.name}-{size}-{config.span.kind}{config.span.limit}"
     slug = re.sub(r"[^A-Za-z0-9._-]+", "_", slug)
-    name, before = f"{slug}-{run_id(config)}", f"{slug}-{_digits(_determining(config))}"
+    as_before = dataclasses.replace(config, data=config.data.before())
+    name, before = f"{slug}-{run_id(config)}", f"{slug}-{_digits(_determining(as_before))}"
     folder = Path(config.output_dir)
     return before if not (folder / name).exists() and (folder / before).exists() else name
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from adaspan.config.kinds.data import TextDataConfig
-from adaspan.data.textfile import Reading, TextFile
+from adaspan.data.textfile import RAW, Reading, TextFile
 from adaspan.data.vocabulary import Unit, Vocabulary
 from adaspan.data.words import EOS
 from adaspan.errors import UserError
@@ -64,7 +64,10 @@ class PublicData:
                 with replacing(files[name]) as file:
                     file.write(self._decoded(name))
         train, valid, test = map(str, files.values())
-        return TextDataConfig(symbols=self._unit, train=train, valid=valid, test=test)
+        encoding = RAW if self._unit == "bytes" else None  # which need be no text
+        return TextDataConfig(
+            symbols=self._unit, train=train, valid=valid, test=test, encoding=encoding
+        )
 
     def _decoded(self, name: str) -> bytes:
         codes = [code for line in self._lines(name) for code in self._codes(line)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import re
@@ -125,6 +126,23 @@ def test_a_text_of_ones_own_is_read_whole_and_unknown_symbols_are_counted(
     )
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1251"])
+def test_a_text_in_another_encoding_is_scored_as_its_refusal_advises(
+    adaspan: Adaspan, run: Path, tmp_path: Path, encoding: str
+) -> None:
+    text = "3 плюс 4 is 7\n" * 40
+    (tmp_path / "plain.txt").write_text(text)
+    (tmp_path / "text.gz").write_bytes(gzip.compress(text.encode(encoding)))
+    end = adaspan("evaluate", str(run), "--data", "text.gz")
+    (line,) = end.stderr.splitlines()
+    advised = re.search(r"--encoding (\S+) converts it$", line)
+    assert (end.returncode, bool(advised)) == (2, True), line
+    assert advised
+    (plain,) = evaluated(adaspan, run, "--data", "plain.txt")
+    (packed,) = evaluated(adaspan, run, "--data", "text.gz", "--encoding", advised[1])
+    assert (packed["nats"], packed["data_sha256"]) == (plain["nats"], plain["data_sha256"])
+
+
 def test_weights_are_those_that_are_named(adaspan: Adaspan, run: Path) -> None:
     newest = max((run / "checkpoints").glob("step_*.pt"))
     (last,) = evaluated(adaspan, run, "--split", "test", "--weights", "last")
@@ -197,6 +215,14 @@ def test_a_damaged_export_is_named(adaspan: Adaspan, run: Path, tmp_path: Path) 
         (("--data", "latin.txt"), "--data latin.txt: is no UTF-8 text at byte 1"),
         (("--data", "other.txt"), "--data other.txt: has none of the 17 characters that the model"),
         (("--data", "empty.txt"), "--data empty.txt: has none of the 17 characters that the model"),
+        (
+            ("--data", "other.txt", "--encoding", "x"),
+            "--encoding x: no such encoding; name one as ",
+        ),
+        (
+            ("--encoding", "cp1251"),
+            "--encoding cp1251: is of the file that --data names; add --data",
+        ),
         (("--device", "cuda:7"), "--device cuda:7: must be auto, cpu, or a GPU that is here"),
     ],
 )

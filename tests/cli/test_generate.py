@@ -84,6 +84,17 @@ def test_unknown_words_of_the_prompt_are_told(tmp_path: Path) -> None:
     assert told("so häh\nis ha") == ["2 of 4 words of the prompt are unknown, read as <unk>"]
 
 
+def test_a_prompt_from_a_file_is_looked_at_as_any_text(generate: Generate, tmp_path: Path) -> None:
+    plain = generate("--tokens", "20", "--prompt", "3 plus").stdout
+    (tmp_path / "marked.txt").write_bytes(b"\xef\xbb\xbf3 plus")
+    (tmp_path / "wide.txt").write_bytes("3 plus".encode("utf-16"))
+    assert generate("--tokens", "20", "--prompt-file", "marked.txt").stdout == plain
+    refused = generate("--prompt-file", "wide.txt")
+    assert "--prompt-file wide.txt: is no UTF-8 but utf-16, --encoding utf-16 " in refused.stderr
+    told = generate("--tokens", "20", "--prompt-file", "wide.txt", "--encoding", "utf-16")
+    assert told.stdout == plain
+
+
 def test_text_ends_before_the_first_stop(generate: Generate) -> None:
     whole = generate("--tokens", "60").stdout
     assert " " in whole.strip(), "something to stop at"

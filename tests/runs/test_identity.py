@@ -114,7 +114,7 @@ def test_a_run_that_was_begun_when_paths_counted_goes_on_under_its_name(tmp_path
     assert before != present, "a text that is not here is known by its path"
     (tmp_path / "gone").rename(tmp_path / "text")
     (tmp_path / before).mkdir()
-    assert run_name(run) == before
+    assert run_name(run) == run_name(text_run(tmp_path / "text", "data.encoding=raw")) == before
     (tmp_path / present).mkdir()
     assert run_name(run) == present
 

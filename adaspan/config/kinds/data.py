@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -76,6 +77,10 @@ class DataConfig:
         read.
         """
         return None
+
+    def before(self) -> DataConfig:
+        """The same as it was written when a text was known by `places`."""
+        return self
 
     def content(self) -> list[str] | None:
         """What the text is known by in a run's identity, in place of `places`; None: it is known by
@@ -184,6 +189,10 @@ class TextDataConfig(DataConfig):
                 yield f"data.{split}: needs a value, as the other splits have one"
             else:
                 yield from readable_file(f"data.{split}", path)
+
+    def before(self) -> DataConfig:
+        # Every text was read as it is.
+        return dataclasses.replace(self, encoding=None) if self.encoding == "raw" else self
 
     def content(self) -> list[str] | None:
         paths = [self.path] if self.path else filter(None, self._given.values())
