@@ -48,16 +48,21 @@ def read_foreign(vocabulary: Vocabulary, content: bytes, name: str) -> ForeignTe
         UserError: it is no UTF-8 where it must be, or has not one known symbol.
     """
     if vocabulary.unit == "words":
-        return _read_words(vocabulary, content, name)
+        text = _read_words(vocabulary, content, name)
+    else:
+        text = _read_letters(vocabulary, content, name)
+    if not len(text.tokens):
+        known = f"the {len(vocabulary):,} {vocabulary.unit} that the model knows"
+        raise UserError(f"{name}: has none of {known}")
+    return text
+
+
+def _read_letters(vocabulary: Vocabulary, content: bytes, name: str) -> ForeignText:
     symbols = _symbols(vocabulary.unit, content, name)
     token_of_symbol = np.full(_SYMBOLS[vocabulary.unit], -1, np.int64)
     token_of_symbol[list(vocabulary.symbols)] = np.arange(len(vocabulary))
     tokens = token_of_symbol[symbols]
     known = tokens[tokens >= 0].astype(np.min_scalar_type(len(vocabulary)))
-    if not len(known):
-        raise UserError(
-            f"{name}: has none of the {len(vocabulary)} {vocabulary.unit} that the model knows"
-        )
     return ForeignText(known, len(tokens) - len(known), math.log(_SYMBOLS[vocabulary.unit]))
 
 
@@ -84,7 +89,8 @@ def _read_words(vocabulary: Vocabulary, content: bytes, name: str) -> ForeignTex
         text = content.decode()
     except UnicodeDecodeError as error:
         raise UserError(f"{name}: is no UTF-8 text at byte {error.start}") from None
-    text = text if text.endswith("\n") else f"{text}\n"
+    # What ends no line is no line: an empty text has no word at all.
+    text = text if text.endswith("\n") or not text else f"{text}\n"
     return _as_words(vocabulary, words_of(text))
 
 

@@ -82,8 +82,9 @@ def choose(
     if temperature == 0:
         return int(log_probs_V.argmax())
     draw = torch.rand((), dtype=torch.float64, generator=generator)
-    sorted_V, token_V = (log_probs_V.double() / temperature).sort(descending=True, stable=True)
-    sum_V = sorted_V[:top_k].softmax(0).cumsum(0)
+    sorted_V, token_V = log_probs_V.double().sort(descending=True, stable=True)
+    # Below the likeliest, or a temperature near 0 would make all of them infinite.
+    sum_V = ((sorted_V[:top_k] - sorted_V[0]) / temperature).softmax(0).cumsum(0)
     kept = 1 + int((sum_V < top_p * sum_V[-1]).sum())  # at least the likeliest
     sum_V = sum_V[:kept]
     chosen = int(torch.searchsorted(sum_V, draw * sum_V[-1], right=True))

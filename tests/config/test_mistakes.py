@@ -94,7 +94,11 @@ MISTAKES = [
     ),
     ("output_dir=README.md/runs", "README.md is a file, must be a folder"),
     ("train.seed=18446744073709551616", "train.seed=18446744073709551616: must be at least 0 and"),
-    ("optimizer.cooldown_steps=2000", "cooldown_steps=2000: must be at most train.steps=1000"),
+    (
+        "optimizer.cooldown_steps=2000",
+        "cooldown_steps=2000: must be at most train.steps=1000; optimizer.cooldown_steps=0: none",
+    ),
+    ("span.penalty_after=1000", "span.penalty_after=1000: must be below train.steps=1000; span."),
     ("optimizer.lr=0", "optimizer.lr=0.0: must be above 0"),
     ("optimizer.lr=inf", "optimizer.lr=inf: must be a finite number"),
     ("tracking.mode=perhaps", "tracking.mode=perhaps: must be one of offline, online, disabled"),
@@ -324,6 +328,26 @@ def test_a_text_that_is_too_short_is_refused_with_its_sizes(
     assert (
         "data.path=short.txt: the text is too short: tokens are train 126, valid 7, test 7" in line
     )
+
+
+def test_splits_that_are_too_short_are_named(launch_here: Launch, tmp_path: Path) -> None:
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"{split}.txt").write_text(f"far too short for {split}\n")
+    splits = [f"data.{split}={split}.txt" for split in ("train", "valid", "test")]
+    end = launch_here("data=text", *splits, f"data_dir={tmp_path / 'data'}")
+    assert end.returncode == 2
+    told = f"adaspan: error: {' '.join(splits)}: the text is too short: tokens are train 24, "
+    assert end.stderr.startswith(told)
+
+
+def test_a_file_is_no_two_splits(launch_here: Launch, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a text\n")
+    (tmp_path / "b.txt").write_text("a text\n")
+    (tmp_path / "link.txt").symlink_to("a.txt")
+    splits = ("data.train=a.txt", "data.valid=b.txt", "data.test=link.txt")
+    end = launch_here("data=text", *splits, f"data_dir={tmp_path / 'data'}")
+    told = "is the file of data.train, too; each split needs a text of its own\n"
+    assert (end.returncode, end.stderr) == (2, f"adaspan: error: data.test=a.txt: {told}")
 
 
 def test_flags_that_contradict_each_other_are_one_line(launch_here: Launch) -> None:

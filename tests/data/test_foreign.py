@@ -27,3 +27,10 @@ def test_what_cannot_be_read_is_named() -> None:
     for content, told in ((b"a\xff", "text: is no UTF-8 text at byte 1"), (b"b", "text: has none")):
         with pytest.raises(UserError, match=told):
             read_foreign(characters, content, "text")
+
+
+@pytest.mark.parametrize(("symbols", "content"), [(("<eos>", "<unk>"), b""), (("so",), b"it is")])
+def test_a_text_without_a_word_is_not_scored(symbols: tuple[str, ...], content: bytes) -> None:
+    words = Vocabulary(symbols, "words")
+    with pytest.raises(UserError, match=f"text: has none of the {len(symbols)} words that the"):
+        read_foreign(words, content, "text")

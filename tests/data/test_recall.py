@@ -89,7 +89,12 @@ def test_the_best_predictor_of_several_distances_weighs_what_each_says() -> None
     ("values", "line"),
     [
         (["data.distances=[0]"], "data.distances=0: must be at least 1"),
-        (["data.distances=[]", "data.kept=[]"], "data.distances=0: must be at least 1"),
+        (["data.distances=[]", "data.kept=[]"], "data.distances=[]: must have at least one"),
+        (
+            ["data.length=960"],
+            "data.distances=48: must be below 48, the symbols of valid and of test; "
+            "data.length=980 has enough",
+        ),
         (["data.distances=[3,4]"], "data.kept=[0.8]: must have as many as data.distances=[3, 4]"),
         (["data.kept=[1.1]"], "data.kept=[1.1]: must be at least 0 each and at most 1 together"),
         (["data.kept=[-0.1]"], "data.kept=[-0.1]: must be at least 0 each and at most 1 together"),
@@ -109,7 +114,7 @@ def test_a_stream_that_cannot_be_is_refused_in_one_line(
 
 
 def test_a_stream_that_is_too_short_is_refused_with_what_is_needed(tmp_path: Path) -> None:
-    run = compose_run("data=recall", "data.length=300")
+    run = compose_run("data=recall", "data.length=300", "data.distances=[3]")
     corpus = corpus_of(run.data, tmp_path)
     with pytest.raises(UserError, match=r"data=recall: the text is too short: .* valid 15,"):
         corpus.require_blocks(run.data.typed, run.train.batch_size, run.train.block_size)

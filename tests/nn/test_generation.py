@@ -135,6 +135,13 @@ def test_what_cannot_come_never_comes() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("temperature", [1e-310, 5e-324])
+def test_next_to_no_temperature_is_as_none(temperature: float) -> None:
+    log_probs = torch.tensor([0.2, 0.5, 0.3]).log()
+    generator = torch.Generator().manual_seed(1)
+    assert {choose(log_probs, generator, temperature) for _ in range(20)} == {1}
+
+
 def test_a_token_costs_the_same_after_100_and_3000() -> None:
     model = small_model("adaptive", layers=1).float()
     writing = model.generate(PROMPT)

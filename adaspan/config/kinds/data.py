@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -157,9 +158,11 @@ class TextDataConfig(DataConfig):
 
     @property
     def typed(self) -> str:
-        if not self.path:
-            return f"data.train={shown(Path(self.train or ''))}"
-        return f"data.path={shown(Path(self.path))}"
+        if self.path:
+            return f"data.path={shown(Path(self.path))}"
+        return " ".join(
+            f"data.{split}={shown(path)}" for split, path in _paths(self._given).items()
+        )
 
     def make_paths_absolute(self) -> None:
         self.path = self.path and str(Path(self.path).expanduser().resolve())
@@ -189,6 +192,17 @@ class TextDataConfig(DataConfig):
                 yield f"data.{split}: needs a value, as the other splits have one"
             else:
                 yield from readable_file(f"data.{split}", path)
+        yield from self._used_twice()
+
+    def _used_twice(self) -> Iterator[str]:
+        """A file that stands for two splits: what a model has learned by heart is no score."""
+        files = {split: path for split, path in _paths(self._given).items() if path.is_file()}
+        for one, other in itertools.combinations(files, 2):
+            if files[one].samefile(files[other]):
+                yield (
+                    f"data.{other}={shown(files[other])}: is the file of data.{one}, too; each "
+                    "split needs a text of its own"
+                )
 
     def before(self) -> DataConfig:
         # Every text was read as it is.
@@ -312,8 +326,16 @@ class RecallDataConfig(DataConfig):
     def mistakes(self) -> Iterator[str]:
         from adaspan.data.recall import SYMBOLS
 
-        for distance in self.distances or [0]:
+        if not self.distances:
+            yield "data.distances=[]: must have at least one"
+        held_out = self.length // 20  # of 90/5/5
+        for distance in self.distances:
             yield from at_least("data.distances", distance, 1)
+            if 0 < held_out <= distance:
+                yield (
+                    f"data.distances={distance}: must be below {held_out}, the symbols of valid "
+                    f"and of test; data.length={20 * (distance + 1)} has enough"
+                )
         if len(self.kept) != len(self.distances):
             yield f"data.kept={self.kept}: must have as many as data.distances={self.distances}"
         if not (all(share >= 0 for share in self.kept) and math.fsum(self.kept) <= 1):

@@ -48,7 +48,8 @@ class OptimizerConfig:
         if self.cooldown_steps > config.train.steps:
             yield (
                 f"optimizer.cooldown_steps={self.cooldown_steps}: "
-                f"must be at most train.steps={config.train.steps}"
+                f"must be at most train.steps={config.train.steps}; "
+                "optimizer.cooldown_steps=0: none"
             )
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:

@@ -140,6 +140,14 @@ class LocalGlobalSpanConfig(SpanConfig):
             span.windows = (self.limit,) * span.heads
 
 
+def _never_paid(penalty_after: int, config: RunConfig) -> Iterator[str]:
+    if penalty_after >= config.train.steps:
+        yield (
+            f"span.penalty_after={penalty_after}: must be below train.steps={config.train.steps}; "
+            "span.loss_coefficient=0: no penalty at all"
+        )
+
+
 @register("span", "adaptive")
 @dataclass
 class AdaptiveSpanConfig(SpanConfig):
@@ -159,6 +167,9 @@ class AdaptiveSpanConfig(SpanConfig):
             yield f"span.initial_fraction={self.initial_fraction}: must lie between 0 and 1"
         yield from one_of("span.share", self.share, SHARES)
         yield from at_least("span.penalty_after", self.penalty_after, 0)
+
+    def mistakes_in(self, config: RunConfig) -> Iterator[str]:
+        yield from _never_paid(self.penalty_after, config)
 
     def build(self, *, dim: int, heads: int, layer: int) -> Span:
         from adaspan.nn.span import AdaptiveSpan
@@ -290,6 +301,9 @@ class DynamicSpanConfig(SpanConfig):
         if not math.isfinite(self.initial_bias):
             yield f"span.initial_bias={self.initial_bias}: must be a finite number"
         yield from at_least("span.penalty_after", self.penalty_after, 0)
+
+    def mistakes_in(self, config: RunConfig) -> Iterator[str]:
+        yield from _never_paid(self.penalty_after, config)
 
     def build(self, *, dim: int, heads: int, layer: int) -> Span:
         from adaspan.nn.span import DynamicSpan
