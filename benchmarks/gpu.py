@@ -13,10 +13,11 @@ is timed over several updates in a row, as in training. First of all:
 
 Ends with 1 if one of them does not hold. Rows: the default run, the small model of enwik8_small at
 batches of 8 and 64, the paper's 12 layers with spans as learned likewise, and 12 layers with the
-same spans under limits of 1,024 to 65,536 tokens. `GB` is what was taken from the GPU for all of
-a row's training. With --reference DIR, a checkout of the public code, its step takes turns with
-ours, its own optimizer included, in float32 and with products in bfloat16. --tiny makes every
-model and text tiny, for a machine without a GPU. The last line is JSON.
+same spans under limits of 1,024 to 65,536 tokens; with --eager also steps whose operations are
+started one by one. `GB` is what was taken from the GPU for all of a row's training. --profile FILE
+adds there where the time of each row goes. With --reference DIR, a checkout of the public code, its
+step takes turns with ours, its own optimizer included, in float32 and with products in bfloat16.
+--tiny makes every model and text tiny, for a machine without a GPU. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
+from torch.profiler import ProfilerActivity
+from torch.profiler import profile as profiling
 
 from adaspan.config.kinds.optimizer import AdagradConfig
 from adaspan.config.kinds.span import AdaptiveSpanConfig
@@ -93,7 +96,12 @@ def tiny(case: Model) -> Model:
 
 
 def training(
-    case: Model, device: torch.device, *, rate: float = 1e-9, graph: bool = True
+    case: Model,
+    device: torch.device,
+    attention: str = "auto",
+    *,
+    rate: float = 1e-9,
+    graph: bool = True,
 ) -> Trainer:
     """A training of random tokens; at the usual rate spans stay as they are."""
     config = RunConfig(
@@ -107,6 +115,7 @@ def training(
             eval_every=1_000_000,
             checkpoint_every=1_000_000,
             log_every=1_000_000,
+            attention=attention,
             graph=graph,
         ),
     )
@@ -148,18 +157,42 @@ def seconds_of(update: Callable[[], object], device: torch.device) -> list[float
     return found
 
 
-def ours(name: str, case: Model, device: torch.device, *, graph: bool) -> Step:
+def ours(
+    name: str,
+    case: Model,
+    device: torch.device,
+    attention: str,
+    profile: Path | None,
+    *,
+    graph: bool,
+) -> Step:
     """Time our step."""
     forget_memory(device)
-    trainer = training(case, device, graph=graph)
+    trainer = training(case, device, attention, graph=graph)
     warm_up(trainer, case)
     trainer.take_losses()
     before, steps = trainer.flops.total, trainer.step
     seconds = seconds_of(trainer.update, device)
     trainer.take_losses()
     flops = (trainer.flops.total - before) / (trainer.step - steps)
-    contender = "adaspan" if graph else "adaspan, eager"
+    if profile:
+        add_profile(profile, name, trainer, device)
+    contender = f"{trainer.model.attention}, {'captured' if graph else 'eager'}"
     return result(name, contender, case, device, seconds, flops, trainer.precision)
+
+
+def add_profile(path: Path, name: str, trainer: Trainer, device: torch.device) -> None:
+    """Add what a step's time goes into on the device to a file."""
+    on_gpu = device.type == "cuda"
+    activity = ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU
+    with profiling(activities=[activity]) as seen:
+        for _ in range(2):
+            trainer.update()
+        wait(device)
+    order = "self_cuda_time_total" if on_gpu else "self_cpu_time_total"
+    table = seen.key_averages().table(sort_by=order, row_limit=40, max_name_column_width=110)
+    with path.open("a") as file:
+        file.write(f"{name}: two steps\n{table}\n")
 
 
 def public(
@@ -239,7 +272,7 @@ def result(
     )
 
 
-def agrees_with_the_dense_formula(device: torch.device) -> dict[str, float]:
+def agrees_with_the_dense_formula(device: torch.device, attention: str) -> dict[str, float]:
     """How far output and gradients of attention are from it, in parts of what is allowed."""
     generator = torch.Generator().manual_seed(0)
     batch, heads, block, keys, head_dim, window = 2, 3, 96, 300, 32, 170
@@ -271,11 +304,11 @@ def agrees_with_the_dense_formula(device: torch.device) -> dict[str, float]:
             for one, other in zip(found, exact, strict=True)
         ]
 
-    in_float32 = max(far(computed("auto", torch.float32)))
+    in_float32 = max(far(computed(attention, torch.float32)))
     in_bfloat16 = max(
         own / dense
         for own, dense in zip(
-            far(computed("auto", torch.bfloat16)),
+            far(computed(attention, torch.bfloat16)),
             far(computed("reference", torch.bfloat16)),
             strict=True,
         )
@@ -283,12 +316,12 @@ def agrees_with_the_dense_formula(device: torch.device) -> dict[str, float]:
     return {"attention in float32": in_float32 / 1e-4, "attention in bfloat16": in_bfloat16 / 2}
 
 
-def runs_differ(device: torch.device, updates: int) -> dict[str, float]:
+def runs_differ(device: torch.device, attention: str, updates: int) -> dict[str, float]:
     """How many tensors trainings from one seed end with that are not bit-equal."""
     case = replace(tiny(CASES["default"]), limit=512, spans=[[20.0, 90.0]] * 2)
 
     def end(graph: bool) -> Any:
-        trainer = training(case, device, rate=0.02, graph=graph)
+        trainer = training(case, device, attention, rate=0.02, graph=graph)
         for _ in range(updates):
             trainer.update()
         return state_of(trainer)
@@ -375,6 +408,9 @@ def main() -> None:
     )
     parser.add_argument("--reference", type=Path, metavar="DIR", help="checkout of the public code")
     parser.add_argument("--only", default=",".join(CASES), help="some of: %(default)s")
+    parser.add_argument("--attention", default="auto", help="as train.attention")
+    parser.add_argument("--eager", action="store_true", help="steps that are not captured, too")
+    parser.add_argument("--profile", type=Path, metavar="FILE", help="where to add profiles")
     parser.add_argument("--tiny", action="store_true", help="tiny models, to try the script")
     parser.add_argument("--device", type=torch.device, help="default: a GPU if there is one")
     parser.add_argument("--first-step", type=float, metavar="SINCE", help=argparse.SUPPRESS)
@@ -389,14 +425,16 @@ def main() -> None:
     names = arguments.only.split(",")
     if unknown := set(names).difference(CASES):
         parser.error(f"--only {','.join(unknown)}: some of {', '.join(CASES)}")
-    checks = agrees_with_the_dense_formula(device) | runs_differ(
-        device, 20 if arguments.tiny else 200
+    small = training(tiny(CASES["default"]), device, arguments.attention)
+    checks = agrees_with_the_dense_formula(device, small.model.attention) | runs_differ(
+        device, arguments.attention, 20 if arguments.tiny else 200
     )
     steps: list[Step] = []
     for name in names:
         case = tiny(CASES[name]) if arguments.tiny else CASES[name]
         contenders: list[Callable[[], Step]] = [
-            partial(ours, name, case, device, graph=graph) for graph in (True, False)
+            partial(ours, name, case, device, arguments.attention, arguments.profile, graph=graph)
+            for graph in ((True, False) if arguments.eager else (True,))
         ]
         if arguments.reference and name in PUBLIC:
             contenders += [

@@ -94,11 +94,12 @@ def test_a_program_can_read_the_last_line() -> None:
 def test_a_gpu_can_be_tried_without_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     script = benchmark("gpu", monkeypatch)
     monkeypatch.setattr(script, "SECONDS", 0.05)
-    words = ("--tiny", "--device", "cpu", "--only", "small-8")
+    words = ("--tiny", "--device", "cpu", "--only", "small-8", "--eager", "--profile", "seen.txt")
     end = call(script.main, "gpu.py", *words, folder=tmp_path)
     assert end.returncode == 0, end.stdout
+    assert (tmp_path / "seen.txt").read_text().count("small-8: two steps") == 2
     found = json.loads(end.stdout.splitlines()[-1])
-    assert [step["contender"] for step in found["steps"]] == ["adaspan", "adaspan, eager"]
+    assert [step["contender"] for step in found["steps"]] == ["banded, captured", "banded, eager"]
     assert all(step["tokens_per_second"] > 0 for step in found["steps"])
     assert found["checks"].keys() == {
         "attention in float32",

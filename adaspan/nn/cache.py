@@ -69,10 +69,13 @@ class HiddenCache:
 
 
 def next_cache(cache_BCD: Tensor, hidden_BMD: Tensor, length: int) -> Tensor:
-    """The last `length` hidden states of a stream, detached, or as many as there are."""
+    """The last `length` hidden states of a stream, detached, or as many as there are; in the type
+    that the cache has.
+    """
     old = max(0, length - hidden_BMD.shape[1])
     kept_BCD = cache_BCD[:, max(0, cache_BCD.shape[1] - old) :]
-    return torch.cat([kept_BCD, hidden_BMD[:, -length:].detach()], dim=1)
+    new_BMD = hidden_BMD[:, -length:].detach().to(cache_BCD.dtype)
+    return torch.cat([kept_BCD, new_BMD], dim=1)
 
 
 class KeyValueCache:

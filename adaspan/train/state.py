@@ -27,7 +27,7 @@ def state_of(trainer: Trainer) -> State | None:
     statistics = trainer.statistics.state()
     trainer.flops.share()
     trainer.check_weights()
-    caches = [processes.gather(cache.cpu()) for cache in trainer.caches]
+    caches = [processes.gather(cache.float().cpu()) for cache in trainer.caches]
     random, random_gpu = _random_states(trainer)
     if not processes.is_main:
         return None
@@ -75,7 +75,10 @@ def resume_from(state: State, trainer: Trainer) -> None:
             "probably changed; train.restart=true starts over"
         ) from error
     trainer.streams.cursor = Cursor(**state["streams"])
-    trainer.caches = [cache[trainer.own_streams].to(trainer.device) for cache in state["caches"]]
+    trainer.caches = [
+        cache[trainer.own_streams].to(empty.device, empty.dtype)
+        for cache, empty in zip(state["caches"], trainer.caches, strict=True)
+    ]
     _restore_random_states(state, trainer)
     if trainer.budget:
         trainer.budget.load(state["budget"])

@@ -70,7 +70,7 @@ class Trainer:
             self.own_streams,
         )
         self._step, self.standing = self._make_step()
-        self.caches = self.model.empty_caches(self.own_streams.stop - self.own_streams.start)
+        self.caches = self._empty_caches()
         self._check_spans()
         # Mean loss of each update since `take_losses`: the first ones over all processes, from a
         # checkpoint, then this process's own, on the device.
@@ -129,6 +129,11 @@ class Trainer:
             applies=applies,
         )
 
+    def _empty_caches(self) -> list[Tensor]:
+        """On a GPU in the precision of the products, which are all that they go into."""
+        caches = self.model.empty_caches(self.own_streams.stop - self.own_streams.start)
+        return [cache.to(self.precision) for cache in caches] if self.standing else caches
+
     @property
     def _streams_at_once(self) -> int:
         """Of a micro-batch."""
@@ -151,7 +156,7 @@ class Trainer:
     def _learn(self, block: Block) -> Learned:
         """Add up the gradients of a block."""
         if not block.past:
-            self.caches = self.model.empty_caches(len(block.inputs_BM))
+            self.caches = self._empty_caches()
         cached = [cache.shape[1] for cache in self.caches]
         inputs_BM = to_device(block.inputs_BM, self.device)
         targets_BM = to_device(block.targets_BM, self.device)

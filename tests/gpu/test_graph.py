@@ -13,7 +13,10 @@ from adaspan.train.trainer import Trainer
 from tests.gpu.test_on_a_gpu import trainer_of
 from tests.processes import assert_same
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU"),
+    pytest.mark.slow,  # compilers are started
+]
 
 # Spans that cross several windows; caches fill, and are emptied where the text of 110 blocks ends.
 MOVING = ("span.limit=256", "span.initial_fraction=0.12", "train.steps=300", "optimizer.lr=0.03")

@@ -36,7 +36,10 @@ from tests.processes import (
 )
 from tests.train.test_distributed import run_two
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU"),
+    pytest.mark.slow,  # compilers are started
+]
 
 GPU = torch.device("cuda", 0)
 

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from adaspan import AdaptiveSpan, DynamicSpan, FixedSpan, Span, Transformer
 from adaspan.nn.attention import ANYWHERE, IMPLEMENTATIONS
+from adaspan.nn.cache import next_cache
 from adaspan.nn.flops import Shape, decoding_flops
 
 LIMIT = 40
@@ -162,3 +163,10 @@ def test_a_dynamic_span_costs_what_the_token_itself_reaches() -> None:
     near, far = costs
     keys = LIMIT - 7  # z = 0 reaches R + 1 keys
     assert far - near == 2 * 2 * 3 * 16 * keys  # layers, FLOPs a MAC, products, width
+
+
+def test_hidden_states_are_kept_in_the_type_of_the_cache() -> None:
+    hidden = torch.rand(2, 3, 4)
+    kept = next_cache(torch.zeros(2, 5, 4, dtype=torch.bfloat16), hidden, 6)
+    assert kept.dtype == torch.bfloat16
+    assert torch.equal(kept[:, -3:], hidden.bfloat16())
