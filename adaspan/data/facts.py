@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 _CHUNK_BYTES = 1 << 18
+_CONTROLS = 0.01  # of the bytes of a text, at most
 _DAMAGE = 0.01  # of the characters beyond ASCII; more is no UTF-8
 _REPLACEMENT = "\ufffd".encode()
 # Text has none of these: control characters, but for those that move a printer, and escape.
@@ -37,6 +38,8 @@ class Facts:
     def told(self) -> str:
         """As a person reads it."""
         told = [self.format] * (self.format != "plain") + [self.encoding]
+        if self.encoding == "bytes":
+            return " · ".join([*told, "no text"])
         told.append("no newlines" if self.newlines == "none" else f"newlines {self.newlines}")
         if self.replaced:
             share = 100 * self.replaced / self.characters
@@ -89,6 +92,11 @@ class Survey:
         return self.undecodable <= _DAMAGE * self.beyond_ascii
 
     @property
+    def has_controls(self) -> bool:
+        """Whether it has more control characters than a text."""
+        return self.controls > _CONTROLS * self.size
+
+    @property
     def is_cut_off(self) -> bool:
         """Whether all is UTF-8 but for a last character that is not complete."""
         end = self.size - self._begun
@@ -122,8 +130,8 @@ class Survey:
 
     def facts(self, format: str = "plain", encoding: str | None = None) -> Facts:
         """Args: what it was packed by, and what it was converted from."""
-        own = "UTF-8" if self.is_utf8 else "bytes"
-        known = encoding or (own if self.beyond_ascii or self.undecodable else "ASCII")
+        own = "UTF-8" if self.beyond_ascii else "ASCII"
+        known = encoding or (own if self.is_utf8 and not self.has_controls else "bytes")
         return Facts(
             format, known, self._newlines(), self.characters, self.replaced, self.undecodable
         )

@@ -33,8 +33,8 @@ _HTML = re.compile(
 )
 _ENOUGH = 1 << 14  # bytes by which an encoding is told
 _SAMPLES = 1 << 16
-# More than this share of them, and it is no damage.
-_CONTROLS, _REPLACED = 0.01, 0.01
+# Of the characters that were converted; more cannot be read, and it is another encoding.
+_REPLACED = 0.01
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ class TextFile:
 
     def _judge(self, survey: Survey, sample: bytes, piece: bytes) -> None:
         """Refuse what is no text, and what is text of another encoding."""
-        if survey.controls > _CONTROLS * survey.size:
+        if survey.has_controls:
             wide = guess_wide(piece[:_ENOUGH])
             if wide:
                 raise UserError(f"{self._name}: is no UTF-8 but {wide}, {self._ways_out(wide)}")

@@ -42,7 +42,7 @@ def opening_lines(
         f"{model.heads} heads · {span.kind} span, at most {span.limit} tokens",
         f"data    {corpus.name} · train / valid / test {sizes} "
         f"{corpus.vocabulary.unit} · {len(corpus.vocabulary)} symbols{entropy}{_unknown(corpus)}",
-        f"text    {corpus.facts.told}",
+        f"format  {corpus.facts.told}",
         f"device  {computing['device']} · {computing['precision']} · "
         f"attention {computing['attention']} · W&B {config.tracking.mode}",
     ]

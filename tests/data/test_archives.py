@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import http.server
 import threading
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -118,3 +119,17 @@ def test_the_text_inside_is_checked_too(tmp_path: Path) -> None:
     archive = make_archive(tmp_path, "http://127.0.0.1:9/", content=b"another text")
     with pytest.raises(UserError, match="is damaged, delete it; its text's sha256 is not"):
         content(ArchiveSource(archive, tmp_path, tmp_path / "book.zip"))
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_the_text_of_an_archive_will_do_unpacked_or_packed_otherwise(
+    tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    archive = make_archive(tmp_path, "http://127.0.0.1:9/")
+    (tmp_path / "book").write_bytes(pack(CONTENT))
+    assert content(ArchiveSource(archive, tmp_path, tmp_path / "book")) == CONTENT
+    (tmp_path / "book").write_bytes(pack(CONTENT + b"more"))
+    with pytest.raises(
+        UserError, match=r"which the published book\.zip has; nor is it the text of"
+    ):
+        content(ArchiveSource(archive, tmp_path, tmp_path / "book"))

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from adaspan.config.kinds.data import Enwik8DataConfig, StdlibDataConfig, Text8DataConfig
+from adaspan.config.kinds.data import (
+    Enwik8DataConfig,
+    StdlibDataConfig,
+    Text8DataConfig,
+    TextDataConfig,
+)
 from adaspan.data.archives import ENWIK8, TEXT8, ArchiveSource
 from adaspan.data.sources import StdlibSource
 
@@ -30,3 +35,15 @@ def test_the_standard_library_is_real_text_without_its_tests(tmp_path: Path) -> 
     assert b"class JSONDecoder" in text
     assert b"class TestCase(unittest.TestCase)" not in text
     assert source.key() == StdlibSource().key()
+
+
+def test_a_name_that_leads_nowhere_is_told_and_not_a_trace(tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+    for path, told in (
+        (str(tmp_path / "circle"), "Too many levels of symbolic links"),
+        ("~nobody-of-this-name/text", "no such file"),
+    ):
+        config = TextDataConfig(path=path)
+        config.make_paths_absolute()
+        (line,) = config.mistakes()
+        assert line.endswith(f": {told}")

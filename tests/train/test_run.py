@@ -106,7 +106,7 @@ def test_a_run_says_and_records_what_its_text_turned_out_to_be(
     text.write_bytes(text.read_text().replace("\n", "é\r\n").encode("latin-1"))
     train_here(*tiny, "data.encoding=latin-1", "data.symbols=characters", "train.steps=2")
     told = capsys.readouterr().out
-    assert "\ntext    latin-1, converted to UTF-8 · newlines CRLF\n" in told
+    assert "\nformat  latin-1, converted to UTF-8 · newlines CRLF\n" in told
     (start,) = json.loads((run_folder() / "source.json").read_text())
     assert start["data"] == {
         "format": "plain",

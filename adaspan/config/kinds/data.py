@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -165,9 +167,9 @@ class TextDataConfig(DataConfig):
         )
 
     def make_paths_absolute(self) -> None:
-        self.path = self.path and str(Path(self.path).expanduser().resolve())
+        self.path = self.path and _absolute(self.path)
         for split, path in self._given.items():
-            setattr(self, split, path and str(Path(path).expanduser().resolve()))
+            setattr(self, split, path and _absolute(path))
 
     @property
     def _given(self) -> dict[str, str | None]:
@@ -226,6 +228,13 @@ class TextDataConfig(DataConfig):
 
     def most_symbols(self) -> int | None:
         return BYTES if self.symbols == "bytes" else None
+
+
+def _absolute(path: str) -> str:
+    """Never fails, as `Path.resolve` does: that a name leads nowhere is told later."""
+    with suppress(RuntimeError):  # ~nobody
+        path = str(Path(path).expanduser())
+    return os.path.realpath(path)
 
 
 def _paths(given: dict[str, str | None]) -> dict[str, Path]:
