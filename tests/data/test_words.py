@@ -113,8 +113,8 @@ def test_splits_that_are_not_there_are_named(tmp_path: Path) -> None:
         f"data.archive={folder}: has no file for valid, such as valid.txt; name them: data.train, "
         "data.valid, data.test"
     ]
-    train = str(folder / "wiki.train.tokens")
-    assert list(TextDataConfig(path="x", train=train, valid=train).mistakes()) == [
+    train, other = (str(folder / f"wiki.{split}.tokens") for split in ("train", "test"))
+    assert list(TextDataConfig(path="x", train=train, valid=other).mistakes()) == [
         "data.path=x: leave it out where each split has a file of its own",
         "data.test: needs a value, as the other splits have one",
     ]
