@@ -128,9 +128,11 @@ def attend_by_head(
             ramp=ramp,
             unmasked=0,
         )
+    if past_2BHLK.shape[3] > max(windows):  # else its gradient would be copied for nothing
+        past_2BHLK = past_2BHLK[:, :, :, -max(windows) :]
     precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
     output_BHMK, log_sum_BHM = Attention.apply(  # type: ignore[no-untyped-call]
-        _in_rows(past_2BHLK[:, :, :, -max(windows) :].to(dtype)),
+        _in_rows(past_2BHLK.to(dtype)),
         _in_rows(query_BHMK),
         _in_rows(key_BHMK.to(dtype)),
         _in_rows(value_BHMK.to(dtype)),

@@ -312,7 +312,7 @@ class _Call:
 def _rooms(widths: tuple[int, ...], device: torch.device) -> Tensor:
     """Widths of the heads in tiles, and where each begins. The GPU is not waited for."""
     starts = [sum(widths[:head]) for head in range(len(widths))]
-    rooms_2H = torch.tensor([widths, starts], dtype=torch.int32)
+    rooms_2H = torch.tensor([widths, starts], dtype=torch.int32, device="cpu")
     if device.type == "cuda":
         rooms_2H = rooms_2H.pin_memory()
     return rooms_2H.to(device, non_blocking=True)

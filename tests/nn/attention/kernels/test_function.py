@@ -269,6 +269,14 @@ def test_a_head_sees_no_farther_than_there_is_room_for() -> None:
     torch.testing.assert_close(output_BHMK[:, 1], expected[:, 1])
 
 
+def test_rooms_of_heads_are_made_on_the_host_whatever_device_is_the_default() -> None:
+    from adaspan.nn.attention.kernels.function import _rooms
+
+    with torch.device("meta"):
+        rooms_2H = _rooms((2, 1, 4), torch.device("cpu"))
+    assert rooms_2H.tolist() == [[2, 1, 4], [0, 2, 3]]
+
+
 def test_a_diverged_span_is_let_through() -> None:
     case = Case(spans=(float("nan"), 5.0), window=20, block=8, cached=4)
     output, _ = by_kernels(case, case.inputs())
