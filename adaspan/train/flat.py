@@ -38,11 +38,10 @@ class FlatParameters:
         self._more_RN: Tensor | None = None  # gradients of further micro-batches
         self._parameters = parameters
         self._gradients = self.views(self.gradients_RN)
-        for parameter, value, gradient in zip(
-            parameters, self.views(self.values_RN), self._gradients, strict=True
-        ):
+        for parameter, value in zip(parameters, self.views(self.values_RN), strict=True):
             value.copy_(parameter.detach())
-            parameter.data, parameter.grad = value, gradient
+            parameter.data = value
+        self.attach()
         self._narrow = self._places(model) if precision != torch.float32 else {}
         self.leaves = list(parameters)
         for i, narrow in enumerate(self.views(self._narrow_RN)):
@@ -64,6 +63,11 @@ class FlatParameters:
         """Bring the narrow copies up to date; after everything that changes parameters."""
         if self._narrow:
             self._narrow_RN.copy_(self.values_RN)
+
+    def attach(self) -> None:
+        """Have `parameter.grad` be here, also after `model.zero_grad` has taken it away."""
+        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
+            parameter.grad = gradient
 
     @contextmanager
     def narrow(self) -> Iterator[None]:

@@ -112,6 +112,8 @@ class Step:
 
     def apply(self) -> Applied:
         """Update the weights by their gradients, and clear these."""
+        if self._flat:
+            self._flat.attach()
         norms_Q = self._statistics.norms()
         clip_gradients(self._config.optimizer, self._parameters)
         self._optimizer.step()

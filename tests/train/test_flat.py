@@ -86,6 +86,21 @@ def test_they_learn_the_same(settings: OptimizerConfig, pieces: int) -> None:
         assert torch.equal(own, other)
 
 
+@pytest.mark.parametrize("settings", OPTIMIZERS[::2], ids=lambda s: s.kind)
+def test_gradients_that_others_have_computed_and_dropped_change_nothing(
+    settings: OptimizerConfig,
+) -> None:
+    alone, watched = (Learner(settings, 2, flat=True) for _ in range(2))
+    expected = alone.learn(1) + alone.learn(1)
+    seen = watched.learn(1)
+    torch.autograd.backward([p.square().sum() for p in watched.model.parameters()])
+    watched.model.zero_grad()
+    seen += watched.learn(1)
+    assert all(torch.equal(*pair) for pair in zip(seen, expected, strict=True))
+    values = zip(alone.model.parameters(), watched.model.parameters(), strict=True)
+    assert all(torch.equal(*pair) for pair in values)
+
+
 def test_an_optimizer_goes_on_from_its_state_in_the_same_memory() -> None:
     whole, again = (Learner(OPTIMIZERS[0], 1, flat=True) for _ in range(2))
     whole.learn(3)
