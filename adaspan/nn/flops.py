@@ -131,6 +131,28 @@ def executed_flops(
     return 2 * (forward + output), 2 * (backward + 2 * output)
 
 
+def most_executed_flops(
+    shape: Shape, *, batch_size: int, block_size: int, limit: int, io_macs: int
+) -> int:
+    """FLOPs that the forward and the backward pass over one block of every stream execute at most:
+    every head looks back to the limit, every query is computed with all keys of the block, and the
+    scores are computed again for each product of the backward pass that needs them, as kernels do.
+
+    Args:
+        shape: of the model.
+        batch_size: B, streams.
+        block_size: M, tokens a stream.
+        limit: S.
+        io_macs: of embedding and output layer.
+    """
+    tokens = batch_size * block_size
+    cache = 2 * batch_size * limit * shape.dim**2  # keys and values
+    whole, band = (tokens * columns * shape.dim for columns in (limit + block_size, limit))
+    forward = tokens * _products(shape) + cache + 2 * whole + band
+    backward = 2 * tokens * _products(shape) + cache + 7 * whole + 2 * band
+    return 2 * (shape.layers * (forward + backward) + 3 * io_macs)
+
+
 def decoding_flops(
     shape: Shape,
     *,

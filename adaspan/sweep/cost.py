@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.table import Table
 
 from adaspan.config.kinds.span import DynamicSpanConfig
 from adaspan.config.schema import ModelConfig, RunConfig
 from adaspan.errors import UserError
-from adaspan.nn.flops import Shape, executed_flops
+from adaspan.nn.flops import Shape, most_executed_flops
 from adaspan.status.state import read_states
 from adaspan.sweep.plan import Job, Sweep
 from adaspan.units import si
-
-if TYPE_CHECKING:
-    import torch
 
 
 def training_flops(config: RunConfig) -> int:
@@ -26,17 +22,7 @@ def training_flops(config: RunConfig) -> int:
     Where the number of symbols is not known before the text is read, embedding and output layer are
     left out. An attention of one's own is taken for a built-in one.
     """
-    import torch  # a run is not always asked what it costs
-
-    # Tiles differ, and so does what they compute beside the band.
-    return max(_training_flops(config, torch.device(device)) for device in ("cpu", "cuda"))
-
-
-def _training_flops(config: RunConfig, device: torch.device) -> int:
-    from adaspan.nn.attention import IMPLEMENTATIONS
-    from adaspan.nn.attention.groups import group_heads
-
-    model, train, limit = config.model, config.train, config.span.limit
+    model, train = config.model, config.train
     gates = model.dim * model.heads if isinstance(config.span, DynamicSpanConfig) else 0
     shape = Shape(
         model.layers,
@@ -48,26 +34,22 @@ def _training_flops(config: RunConfig, device: torch.device) -> int:
         span_macs=gates,
     )
     streams = train.batch_size // train.micro_batches
-    together = group_heads([limit] * model.heads, limit, ramp=None, cost=None)
-    passes = executed_flops(
+    of_a_pass = most_executed_flops(
         shape,
         batch_size=streams,
         block_size=train.block_size,
-        cached=[limit] * model.layers,
-        groups=[together] * model.layers,
-        attention=IMPLEMENTATIONS.get(train.attention, IMPLEMENTATIONS["banded"]),
-        device=device,
+        limit=config.span.limit,
         io_macs=_io_macs(model, shape.vocabulary_size) * streams * train.block_size,
     )
-    return sum(passes) * train.micro_batches * train.steps
+    return of_a_pass * train.micro_batches * train.steps
 
 
 def _io_macs(model: ModelConfig, symbols: int) -> int:
     """Of embedding a token and predicting it, at most; 0 if the number of symbols is not known."""
-    from adaspan.nn.adaptive_io import Clusters
-
     if not model.cutoffs or not symbols:
         return model.dim * symbols
+    from adaspan.nn.adaptive_io import Clusters  # imports torch
+
     return Clusters(symbols, model.dim, model.cutoffs, model.divisor).most_macs()
 
 
