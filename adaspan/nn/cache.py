@@ -57,13 +57,13 @@ class HiddenCache:
         """The past ones alone, (2, B, H, L, K): keys, then values."""
         seen_BCD = self._cache_BCD[:, -group.window :]
         heads, head_dim = len(group.heads), key_BHMK.shape[-1]
-        weights_KD = list(self._both_DD)
+        weights = list(self._both_DD)
         if heads < len(self._key_KD):
-            weights_KD = [
+            weights = [
                 *(self._key_KD[head] for head in group.heads),
                 *(self._value_KD[head] for head in group.heads),
             ]
-        projected = F.linear(seen_BCD, torch.cat(weights_KD))
+        projected = F.linear(seen_BCD, torch.cat(weights))
         projected_BC2HK = projected.view(*seen_BCD.shape[:2], 2, heads, head_dim)
         return projected_BC2HK.permute(2, 0, 3, 1, 4)
 
