@@ -99,8 +99,8 @@ class UpdateStatistics:
         self._shared_norms_NQ = F.pad(norms_NQ, (0, missing), value=math.nan)
 
     def take(self) -> Row:
-        """Figures of the updates since the last call, less those that are not finite: a gradient
-        may be too large for a number and its clipped step be sound. All processes must call it.
+        """Figures of the updates since the last call, without those that are not finite: a
+        gradient may overflow while its clipped step is sound. All processes must call it.
         """
         state = self.state()
         self.load({})
