@@ -188,7 +188,7 @@ def final_row(trainer: Trainer, valid: float, test: float, last: float) -> Row:
 
 
 def entropy_row(trainer: Trainer, nats: float | None) -> Row:
-    """What no model can better, where it is known, beside the scores.
+    """The entropy of the data, which no model can score below, where it is known.
 
     Args:
         trainer: knows the measure.

@@ -55,7 +55,7 @@ def _unknown(corpus: Corpus) -> str:
 
 
 def _entropy(nats: float | None, measure: Measure) -> str:
-    """What no model can better, where it is known."""
+    """The entropy of the data, which no model can score below, where it is known."""
     if nats is None:
         return ""
     return f" · entropy of valid {measure.written(measure.of_nats(nats))} {measure.name}"
