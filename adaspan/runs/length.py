@@ -51,19 +51,14 @@ def end_of_updates_in_common(config: RunConfig, other: RunConfig) -> tuple[int, 
     ]
     step, first, who = min(ends, key=lambda end: end[0])
     cools_down = step < first.train.steps
-    return (
-        step,
-        f"{who} {'cools down from' if cools_down else 'ends at'} step {step}{' on' * cools_down}",
-    )
+    then = f"cools down from step {step} on" if cools_down else f"ends at step {step}"
+    return step, f"{who} {then}"
 
 
 def in_words(config: RunConfig) -> str:
     """What a person calls its length."""
-    train, optimizer = config.train, config.optimizer
-    cooldown = f", optimizer.cooldown_steps={optimizer.cooldown_steps}" * (
-        optimizer.cooldown_steps > 0
-    )
-    return f"train.steps={train.steps}{cooldown}"
+    steps, cooldown = config.train.steps, config.optimizer.cooldown_steps
+    return f"train.steps={steps}" + (f", optimizer.cooldown_steps={cooldown}" if cooldown else "")
 
 
 def _last_before_cooldown(config: RunConfig) -> int:

@@ -162,9 +162,8 @@ def _weights_of(row: Row, checkpoints: Checkpoints, trainer: Trainer) -> State:
     if step not in checkpoints.steps():
         raise RunError(f"it no longer has the weights of step {step}, the best until then")
     spans_LH = torch.zeros_like(trainer.mean_spans_LH)
-    if trainer.model.current_spans() is None:
-        for layer, head, span in head_spans(row):
-            spans_LH[layer, head] = span
+    for layer, head, span in head_spans(row):  # to the bit where spans are dynamic; else unused
+        spans_LH[layer, head] = span
     return {
         "step": step,
         "score": figures.QUICK.value(row),

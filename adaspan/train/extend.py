@@ -91,8 +91,6 @@ class _Candidate:
     def other_cadence(self) -> str:
         """How often it has a row, unless that is as often as the run that continues it."""
         steps = self.relative.log_every
-        return (
-            ""
-            if steps == self.config.train.log_every
-            else f", until then a row every {steps} steps"
-        )
+        if steps == self.config.train.log_every:
+            return ""
+        return f", until then a row every {steps} steps"

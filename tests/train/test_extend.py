@@ -105,7 +105,7 @@ def test_a_longer_run_ends_as_if_it_had_been_trained_in_one_piece(
         own = tuple(o for o in own if not o.startswith("span.initial_fraction"))
     train_here(*own, *shorter)
     before = contents(folder_of(*own, *shorter))
-    longer = (*own, *shorter, "train.steps=23")
+    longer = (*own, *shorter, "train.steps=16")
     capsys.readouterr()
     train_here(*longer)
     said = capsys.readouterr().out
@@ -119,12 +119,13 @@ def test_a_longer_run_ends_as_if_it_had_been_trained_in_one_piece(
 def test_an_extended_run_that_is_killed_goes_on_by_itself(
     own: tuple[str, ...], launch: Launch, tmp_path: Path
 ) -> None:
+    own = (*own, "train.eval_every=10")
     train_here(*own)
     shorter = folder_of(*own)
-    longer = (*own, "train.steps=60")
+    longer = (*own, "train.steps=40")
     process = start(tmp_path, *longer)
     extended = folder_of(*longer)
-    assert wait_until(lambda: RunFolder(extended).status().get("step", 0) > 20, process)
+    assert wait_until(lambda: RunFolder(extended).status().get("step", 0) > 15, process)
     kill(process)
     shutil.rmtree(shorter)
     end = launch(*longer, "tracking=offline")
@@ -338,6 +339,17 @@ def test_a_damaged_checkpoint_is_left_alone_and_the_one_before_it_taken(begin: B
     assert line is not None
     assert line.endswith("from step 8")
     assert contents(begin.other.path) == before
+
+
+def test_best_weights_that_later_ones_replaced_come_from_their_checkpoint(begin: Begin) -> None:
+    own = best(begin.other.path)
+    model = {name: torch.zeros_like(tensor) for name, tensor in own["model"].items()}
+    later = {**own, "step": 11, "model": model}
+    torch.save(later, begin.other.checkpoints / "best.pt")
+    begin("train.steps=12")
+    rebuilt = best(begin.folder.path)
+    torch.testing.assert_close(rebuilt.pop("spans"), own.pop("spans"), atol=1.0, rtol=0)
+    assert_same(rebuilt, own)
 
 
 def test_what_was_computed_otherwise_is_named(begin: Begin) -> None:
