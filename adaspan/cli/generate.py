@@ -106,8 +106,9 @@ def generate(
     if unknown:
         click.echo(f"{unknown} of {words} words of the prompt are unknown, read as <unk>", err=True)
     try:
+        before = encoded or [first_token(vocabulary)]
         writing = model.generate(
-            encoded or [first_token(vocabulary)],
+            before,
             tokens,
             temperature=temperature,
             top_k=top_k,
@@ -120,7 +121,7 @@ def generate(
     ends_line = True
     try:
         with threads_for_one_token(model):
-            for piece in until(decoded(vocabulary, timed), stops):
+            for piece in until(decoded(vocabulary, timed, before[-1]), stops):
                 click.echo(piece, nl=False)
                 ends_line = piece.endswith("\n") if piece else ends_line
     finally:

@@ -9,14 +9,17 @@ from adaspan.data.vocabulary import Vocabulary
 from adaspan.data.words import EOS, spaced
 
 
-def decoded(vocabulary: Vocabulary, tokens: Iterable[int]) -> Iterator[str]:
-    """The text of each token as it comes, as a continuation: a word has a space before it.
+def decoded(vocabulary: Vocabulary, tokens: Iterable[int], after: int) -> Iterator[str]:
+    """The text of each token as it comes, as a continuation of the token `after`: a word has a
+    space before it unless it begins a line.
 
     Bytes of a character that is not complete yet wait for the rest of it, and are left out if the
     text ends before; bytes that can be no character become U+FFFD.
     """
     if vocabulary.unit == "words":
-        yield from spaced(vocabulary.symbols[token] for token in tokens)
+        yield from spaced(
+            (vocabulary.symbols[token] for token in tokens), vocabulary.symbols[after]
+        )
         return
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     for token in tokens:

@@ -28,12 +28,12 @@ def words_of(text: str) -> list[str]:
 
 def text_of(words: Iterable[str]) -> str:
     """Words with a space between them, and a line break for `<eos>`."""
-    return "".join(spaced(words)).removeprefix(" ")
+    return "".join(spaced(words, after=EOS))
 
 
-def spaced(words: Iterable[str]) -> Iterator[str]:
-    """The same word by word, as a continuation of other words."""
-    gap = " "
+def spaced(words: Iterable[str], after: str) -> Iterator[str]:
+    """The same word by word, as a continuation of a word that stands before them."""
+    gap = "" if after == EOS else " "
     for word in words:
         yield "\n" if word == EOS else gap + word
         gap = "" if word == EOS else " "

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from adaspan.data import Tokens
-from adaspan.data.text import decoded
+from adaspan.data.text import decoded, first_token
 from adaspan.data.vocabulary import Vocabulary
 from adaspan.nn.transformer import Transformer
 from adaspan.train.device import threads_for_one_token
@@ -44,5 +44,6 @@ def continuation_lines(
 
 def _line(vocabulary: Vocabulary, tokens: Iterable[int]) -> str:
     """Text on one line: white space of any kind and length is one space."""
-    text = "".join(decoded(vocabulary, tokens)).lstrip("\ufffd")  # cut within a character
+    text = "".join(decoded(vocabulary, tokens, first_token(vocabulary)))
+    text = text.lstrip("\ufffd")  # cut within a character
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -69,6 +69,20 @@ def test_without_a_prompt_a_line_begins(generate: Generate, tmp_path: Path) -> N
     assert generate("--tokens", "20").stdout == told.stdout
 
 
+@pytest.mark.parametrize(
+    ("prompt", "space"), [((), ""), (("--prompt", "it\n"), ""), (("--prompt", "it"), " ")]
+)
+def test_a_word_that_begins_a_line_has_no_space_before_it(
+    tmp_path: Path, prompt: tuple[str, ...], space: str
+) -> None:
+    vocabulary = Vocabulary(("<eos>", "<unk>", "so", "it", "is"), "words")
+    data = ("data=text", f"data.path={__file__}", "data.symbols=words")
+    untrained(tmp_path / "words", vocabulary, *TINY, *data)
+    words = ("generate", "words", "--device", "cpu", "--tokens", "1", "--seed", "4")
+    end = call(main, "adaspan", *words, *prompt, folder=tmp_path)
+    assert re.fullmatch(rf"{space}(so|it|is|<unk>)\n", end.stdout)
+
+
 def test_unknown_words_of_the_prompt_are_told(tmp_path: Path) -> None:
     vocabulary = Vocabulary(("<eos>", "<unk>", "so", "it", "is"), "words")
     data = ("data=text", f"data.path={__file__}", "data.symbols=words")

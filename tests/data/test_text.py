@@ -11,17 +11,17 @@ BYTES = Vocabulary(tuple(range(256)), "bytes")
 
 
 def test_a_character_comes_once_it_is_complete() -> None:
-    assert list(decoded(BYTES, "aé€".encode())) == ["a", "", "é", "", "", "€"]
+    assert list(decoded(BYTES, "aé€".encode(), 0)) == ["a", "", "é", "", "", "€"]
 
 
 def test_bytes_that_form_no_character_are_left_out_or_marked() -> None:
-    assert "".join(decoded(BYTES, "ab€".encode()[:-1])) == "ab", "the end is missing"
-    assert "".join(decoded(BYTES, b"a\xffb")) == "a\ufffdb"
+    assert "".join(decoded(BYTES, "ab€".encode()[:-1], 0)) == "ab", "the end is missing"
+    assert "".join(decoded(BYTES, b"a\xffb", 0)) == "a\ufffdb"
 
 
 def test_characters_come_as_they_are() -> None:
     vocabulary = Vocabulary(tuple(map(ord, "aé€")), "characters")
-    assert list(decoded(vocabulary, [2, 0, 1])) == ["€", "a", "é"]
+    assert list(decoded(vocabulary, [2, 0, 1], 0)) == ["€", "a", "é"]
 
 
 @pytest.mark.parametrize(

@@ -233,7 +233,9 @@ def test_a_head_that_grows_is_paid_for_alone() -> None:
 
 
 def test_a_token_costs_what_the_paper_counts_and_not_the_whole_cache_again() -> None:
-    """Twelve layers of the paper, spans of 314 tokens on average: 87 MFLOPs with positions."""
+    """Twelve layers of the paper, whose heads reach 343 tokens on average: 88 MFLOPs a token where
+    keys and values are kept, fifty times as many where they are computed again.
+    """
     spans = [60.0, 60, 60, 60, 60, 60, 60, 2092 - 32 - 1]
     groups = [group_heads(spans, 8192, 32, 1000)] * PAPER_12.layers
     reading: dict[str, Any] = {
@@ -248,4 +250,4 @@ def test_a_token_costs_what_the_paper_counts_and_not_the_whole_cache_again() -> 
     mean_reach = (7 * 93 + 2092) / 8
     paper = 2 * paper_macs_per_token(PAPER_12, mean_reach, position=True)
     assert cached == pytest.approx(paper + 2 * 512 * 27, rel=1e-3)
-    assert again > 20 * cached
+    assert (cached / 1e6, again / 1e6) == pytest.approx((88.2, 4402.5), abs=0.1)
