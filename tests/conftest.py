@@ -23,6 +23,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hypothesis import settings
 
+from adaspan.config.extensions import IMPORTED
 from adaspan.config.hydra import register, to_run_config
 from adaspan.config.kinds.registry import KINDS
 from adaspan.config.mistakes import user_errors
@@ -152,6 +153,15 @@ def _note_process(event: str, arguments: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(_note_process)
+
+
+@pytest.fixture(autouse=True)
+def extensions_as_before() -> Iterator[None]:
+    """A module that a test has imported as an extension is none in the next one."""
+    before = dict(IMPORTED)
+    yield
+    IMPORTED.clear()
+    IMPORTED.update(before)
 
 
 def require(missing: list[str]) -> None:
