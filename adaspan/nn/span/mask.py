@@ -28,10 +28,15 @@ def soft_mask(distance: Tensor, span: Tensor, ramp: float) -> Tensor:
             raise ValueError(f"{name}={value!r}: must be a tensor")
     check_above_zero(ramp=ramp)
     try:
-        return ((ramp + at_least_float32(span) - distance) / ramp).clamp(0, 1)
+        line = (ramp + at_least_float32(span) - distance) / ramp
     except RuntimeError:
         check_broadcast(distance=distance, span=span)
         raise
+    mask = line.detach().clamp(0, 1)
+    if not line.requires_grad:
+        return mask
+    # Whether clamp passes the gradient at its ends differs between versions of torch.
+    return torch.where((line >= 0) & (line <= 1), line, mask)
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
