@@ -18,7 +18,6 @@ from adaspan.nn.self_attention import AdaptiveSelfAttention
 from adaspan.nn.span import AdaptiveSpan
 from adaspan.nn.transformer import Transformer
 from adaspan.train.build import make_model
-from tests.conftest import compose_run
 
 ADAPTIVE = AdaptiveSpanConfig(limit=512, ramp=8, loss_coefficient=0.1)
 FIXED = FixedSpanConfig(limit=16)
@@ -178,15 +177,3 @@ def test_the_layer_for_a_model_of_ones_own_has_it_too() -> None:
 def test_a_wrong_number_of_keys_is_refused(size: Any) -> None:
     with pytest.raises(ValueError, match=f"persistent={size}: must be a whole number, at least 0"):
         AdaptiveSelfAttention(16, 4, 32, persistent=size)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("experiment", "millions"), [("enwik8_pers_small", 39), ("enwik8_pers", 114)]
-)
-def test_the_papers_networks_have_the_papers_size(experiment: str, millions: int) -> None:
-    config = compose_run(f"experiment={experiment}")
-    with torch.device("meta"):
-        model = make_model(config.model, config.span, vocabulary_size=205)
-    count = sum(parameter.numel() for parameter in model.parameters())
-    assert round(count / 1e6) == millions

@@ -20,6 +20,7 @@ from adaspan.nn.multi_head_attention import MultiHeadAttention
 from adaspan.nn.span import AdaptiveSpan
 from adaspan.nn.transformer import Transformer
 from adaspan.train.build import make_model
+from tests.conftest import compose_run
 
 ADAPTIVE = AdaptiveSpanConfig(limit=16, ramp=3, loss_coefficient=0.1, initial_fraction=0.21)
 FIXED = FixedSpanConfig(limit=16)
@@ -273,21 +274,28 @@ def test_caches_follow_the_spans() -> None:
     assert [cache.shape[1] for cache in caches] == [192, 640]  # 106 and 516, and a buffer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("vocabulary_size", "shape", "millions"),
+    ("experiment", "symbols", "millions"),
     [
-        (27, ModelConfig(layers=12, dim=512, heads=8, ffn_dim=2048), 38.36),  # text8
-        (205, ModelConfig(layers=12, dim=512, heads=8, ffn_dim=2048), 38.54),  # enwik8
+        ("text8", 27, 38.356),
+        ("text8_large", 27, 208.637),
+        ("enwik8_small", 205, 6.481),
+        ("enwik8", 205, 38.539),
+        ("enwik8_large", 205, 208.910),
+        ("enwik8_pers_small", 205, 38.502),
+        ("enwik8_pers", 205, 114.018),
+        ("wiki103_pers", 267_735, 132.494),
     ],
 )
 def test_the_papers_models_have_the_papers_size(
-    vocabulary_size: int, shape: ModelConfig, millions: float
+    experiment: str, symbols: int, millions: float
 ) -> None:
-    span = AdaptiveSpanConfig(limit=8192, ramp=32, loss_coefficient=5e-7)
+    config = compose_run(f"experiment={experiment}")
     with torch.device("meta"):
-        model = make_model(shape, span, vocabulary_size)
+        model = make_model(config.model, config.span, symbols)
     count = sum(parameter.numel() for parameter in model.parameters())
-    assert count / 1e6 == pytest.approx(millions, abs=0.01)
+    assert count / 1e6 == pytest.approx(millions, abs=0.001)
 
 
 def test_initialisation_is_the_papers() -> None:
