@@ -22,8 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from adaspan.data.facts import Facts, read_facts
 from adaspan.data.prepared import SPLITS, DamageError, Tokens, open_prepared, seal
@@ -152,6 +150,9 @@ def _appear(made: Path, path: Path) -> None:
 @contextmanager
 def _bar(name: str) -> Iterator[Callable[[float], None]]:
     """A live bar on a terminal; what it gives is called with the share that is done."""
+    from rich.console import Console  # who imports the library sees no bar
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
     console = Console(stderr=True)
     with Progress(
         TextColumn(f"preparing {name}", markup=False),

@@ -207,7 +207,7 @@ def test_a_text_that_is_edited_after_submission_is_not_trained_on(
     (run,) = json.loads(sweeps.adaspan("status", "--json").stdout)
     assert run["state"] == "failed"
     assert run["error"].startswith("data: ")
-    assert "begun on other data" in run["error"]
+    assert "has changed since the run was begun" in run["error"]
 
 
 def test_a_failure_stays_alone_and_is_explained(sweeps: Cluster) -> None:

@@ -100,7 +100,10 @@ def test_a_text_is_known_by_its_content(tmp_path: Path) -> None:
     assert run_id(text_run(tmp_path / "a" / "text", "data.symbols=characters")) != run_id(here)
     (tmp_path / "b" / "text").write_text("one and six\n" * 9)
     assert run_id(there) != run_id(here)
-    own_splits = [f"data.{split}={tmp_path / 'a' / 'text'}" for split in ("train", "valid", "test")]
+    own_splits = []
+    for split in ("train", "valid", "test"):
+        (tmp_path / split).write_text(f"one and two, {split}\n" * 9)
+        own_splits.append(f"data.{split}={tmp_path / split}")
     assert run_id(compose_run("data=text", *own_splits)) != run_id(here)
 
 

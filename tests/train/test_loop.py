@@ -88,7 +88,9 @@ def test_a_run_killed_while_it_writes_a_checkpoint_ends_as_if_undisturbed(
     assert process.wait(timeout=60) == -signal.SIGXFSZ
     folder = run_folder()
     (half,) = (folder / "checkpoints").glob("step_*.partial")
-    assert half.stat().st_size == 100_000
+    size = half.stat().st_size  # more than the limit if some of it was written before that
+    whole = max(path.stat().st_size for path in (folder / "checkpoints").glob("step_*.pt"))
+    assert 100_000 <= size < whole
     train_here(*overrides)
     assert rows(folder) == rows(undisturbed)
     assert_same(final_state(folder), final_state(undisturbed))

@@ -21,7 +21,7 @@ def test_a_file_gets_plain_lines(
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", end.stdout)
     lines = end.stdout.splitlines()
     assert [line.split()[0] for line in lines if line.startswith("step")] == ["step"] * 3
-    assert re.match(r"step 20/60 · valid \d\.\d{3} bpb · train \d\.\d{3} bpb · span mean", lines[4])
+    assert re.match(r"step 20/60 · valid \d\.\d{3} bpb · train \d\.\d{3} bpb · span mean", lines[5])
     for word in ("bpb", "spans", "layer 0", "layer 1", "FLOPs", "folder", "next"):
         assert any(line.strip().startswith(word) for line in lines), word
     assert (run_folder() / "log.txt").read_text() == end.stdout
