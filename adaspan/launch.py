@@ -44,8 +44,8 @@ def _require_a_whole_launcher() -> None:
     """Raise `UserError` if variables of torchrun were left over: which processes are meant?"""
     if word := ranks.leftover():
         raise UserError(
-            f"{word}: in the environment, but not all of RANK, WORLD_SIZE, MASTER_ADDR and "
-            f"MASTER_PORT are; torchrun sets them; for one process: unset {word.split('=')[0]}"
+            f"{word}: in the environment, but torchrun, which sets RANK, WORLD_SIZE, MASTER_ADDR "
+            f"and MASTER_PORT, did not set them all; for one process: unset {word.split('=')[0]}"
         )
 
 

@@ -9,7 +9,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from adaspan.config.typed import as_typed, for_hydra, said_once, written
-from tests.conftest import Launch, compose_run
+from tests.conftest import Launch
 
 _GIT_HASH = "12e4567"  # a number to Hydra, and as one infinite
 
@@ -146,10 +146,6 @@ def test_another_kind_cannot_be_chosen_for_a_runs_configuration(
     assert end.returncode == 2
     (line,) = _lines(end.stderr)
     assert "span: the configuration that --config-path names has its own span" in line
-
-
-def test_the_default_run_needs_no_help() -> None:
-    assert compose_run().tracking.name is None
 
 
 def _value(word: str) -> object:
