@@ -1,42 +1,33 @@
 """What a run was made of: `source.json`, a list with an entry for each time it was started.
 
 An entry has the step that the start went on from, commit and uncommitted changes (`diff`, left out
-where it is that of the entry before), versions, extensions, the SHA-256 of the data, and what
-`auto` became: device, precision, attention, processes, threads. Before the first start a sweep
-writes an entry that has the data only. A run that was trained elsewhere has one entry: its data and
-the file that it was `imported` from. A run that continues a shorter one has the entries of that one
-first, each with the other's name under `of_run`, and the step up to which its updates were taken
-over. Older runs have one entry, without a list around it.
+where it is that of the entry before), extensions, the SHA-256 of the data, machine and versions
+(`start.py`), and what `auto` became: device, GPU, precision, attention, processes, threads. Before
+the first start a sweep writes an entry that has the data only. A run that was trained elsewhere has
+one entry: its data and the file that it was `imported` from. A run that continues a shorter one has
+the entries of that one first, each with the other's name under `of_run`, and the step up to which
+its updates were taken over. Older runs have one entry, without a list around it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import platform
-import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from importlib import metadata
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from adaspan.errors import RunError
 from adaspan.files import read_json, write_json
-from adaspan.places import CODE, IS_INSTALLED
+from adaspan.places import CODE
+from adaspan.runs.code import code_version
 from adaspan.runs.extensions import extension_records
+from adaspan.runs.start import Start, differences, environment, inexact
 
-# In a copy of the code: what `code_version` returned for the original.
-SOURCE_OF_SNAPSHOT = "source.json"
-_PACKAGES = ("torch", "triton", "numpy", "hydra-core", "omegaconf", "wandb")
 _DATA = "data_sha256"
 _IMPORTED = "imported"
 _OF_RUN, _UP_TO = "of_run", "up_to_step"
 _SHORT_DIGITS = 12
-_HOW = ("device", "attention", "processes", "threads", "torch")
-
-Entry = dict[str, Any]
 
 
 class Source:
@@ -51,11 +42,11 @@ class Source:
         self._path = path
         self._code = code
 
-    def starts(self) -> list[Entry]:
+    def starts(self) -> list[Start]:
         """An entry a start, each with its diff."""
         return _each_with_diff(self._written())
 
-    def begun_with(self) -> Entry:
+    def begun_with(self) -> Start:
         """The entry of the start that began the run; empty before."""
         return next((entry for entry in reversed(self.starts()) if not entry.get("step")), {})
 
@@ -83,7 +74,7 @@ class Source:
         file: str | None = self.begun_with().get(_IMPORTED, {}).get("file")
         return file
 
-    def take_over(self, run: str, starts: Sequence[Entry], step: int) -> None:
+    def take_over(self, run: str, starts: Sequence[Start], step: int) -> None:
         """Note that the updates up to a step were made by another run.
 
         Args:
@@ -104,9 +95,14 @@ class Source:
         """How the updates that were taken over were computed, where the last start does it in
         another way.
         """
-        now = _how(self.starts()[-1])
-        ways = [way for entry in self._taken_over() for way in _how(entry).items()]
-        return [f"{key} {value}" for key, value in dict.fromkeys(ways) if now.get(key) != value]
+        now = self.starts()[-1]
+        ways = [way for entry in self._taken_over() for way in inexact(entry, now)]
+        return list(dict.fromkeys(ways))
+
+    def unlike_before(self) -> list[str]:
+        """How the last start differs from the one before it."""
+        last_two = self.starts()[-2:]
+        return differences(*last_two) if len(last_two) == 2 else []
 
     def changed_extensions(self) -> list[str]:
         """Those whose code is not what it was when the run was last started."""
@@ -140,25 +136,23 @@ class Source:
             _DATA: fingerprint,
             **({"data": dict(data)} if data else {}),
             "extensions": extension_records(),
-            "python": platform.python_version(),
-            "platform": platform.platform(),
-            "packages": dict(_installed()),
+            **environment(),
             **computing,
         }
         self._write([*earlier, entry])
 
-    def _begun(self, *, taken_over: bool) -> list[Entry]:
+    def _begun(self, *, taken_over: bool) -> list[Start]:
         """An entry for each start so far, with those of another run or without."""
         begun = [entry for entry in self.starts() if entry.keys() != {_DATA}]
         return [entry for entry in begun if taken_over or _OF_RUN not in entry]
 
-    def _taken_over(self) -> list[Entry]:
+    def _taken_over(self) -> list[Start]:
         return [entry for entry in self.starts() if _OF_RUN in entry]
 
-    def _write(self, entries: Sequence[Entry]) -> None:
+    def _write(self, entries: Sequence[Start]) -> None:
         write_json(self._path, _diffs_once(entries))
 
-    def _written(self) -> list[Entry]:
+    def _written(self) -> list[Start]:
         content = read_json(self._path)
         entries = content if isinstance(content, list) else [content] if content else []
         if not all(isinstance(entry, dict) for entry in entries):
@@ -166,58 +160,19 @@ class Source:
         return entries
 
 
-def _each_with_diff(entries: Sequence[Entry]) -> list[Entry]:
+def _each_with_diff(entries: Sequence[Start]) -> list[Start]:
     """Each with its diff, which may be that of the entry before."""
-    complete: list[Entry] = []
+    complete: list[Start] = []
     for entry in entries:
         before = {"diff": complete[-1].get("diff")} if complete else {}
         complete.append({**before, **entry})
     return complete
 
 
-def _diffs_once(entries: Sequence[Entry]) -> list[Entry]:
+def _diffs_once(entries: Sequence[Start]) -> list[Start]:
     """Each without its diff where that is the one of the entry before."""
-    written: list[Entry] = []
+    written: list[Start] = []
     for before, entry in pairwise([{}, *entries]):
         is_known = bool(before) and before.get("diff") == entry.get("diff")
         written.append({key: entry[key] for key in entry if key != "diff" or not is_known})
     return written
-
-
-def _how(start: Entry) -> dict[str, str]:
-    """All of a start on which the last bits of an update may depend."""
-    ways = {**start, "torch": start.get("packages", {}).get("torch")}
-    code = repr([start.get(key) for key in ("commit", "diff", "version")])
-    return {
-        "code": hashlib.sha256(code.encode()).hexdigest()[:_SHORT_DIGITS],
-        **{key: str(ways[key]) for key in _HOW if key in ways},
-    }
-
-
-def _installed() -> Iterator[tuple[str, str]]:
-    """Packages that results may depend on, with their versions; Triton is not everywhere."""
-    for name in _PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            yield name, metadata.version(name)
-
-
-def code_version(root: Path) -> Entry:
-    """Commit and uncommitted changes of the code below `root`; the version of an installed one."""
-    snapshot = root / SOURCE_OF_SNAPSHOT
-    if snapshot.exists():
-        version: Entry = read_json(snapshot)
-        return version
-    if IS_INSTALLED:  # whatever repository it may lie in is not its own
-        return {"commit": None, "diff": None, "version": metadata.version("adaspan")}
-    return {"commit": _git(root, "rev-parse", "HEAD"), "diff": _git(root, "diff", "HEAD")}
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    """What git answers; None outside a repository."""
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return answer.stdout.decode(errors="replace").strip()

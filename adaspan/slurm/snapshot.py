@@ -10,7 +10,7 @@ from pathlib import Path
 
 from adaspan.files import write_json
 from adaspan.places import CODE, EXTENDING, FROZEN_EXTENSIONS, IS_INSTALLED
-from adaspan.runs.source import SOURCE_OF_SNAPSHOT, code_version
+from adaspan.runs.code import SOURCE_OF_SNAPSHOT, code_version
 
 # An installed package has all of it inside.
 _PARTS = (

@@ -24,7 +24,7 @@ from adaspan.runs.figures import Row
 from adaspan.runs.figures.rows import head_spans, is_final, without_evaluation
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.length import Relative, end_of_updates_in_common, evaluates
-from adaspan.runs.source import Entry
+from adaspan.runs.start import Start
 from adaspan.train.checkpoint import Checkpoints, State
 from adaspan.train.trainer import Trainer
 
@@ -34,7 +34,7 @@ class Beginning:
     """What a run has after its first updates."""
 
     run: str  # whose they are
-    starts: list[Entry]  # of that one
+    starts: list[Start]  # of that one
     state: State
     best: State | None  # None: nothing was evaluated so far
     rows: list[Row]

@@ -57,9 +57,22 @@ def choose_device(name: str, local_rank: int) -> torch.device:
 
 def device_name(device: torch.device) -> str:
     """The device, and what its maker calls it: `cuda:0 NVIDIA H200`."""
-    if device.type != "cuda":
-        return str(device)
-    return f"{device} {torch.cuda.get_device_name(device)}"
+    return " ".join(filter(None, (str(device), gpu_name(device))))
+
+
+def gpu_name(device: torch.device) -> str | None:
+    """What its maker calls a GPU; None for a CPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else None
+
+
+def computing_on(device: torch.device) -> dict[str, str | None]:
+    """All of a device on which the last bits of a result may depend, by name."""
+    return {
+        "device": str(device),
+        "gpu": gpu_name(device),
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "cpu": torch.backends.cpu.get_cpu_capability(),  # its vector instructions: AVX512
+    }
 
 
 def choose_precision(name: str, device: torch.device) -> torch.dtype:

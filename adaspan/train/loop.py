@@ -19,7 +19,7 @@ from adaspan.runs.length import evaluates
 from adaspan.signals import StopRequest
 from adaspan.train.build import kinds_in_words
 from adaspan.train.checkpoint import Checkpoints
-from adaspan.train.device import autocast, device_name
+from adaspan.train.device import autocast, computing_on
 from adaspan.train.distributed import Processes, lost_peers_in_words
 from adaspan.train.extend import begin_with_another_run
 from adaspan.train.out_of_memory import (
@@ -160,7 +160,7 @@ class Session:
     def _computing(self) -> dict[str, Any]:
         """What `auto` became."""
         return {
-            "device": device_name(self._device),
+            **computing_on(self._device),
             "precision": str(self._trainer.precision).removeprefix("torch."),
             "attention": self._trainer.model.attention,
             "processes": self._processes.world_size,

@@ -75,6 +75,8 @@ class Record:
                 )
         elif step:
             self.terminal.line(f"going on from step {step}")
+            if unlike := self.folder.source.unlike_before():
+                self.terminal.line(f"not as when it was last started: {' · '.join(unlike)}")
             for name in changed:
                 self.terminal.line(f"{name} has changed since this run was last started")
         self._tracker = Tracker(

@@ -35,6 +35,7 @@ def opening_lines(
     model, span = config.model, config.span
     parameters = sum(p.numel() for p in trainer.model.parameters())
     entropy = _entropy(config.data.entropy_nats(corpus.valid), trainer.measure)
+    device = " ".join(filter(None, (computing["device"], computing["gpu"])))
     sizes = " / ".join(f"{len(split):,}" for split in (corpus.train, corpus.valid, corpus.test))
     return [
         f"run     {path}",
@@ -43,7 +44,7 @@ def opening_lines(
         f"data    {corpus.name} · train / valid / test {sizes} "
         f"{corpus.vocabulary.unit} · {len(corpus.vocabulary)} symbols{entropy}{_unknown(corpus)}",
         f"format  {corpus.facts.told}",
-        f"device  {computing['device']} · {computing['precision']} · "
+        f"device  {device} · {computing['precision']} · "
         f"attention {computing['attention']} · W&B {config.tracking.mode}",
     ]
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import platform
+import re
 import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from adaspan.errors import RunError
+from adaspan.files import write_json
+from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.source import Source
+from adaspan.runs.start import differences, inexact
 from tests.processes import FindFolder, train_here
 
 
@@ -41,7 +47,7 @@ def test_each_start_is_an_entry(code: Path, tmp_path: Path) -> None:
     for step in (0, 7, 9):
         if step == 9:
             (code / "file.py").write_text("three\n")
-        source.add_start(step, "abc", {"device": f"cuda:{step}", "threads": 2})
+        source.add_start(step, "abc", {"device": f"cuda:{step}", "gpu": "H200", "threads": 2})
 
     written = json.loads((tmp_path / "source.json").read_text())
     assert ["diff" in entry for entry in written] == [True, False, True], "told once"
@@ -53,6 +59,9 @@ def test_each_start_is_an_entry(code: Path, tmp_path: Path) -> None:
     assert first["packages"]["torch"].startswith("2.")
     assert first["packages"]["triton"] == metadata.version("triton"), "bits depend on it"
     assert {"commit", "time", "python", "platform", "extensions"} <= first.keys()
+    assert first["host"] == platform.node()
+    (unlike,) = source.unlike_before()
+    assert re.fullmatch(r"uncommitted changes [0-9a-f]{9}, now [0-9a-f]{9}", unlike)
 
 
 def test_a_start_over_from_nothing_is_what_the_run_was_begun_with(
@@ -84,12 +93,53 @@ def test_what_auto_became_is_written_down(tiny: tuple[str, ...], run_folder: Fin
     (start,) = RunFolder(run_folder()).source.starts()
     became: dict[str, Any] = {
         "device": "cpu",
+        "gpu": None,
+        "cuda": None,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
         "precision": "float32",
         "attention": "banded",
         "processes": 1,
         "threads": 1,
     }
     assert became.items() <= start.items()
+
+
+@pytest.mark.slow
+def test_a_start_unlike_the_one_before_is_told_in_one_line(
+    tiny: tuple[str, ...], run_folder: FindFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_here(*tiny, "train.steps=7")
+    folder = RunFolder(run_folder())
+    (begun,) = folder.source.starts()
+    assert "not as when" not in folder.log.read_text()
+    folder.set_status(State.RESUMABLE, 7)
+    packages = {**begun["packages"], "torch": "2.8.0"}
+    elsewhere = {"host": "node7", "threads": 4, "commit": 40 * "c", "packages": packages}
+    write_json(folder.path / "source.json", [{**begun, **elsewhere}])
+    capsys.readouterr()
+    train_here(*tiny, "train.steps=7")
+    told = capsys.readouterr().out.splitlines()
+    line = told[told.index("going on from step 7") + 1]
+    torch_now, commit_now = begun["packages"]["torch"], begun["commit"][:9]
+    assert line == (
+        f"not as when it was last started: host node7, now {begun['host']} · threads 4, now 1 · "
+        f"torch 2.8.0, now {torch_now} · commit {9 * 'c'}, now {commit_now}"
+    )
+    assert line in folder.log.read_text()
+    assert [entry["host"] for entry in folder.source.starts()] == ["node7", begun["host"]]
+
+
+def test_which_of_several_equal_gpus_it_is_makes_no_difference() -> None:
+    now = {"device": "cuda:1", "gpu": "NVIDIA H200", "host": "node2", "threads": 8}
+    written_before = {"device": "cuda:0 NVIDIA H200", "threads": 8}
+    assert differences(written_before, now) == []
+    other = {**written_before, "device": "cpu", "threads": 4, "host": "node1"}
+    assert differences(other, now) == [
+        "host node1, now node2",
+        "device cpu, now NVIDIA H200",
+        "threads 4, now 8",
+    ]
+    assert inexact(other, now) == ["device cpu", "threads 4"], "wherever it is"
 
 
 @pytest.mark.parametrize("content", ["{", "[1]"])

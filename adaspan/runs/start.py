@@ -1,0 +1,84 @@
+"""One start of a run: where and with what it was computed, and how another start differs."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from importlib import metadata
+from typing import Any
+
+Start = dict[str, Any]  # an entry of source.json
+
+_PACKAGES = ("torch", "triton", "numpy", "hydra-core", "omegaconf", "wandb")
+_SHORT_COMMIT = 9
+# What is told of two starts, in this order. On all but the first two the last bits of an update
+# may depend.
+_PLACE = ("host", "python")
+_COMPUTING = ("device", "cpu", "attention", "processes", "threads", "cuda")
+_LIBRARIES = ("torch", "triton", "numpy")
+_CODE = ("commit", "uncommitted changes", "version")
+
+
+def environment() -> Start:
+    """The machine of this process, and the versions of all that results may depend on."""
+    return {
+        "host": platform.node(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": dict(_installed()),
+    }
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """How a start differs from an earlier one: `threads 4, now 2`.
+
+    What one of the two does not know, as those of earlier versions may not, is left out.
+    """
+    earlier, later = _told(before), _told(now)
+    return [
+        f"{key} {value}, now {later[key]}"
+        for key, value in earlier.items()
+        if later.get(key, value) != value
+    ]
+
+
+def inexact(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What of an earlier start may give an update other last bits than this one: `threads 4`."""
+    earlier, later = _told(before), _told(now)
+    return [
+        f"{key} {value}"
+        for key, value in earlier.items()
+        if key not in _PLACE and later.get(key, value) != value
+    ]
+
+
+def _told(start: Mapping[str, Any]) -> dict[str, str]:
+    """What a person is told of a start, by name; only what it knows."""
+    known = {**start, **start.get("packages", {}), **_code(start), "device": _device(start)}
+    keys = (*_PLACE, *_COMPUTING, *_LIBRARIES, *_CODE)
+    return {key: str(known[key]) for key in keys if known.get(key) is not None}
+
+
+def _device(start: Mapping[str, Any]) -> str | None:
+    """Which of several equal GPUs it is does not matter."""
+    device: str | None = start.get("device")
+    if device is None or not device.startswith("cuda"):
+        return device
+    return start.get("gpu") or device.partition(" ")[2]  # earlier versions had both in one
+
+
+def _code(start: Mapping[str, Any]) -> Start:
+    commit, diff = start.get("commit"), start.get("diff")
+    if not commit:
+        return {}
+    changes = hashlib.sha256(diff.encode()).hexdigest()[:_SHORT_COMMIT] if diff else "none"
+    return {"commit": commit[:_SHORT_COMMIT], "uncommitted changes": changes}
+
+
+def _installed() -> Iterator[tuple[str, str]]:
+    """Packages with their versions; Triton is not everywhere."""
+    for name in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            yield name, metadata.version(name)
