@@ -36,8 +36,10 @@ def explain(run: str, output_dir: Path) -> None:
         click.echo(f"imported from {file}; no command trains it")
     else:
         click.echo(f"command  {explanation.command(path)}")
-    if line := explanation.clipped_spans(path):
-        click.echo(f"spans    {line}")
+    for line in explanation.starts(path):
+        click.echo(f"trained  {line}")
+    if clipped := explanation.clipped_spans(path):
+        click.echo(f"spans    {clipped}")
     for line in explanation.against_default(path):
         click.echo(f"default  {line}")
     for name, runs in sweeps_of(output_dir, path).items():

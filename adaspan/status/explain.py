@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -15,6 +16,7 @@ from adaspan.runs import figures
 from adaspan.runs.command import typed_words
 from adaspan.runs.figures import Row
 from adaspan.runs.folder import RunFolder
+from adaspan.runs.start import differences, told
 
 # Clipping that often is what decides how far spans move.
 _OFTEN = 0.5
@@ -57,6 +59,19 @@ def command(path: Path) -> str:
         if Path(own[key]).resolve() != Path(default[key]).expanduser().resolve()
     ]
     return typed_words(values)
+
+
+def starts(path: Path) -> list[str]:
+    """Where and with what a run was computed: all of its first start, and of each later one how it
+    differs from the one before.
+    """
+    known = [start for start in RunFolder(path).source.starts() if "device" in start]
+    begun = [[f"{key} {value}" for key, value in told(start).items()] for start in known[:1]]
+    later = [differences(*two) or ["as before"] for two in pairwise(known)]
+    return [
+        f"from step {start['step']}: {' · '.join(parts)}"
+        for start, parts in zip(known, [*begun, *later], strict=True)
+    ]
 
 
 def against_default(path: Path) -> list[str]:

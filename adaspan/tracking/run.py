@@ -27,6 +27,7 @@ from adaspan.runs.figures import Row
 from adaspan.runs.figures.rows import head_spans
 from adaspan.runs.folder import DATA_KEY, RunFolder
 from adaspan.runs.identity import id_of, tracked_name
+from adaspan.runs.start import Start, published, told
 from adaspan.tracking import client
 from adaspan.tracking.files import TrackedFiles
 from adaspan.tracking.media import heatmap
@@ -62,9 +63,16 @@ def description(
         "name": tracked_name(config.tracking.name, own),
         "values": values,
         "source": folder.source.begun_with(),
+        "starts": folder.source.starts(),
         "span_limit": config.span.limit,
         "tags": [config.data.name, config.span.kind, *config.tracking.tags],
     }
+
+
+def config_of_starts(starts: Sequence[Start]) -> dict[str, Any]:
+    """What W&B's configuration of a run has of each start."""
+    known = [start for start in starts if told(start)]
+    return {"starts": [{"step": start.get("step", 0), **published(start)} for start in known]}
 
 
 class Tracker:
@@ -80,7 +88,8 @@ class Tracker:
         path: of the run folder; W&B writes below `path/wandb`.
         run_id: the same for a resumed run, and for no other.
         values: of the configuration, nested; what looks like a secret is not sent.
-        source: commit and uncommitted changes, as `source.json` has them.
+        source: the start that began the run, as `source.json` has it.
+        starts: all of them, to which each later one adds itself.
         span_limit: the longest span, in tokens.
         earlier: rows of the run so far, one per step; none for a run that starts (over).
         tags: to find the run by.
@@ -97,9 +106,10 @@ class Tracker:
         path: Path,
         run_id: str,
         values: dict[str, Any],
-        source: dict[str, Any],
+        source: Start,
         span_limit: int,
         earlier: Sequence[Row],
+        starts: Sequence[Start] = (),
         tags: Sequence[str] = (),
     ) -> None:
         self._run: Any = None
@@ -118,7 +128,8 @@ class Tracker:
             "name": name or path.name,
             "config": {
                 **client.redacted(values),
-                "source": {"commit": source.get("commit")},
+                "source": published(source),
+                **config_of_starts(starts),
             },
             "job_type": "train",
             "tags": [tag[:TAG_LENGTH] for tag in dict.fromkeys(tags)],

@@ -32,7 +32,7 @@ from adaspan.tracking import client
 from adaspan.tracking.account import signed_in
 from adaspan.tracking.files import Part, TrackedFiles
 from adaspan.tracking.internals import FEW_RETRIES, NO_MACHINE_INFO, UnreadableError
-from adaspan.tracking.run import Tracker, description
+from adaspan.tracking.run import Tracker, config_of_starts, description
 
 _ENVIRONMENT = {
     **FEW_RETRIES,
@@ -205,6 +205,7 @@ class _Rest(_Strict):
             "entity": values["tracking"]["entity"],
             "id": self._run_id,
             "dir": path,
+            "config": config_of_starts(RunFolder(path).source.starts()),
             "resume": "must",
         }
         self._run = client.start("online", arguments)

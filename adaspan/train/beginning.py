@@ -26,6 +26,7 @@ from adaspan.runs.folder import RunFolder
 from adaspan.runs.length import Relative, end_of_updates_in_common, evaluates
 from adaspan.runs.start import Start
 from adaspan.train.checkpoint import Checkpoints, State
+from adaspan.train.device import precision_name
 from adaspan.train.trainer import Trainer
 
 
@@ -103,7 +104,8 @@ def _check_source(other: Relative, corpus: Corpus) -> None:
 
 def _check_state(state: State, trainer: Trainer) -> None:
     if state["precision"] != str(trainer.precision):
-        raise RunError(f"it was trained in {state['precision']}, not in {trainer.precision}")
+        then, now = precision_name(state["precision"]), precision_name(trainer.precision)
+        raise RunError(f"it was trained in {then}, not in {now}")
     shapes, own = (
         {name: tensor.shape for name, tensor in model.items()}
         for model in (state["model"], trainer.model.state_dict())

@@ -85,6 +85,11 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 
+def precision_name(precision: torch.dtype | str) -> str:
+    """As one says it: `bfloat16`."""
+    return str(precision).removeprefix("torch.")
+
+
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[object]:
     """Matrix products in `precision`; everything that is kept stays float32."""
     return torch.autocast(device.type, precision, enabled=precision != torch.float32)

@@ -19,7 +19,7 @@ from adaspan.runs.length import evaluates
 from adaspan.signals import StopRequest
 from adaspan.train.build import kinds_in_words
 from adaspan.train.checkpoint import Checkpoints
-from adaspan.train.device import autocast, computing_on
+from adaspan.train.device import autocast, computing_on, precision_name
 from adaspan.train.distributed import Processes, lost_peers_in_words
 from adaspan.train.extend import begin_with_another_run
 from adaspan.train.out_of_memory import (
@@ -161,7 +161,7 @@ class Session:
         """What `auto` became."""
         return {
             **computing_on(self._device),
-            "precision": str(self._trainer.precision).removeprefix("torch."),
+            "precision": precision_name(self._trainer.precision),
             "attention": self._trainer.model.attention,
             "processes": self._processes.world_size,
             "threads": torch.get_num_threads(),

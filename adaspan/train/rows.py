@@ -64,6 +64,8 @@ class TrainingRows:
             figures.TRAIN.key(trainer.measure): loss,
             figures.LEARNING_RATE.key: trainer.rate,
             figures.TOKENS_PER_SECOND.key: tokens / seconds,
+            figures.PROCESSES.key: self._processes,
+            figures.THREADS.key: torch.get_num_threads(),
             figures.MEMORY.key: peak_memory_gb(self._device),
         }
         if peak := peak_flops(self._device, trainer.precision):

@@ -9,10 +9,12 @@ import traceback
 from contextlib import ExitStack
 from pathlib import Path
 
+import torch
+
 from adaspan import ranks
 from adaspan.config.extensions import extensions_in_words
 from adaspan.config.kinds.data import corpus_of
-from adaspan.config.schema import RunConfig
+from adaspan.config.schema import RunConfig, TrainConfig
 from adaspan.config.validate import validate_shares
 from adaspan.data import Corpus
 from adaspan.errors import ExtensionError, KindError, RunError, UserError
@@ -26,7 +28,7 @@ from adaspan.runs.identity import run_name
 from adaspan.signals import stop_request
 from adaspan.tracking.files import clear
 from adaspan.train.build import check_attention, check_clusters
-from adaspan.train.device import choose_device
+from adaspan.train.device import choose_device, choose_precision, precision_name
 from adaspan.train.distributed import Processes, joined
 from adaspan.train.loop import train_in_session
 
@@ -84,7 +86,7 @@ def _train(config: RunConfig, folder: RunFolder, begun_on: str | None) -> None:
             locks.enter_context(folder.lock())
             if config.train.restart:
                 clear(folder)
-            done = _is_done(folder, corpus)
+            done = _is_done(config.train, folder, corpus, device)
             corpus.vocabulary.write(folder.vocabulary)
             return int(done)
 
@@ -122,7 +124,9 @@ def _load_corpus(config: RunConfig, processes: Processes, begun_on: str | None) 
     return loaded[0]
 
 
-def _is_done(folder: RunFolder, corpus: Corpus) -> bool:
+def _is_done(
+    settings: TrainConfig, folder: RunFolder, corpus: Corpus, device: torch.device
+) -> bool:
     """Whether the run is done, and say so; refuse data that have changed since it began."""
     before = folder.source.data_fingerprint()
     if before not in (None, corpus.fingerprint):
@@ -135,6 +139,15 @@ def _is_done(folder: RunFolder, corpus: Corpus) -> bool:
     final = folder.rows()[-1]
     print(
         f"done already: {folder.path} · valid {figures.VALID.told(final)} · "
-        f"test {figures.TEST.told(final)} · train.restart=true starts over"
+        f"test {figures.TEST.told(final)} · {_other_precision(settings, folder, device)}"
+        "train.restart=true starts over"
     )
     return True
+
+
+def _other_precision(settings: TrainConfig, folder: RunFolder, device: torch.device) -> str:
+    """In which precision a run was trained, where this device would choose another one."""
+    here = precision_name(choose_precision(settings.precision, device))
+    trained_in = folder.source.begun_with().get("precision", here)
+    asked = f"train.precision={settings.precision}"
+    return f"trained in {trained_in}, here {asked} is {here} · " if trained_in != here else ""

@@ -10,6 +10,7 @@ from torch import Tensor
 from adaspan.data.streams import Cursor
 from adaspan.errors import UserError
 from adaspan.train.checkpoint import State
+from adaspan.train.device import device_name, precision_name
 from adaspan.train.optim import optimizer_state
 from adaspan.train.trainer import Trainer
 
@@ -58,11 +59,11 @@ def resume_from(state: State, trainer: Trainer) -> None:
             other parameters.
     """
     if state["precision"] != str(trainer.precision):
-        device = trainer.config.train.device
+        asked, now = trainer.config.train.precision, precision_name(trainer.precision)
         raise UserError(
-            f"train.device={device}: gives {trainer.precision}, but this run was begun in "
-            f"{state['precision']}; use a device like that one, or train.restart=true to start "
-            "over"
+            f"train.precision={asked}: gives {now} on {device_name(trainer.device)}, but this run "
+            f"was begun in {precision_name(state['precision'])}; use a device like that one, or "
+            "train.restart=true to start over"
         )
     trainer.step = state["step"]
     try:

@@ -77,6 +77,7 @@ def test_what_is_known_of_local_runs_is_shown(
     explained = adaspan("explain", failed)
     assert explained.returncode == 0, explained.stderr
     assert "command  python launch.py" in explained.stdout
+    assert "\ntrained  from step 0: host " in explained.stdout
     assert "optimizer.lr: 1e+30, others 0.01" in explained.stdout
     logs = subprocess.run(  # which becomes `tail`
         [Path(sys.executable).parent / "adaspan", "logs", failed],

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from adaspan.config.resolved import to_yaml
+from adaspan.files import write_json
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import run_name
-from adaspan.status.explain import against_default, against_siblings, clipped_spans, command
+from adaspan.status.explain import against_default, against_siblings, clipped_spans, command, starts
 from tests.conftest import compose_run
 from tests.processes import train_here
 
@@ -61,6 +62,31 @@ def test_the_command_goes_on_with_a_run_wherever_it_is(tmp_path: Path) -> None:
     elsewhere = f"output_dir={tmp_path / 'else where'}"
     words = shlex.split(command(frozen(tmp_path / "run", elsewhere)))
     assert compose_run(*words[2:]).output_dir == str(tmp_path / "else where")
+
+
+def test_where_and_with_what_a_run_was_computed(tmp_path: Path) -> None:
+    begun = {"time": 1.0, "step": 0, "commit": 40 * "a", "diff": "", "host": "node1"}
+    gpu = {"device": "cuda:2", "gpu": "NVIDIA H200", "precision": "bfloat16", "threads": 8}
+    other_gpu = {"device": "cuda:0", "host": "node2"}
+    packages = {"packages": {"torch": "2.8.0", "wandb": "0.21.0"}}
+    entries = [
+        {"data_sha256": "0123"},
+        begun | gpu | packages,
+        begun | gpu | packages | other_gpu | {"step": 51},
+        begun | gpu | packages | other_gpu | {"step": 70},
+    ]
+    write_json(tmp_path / "source.json", entries)
+    assert starts(tmp_path) == [
+        "from step 0: host node1 · device NVIDIA H200 · precision bfloat16 · threads 8 · "
+        "torch 2.8.0 · commit aaaaaaaaa · uncommitted changes none",
+        "from step 51: host node1, now node2",
+        "from step 70: as before",
+    ]
+
+
+def test_of_a_run_of_an_earlier_version_no_machine_is_known(tmp_path: Path) -> None:
+    write_json(tmp_path / "source.json", {"commit": "c0ffee", "data_sha256": "0123"})
+    assert starts(tmp_path) == []
 
 
 @pytest.mark.slow

@@ -43,6 +43,20 @@ def impatient(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     return server
 
 
+STARTS = [
+    {
+        "commit": "c0ffee",
+        "diff": "-old\n+new",
+        "host": "node1",
+        "device": "cuda:3",
+        "gpu": "NVIDIA H200",
+        "precision": "bfloat16",
+        "packages": {"torch": "2.8.0"},
+    },
+    {"step": 7, "commit": "c0ffee", "host": "node1", "device": "cpu", "threads": 8},
+]
+
+
 def stop(process: subprocess.Popen[bytes]) -> None:
     """Let a run save and leave."""
     process.send_signal(signal.SIGTERM)
@@ -65,7 +79,8 @@ def test_a_run_arrives_with_all_that_is_known_of_it(server: Server, tmp_path: Pa
         name="span.limit=32 · abc123",
         tags=["sums", "adaptive", "mine", "adaptive", "x" * 99],
         values={"model": {"dim": 4}, "data": {"path": "/data/sums.txt"}},
-        source={"commit": "c0ffee", "diff": "-old\n+new"},
+        source=STARTS[0],
+        starts=STARTS,
     )
     evaluated = {**row(2), "span/layer_00/head_0": 2.0, "span/layer_00/head_1": 30.0}
     tracker.log(row(1))
@@ -78,7 +93,13 @@ def test_a_run_arrives_with_all_that_is_known_of_it(server: Server, tmp_path: Pa
     assert run.tags == ["sums", "adaptive", "mine", "x" * 64]
     assert run.config["model"] == {"dim": 4}
     assert run.config["data"] == {"path": "/data/sums.txt"}
-    assert run.config["source"] == {"commit": "c0ffee"}
+    first = {"commit": "c0ffee", "precision": "bfloat16", "device": "NVIDIA H200", "torch": "2.8.0"}
+    assert run.config["source"] == first
+    assert run.config["starts"] == [
+        {"step": 0, **first},
+        {"step": 7, "commit": "c0ffee", "device": "cpu", "threads": 8},
+    ]
+    assert "node1" not in str(run.config), "the name of the machine stays here"
     assert run.files["diff.patch"] == b"-old\n+new"
     assert run.steps == [1, 2]
     assert [line["train/bpb"] for line in run.history] == [7.99, 7.98]

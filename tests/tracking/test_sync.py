@@ -309,9 +309,17 @@ def test_rows_that_a_kill_kept_from_the_files_are_sent_whatever_became_of_the_ru
     train(run, 5, "resumable")
     run.append(row(6))
     run.append(row(7))
+    for device, step in (("cpu", 0), ("cuda:1", 5)):
+        run.source.add_start(step, "0123", {"device": device, "gpu": "H200" * bool(step)})
     run.set_status(State.FAILED, 7, error="out of memory", message="")  # as its job saw it
     assert sync(run).output == "1 run sent\n"
-    assert server.runs["abc123"].steps == list(range(1, 8))
+    sent = server.runs["abc123"]
+    assert sent.steps == list(range(1, 8))
+    assert [(start["step"], start["device"]) for start in sent.config["starts"]] == [
+        (0, "cpu"),
+        (5, "H200"),
+    ]
+    assert sent.config["model"] == {"dim": 4}, "what was there before is kept"
 
 
 def test_runs_that_were_not_tracked_are_told_of(server: Server, run: RunFolder) -> None:

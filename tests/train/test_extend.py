@@ -266,7 +266,7 @@ REFUSED: dict[str, tuple[list[str], Callable[[RunFolder], object], str]] = {
     "another precision": (
         ["train.steps=12"],
         lambda other: change_checkpoints(other, lambda state: state.update(precision="torch.half")),
-        "at step 10 and 8 it was trained in torch.half, not in torch.float32",
+        "at step 10 and 8 it was trained in half, not in float32",
     ),
     "an older version": (
         ["train.steps=12"],

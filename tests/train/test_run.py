@@ -42,6 +42,13 @@ def test_a_finished_run_says_so_and_restart_starts_over(
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("done already: ")
     assert "train.restart=true" in line
+    assert "float32" not in line
+    source = run_folder() / "source.json"
+    (start,) = json.loads(source.read_text())
+    source.write_text(json.dumps([{**start, "precision": "bfloat16"}]))
+    train_here(*tiny)
+    line = capsys.readouterr().out
+    assert " · trained in bfloat16, here train.precision=auto is float32 · train.restart" in line
     train_here(*tiny, "train.restart=true")
     assert "going on" not in capsys.readouterr().out
     assert rows(run_folder()) == before

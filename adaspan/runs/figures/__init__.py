@@ -225,6 +225,10 @@ TRAINING_FLOPS = register(
 TOKENS_PER_SECOND = register(
     Figure("perf/tokens_per_second", "tokens/s", "tokens per second, in training", better="higher")
 )
+PROCESSES = register(
+    Figure("perf/processes", "processes", "processes that train together, one a GPU")
+)
+THREADS = register(Figure("perf/threads", "threads", "threads of each process, on the CPU"))
 MEMORY = register(
     Figure(
         "perf/memory_gb",
