@@ -29,7 +29,7 @@ from adaspan.config.kinds.registry import KINDS
 from adaspan.config.mistakes import user_errors
 from adaspan.config.schema import RunConfig
 from adaspan.launch import main
-from tests import system, watchdog
+from tests import composition, system, watchdog
 
 ROOT = Path(__file__).parent.parent
 
@@ -56,7 +56,12 @@ TINY = (
     "tracking=disabled",
 )
 
+# Whatever the environment says: else each process compiles all tests and the package anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 torch.set_num_threads(1)
+composition.remember()
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # which Triton reads when it is imported
 settings.register_profile("seeded", derandomize=True)

@@ -77,7 +77,12 @@ def test_a_key_of_some_kinds_is_told_to_each_run_of_a_sweep() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", ["sweeps=span_loss", "-m experiment=enwik8_small,enwik8", "-m data=text8"]
+    "words",
+    [
+        pytest.param("sweeps=span_loss", marks=pytest.mark.slow),
+        pytest.param("-m experiment=enwik8_small,enwik8", marks=pytest.mark.slow),
+        "-m data=text8",
+    ],
 )
 def test_an_archive_given_for_a_sweep_reaches_each_run(
     words: str, launch_here: Launch, tmp_path: Path
@@ -103,6 +108,7 @@ _CHOICES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of", _CHOICES)
 def test_a_launcher_that_swept_files_choose_is_refused_with_what_to_say(
     of: str, launch_here: Launch, tmp_path: Path

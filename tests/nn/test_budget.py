@@ -119,6 +119,7 @@ def test_a_budget_goes_on_from_its_state() -> None:
     assert second.state() == first.state()
 
 
+@pytest.mark.slow
 def test_an_update_reads_nothing_back() -> None:
     with FakeTensorMode(), torch.device("meta"):
         spans = [AdaptiveSpan(2, LIMIT, 8, 0.0, 0.3) for _ in range(3)]

@@ -125,6 +125,7 @@ def test_penalty_before_any_block_says_what_to_do() -> None:
         AdaptiveSelfAttention(DIM, HEADS, LIMIT).penalty()
 
 
+@pytest.mark.slow
 def test_it_learns_how_far_to_look_and_keeps_no_more_than_that() -> None:
     """The answer lies 40 tokens back. The head begins further out and pays for every token."""
     torch.manual_seed(0)

@@ -43,6 +43,7 @@ def test_every_plot_becomes_a_picture_of_its_size(comparison: Comparison, tmp_pa
         assert len(set(zlib.decompress(parts["IDAT"]))) > 50, "more than one colour"
 
 
+@pytest.mark.slow
 def test_without_a_browser_one_line_says_what_to_install(
     runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

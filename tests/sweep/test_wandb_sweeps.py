@@ -10,7 +10,6 @@ from queue import Queue
 from typing import Any
 
 import pytest
-from wandb.sdk.launch.sweeps.utils import load_sweep_config
 from wandb.wandb_agent import Agent
 
 from tests.conftest import ROOT, TINY
@@ -26,11 +25,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 
 def definition(file: Path) -> dict[str, Any]:
     """What W&B makes of the file."""
+    from wandb.sdk.launch.sweeps.utils import load_sweep_config  # a second, which few tests need
+
     read = load_sweep_config(str(file))
     assert read is not None
     return read
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_file_opens_with_its_question_and_announces_its_runs(file: Path) -> None:
     text = file.read_text()

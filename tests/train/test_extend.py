@@ -314,6 +314,7 @@ def test_another_run_is_not_continued(begin: Begin) -> None:
     assert begin("train.steps=12", "train.eval_every=4") is None
 
 
+@pytest.mark.slow
 def test_the_farthest_of_several_is_continued_even_while_it_is_trained(begin: Begin) -> None:
     begin("train.steps=12")
     (farther := begin.folder.checkpoints).joinpath("step_00000010.pt").unlink()
@@ -326,6 +327,7 @@ def test_the_farthest_of_several_is_continued_even_while_it_is_trained(begin: Be
     assert begin.steps == [10]
 
 
+@pytest.mark.slow
 def test_rows_that_come_at_another_cadence_are_told(begin: Begin) -> None:
     line = begin("train.steps=12", "train.log_every=1")
     assert line is not None
@@ -341,6 +343,7 @@ def test_a_damaged_checkpoint_is_left_alone_and_the_one_before_it_taken(begin: B
     assert contents(begin.other.path) == before
 
 
+@pytest.mark.slow
 def test_best_weights_that_later_ones_replaced_come_from_their_checkpoint(begin: Begin) -> None:
     own = best(begin.other.path)
     model = {name: torch.zeros_like(tensor) for name, tensor in own["model"].items()}
@@ -352,6 +355,7 @@ def test_best_weights_that_later_ones_replaced_come_from_their_checkpoint(begin:
     assert_same(rebuilt, own)
 
 
+@pytest.mark.slow
 def test_what_was_computed_otherwise_is_named(begin: Begin) -> None:
     change_source(begin.other, threads=7, packages={"torch": "2.0"})
     begin("train.steps=12")
@@ -360,6 +364,7 @@ def test_what_was_computed_otherwise_is_named(begin: Begin) -> None:
     assert {"threads 7", "torch 2.0"} <= set(source.unlike_what_it_continues())
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_leaves_nothing_begun(begin: Begin) -> None:
     change_source(begin.other, diff="")
     room = resource.getrlimit(resource.RLIMIT_FSIZE)

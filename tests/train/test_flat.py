@@ -74,6 +74,7 @@ class Learner:
         return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pieces", [1, 2])
 @pytest.mark.parametrize("settings", OPTIMIZERS, ids=lambda s: f"{s.kind}-{s.grad_clip}")
 def test_they_learn_the_same(settings: OptimizerConfig, pieces: int) -> None:

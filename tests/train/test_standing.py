@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from adaspan.config.kinds.optimizer import AdagradConfig
@@ -12,6 +13,7 @@ from adaspan.train.standing import StandingStep
 from tests.train.test_flat import SHAPE, SPAN, Learner
 
 
+@pytest.mark.slow
 def test_they_learn_what_others_do_with_windows_that_stand() -> None:
     settings = AdagradConfig(lr=0.05, grad_clip=0.03)
     shape = replace(SHAPE, dropout=0.0)  # which draws as many numbers as a window has keys

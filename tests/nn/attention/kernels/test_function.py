@@ -245,6 +245,7 @@ def test_the_same_random_state_gives_the_same_numbers() -> None:
     assert not torch.equal(runs[0][0], runs[2][0])  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_head_sees_no_farther_than_there_is_room_for() -> None:
     """As where a plan was made before its span grew: memory of other heads stays untouched."""
     from adaspan.nn.attention.kernels import attend_by_head
