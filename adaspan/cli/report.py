@@ -72,10 +72,10 @@ def report(
     The result is a page that needs no network, a table, or figures.
     """
     from adaspan.report.comparison import compare
+    from adaspan.report.finding import finding
     from adaspan.report.page import write_page
     from adaspan.report.paper import against_paper
     from adaspan.report.plots import all_plots
-    from adaspan.report.table import finding
 
     if margin is not None and not 0 <= margin < math.inf:
         raise UserError(f"--margin {margin}: must be a finite number, at least 0")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from adaspan.config.kinds.registry import KINDS
 from adaspan.config.resolved import flat, read_chosen, read_values
 from adaspan.report.groups import SEED, Group, Run, first_begun
 from adaspan.report.labels import by_number
-from adaspan.runs import figures
+from adaspan.report.ranking import Ranking
 from adaspan.runs.folder import DATA_KEY, RunFolder
 from adaspan.runs.identity import NOT_IDENTITY
 from adaspan.runs.measures import BPB, MEASURES, Measure
@@ -26,6 +28,7 @@ class Comparison:
     runs: Sequence[Run]
     groups: Sequence[Group]
     copies: Sequence[Run]  # copies of other folders, left out: they would count as seeds
+    elsewhere: Mapping[Measure, int] = field(default_factory=dict)  # runs of other measures
 
     @cached_property
     def measure(self) -> Measure:
@@ -44,7 +47,14 @@ class Comparison:
     def _of(self, measure: Measure) -> Comparison:
         groups = [group for group in self.groups if group.measure in (measure, None)]
         runs = [run for group in groups for run in group.runs]
-        return Comparison(f"{self.title}-{measure.name}", runs, groups, self.copies)
+        elsewhere = Counter(
+            group.measure
+            for group in self.groups
+            for _ in group.runs
+            if group.measure not in (measure, None)
+        )
+        title = f"{self.title}-{measure.name}"
+        return Comparison(title, runs, groups, self.copies, elsewhere)
 
     @property
     def varied(self) -> list[str]:
@@ -53,37 +63,25 @@ class Comparison:
 
     @cached_property
     def done(self) -> list[Group]:
-        """Groups with a result, the best first."""
+        """Groups with a result, the lowest score first."""
         done = [group for group in self.groups if group.done]
         return sorted(done, key=lambda group: group.rank)
 
-    def cheapest_within(self, margin: float) -> Group | None:
-        """The group with the fewest FLOPs per token of those within `margin` of the best."""
-        if not self.done:
-            return None
-        best = self.done[0].rank
-        return min((group for group in self.done if group.rank <= best + margin), key=_cost)
-
-    def pareto_front(self) -> list[Group]:
-        """Groups for which no cheaper group has a score as good, the cheapest first."""
-        front: list[Group] = []
-        for group in sorted(self.done, key=lambda group: (_cost(group), group.rank)):
-            if not front or group.rank < front[-1].rank:
-                front.append(group)
-        return front
+    @cached_property
+    def rankings(self) -> list[Ranking]:
+        """Groups with a result that are comparable: a ranking for each text, the longest first."""
+        by_text: dict[str, list[Group]] = {}
+        for group in self.done:
+            by_text.setdefault(group.first.data, []).append(group)
+        return sorted(map(Ranking, by_text.values()), key=lambda one: -len(one.groups))
 
     def differences(self) -> tuple[list[str], list[list[str]]]:
         """Keys in which configurations differ, seeds aside, and each group's values of them."""
-        firsts = [_compared(group.first) for group in self.groups]
+        firsts = _shown([group.first for group in self.groups])
         keys = dict.fromkeys(key for values in firsts for key in values)
         rows = {key: [str(values.get(key, "")) for values in firsts] for key in keys}
         differing = {key: row for key, row in rows.items() if len(set(row)) > 1}
         return list(differing), [list(row) for row in zip(*differing.values(), strict=True)]
-
-
-def _cost(group: Group) -> float:
-    """Less for a cheaper group."""
-    return figures.PAPER_MACS.rank(group.macs_per_token)
 
 
 def compare(title: str, runs: Mapping[Path, Mapping[str, str]]) -> Comparison:
@@ -163,7 +161,34 @@ def _compared(run: Run) -> dict[str, object]:
         for key, value in run.values.items()
         if not any(key == other or key.startswith(f"{other}.") for other in ignored)
     }
-    return values | ({DATA_KEY: run.data} if run.data else {})
+    if not run.data:
+        return values
+    # One text at two places is one text.
+    elsewhere = {key: value for key, value in values.items() if key not in _places(run)}
+    return elsewhere | {DATA_KEY: run.data}
+
+
+def _places(run: Run) -> dict[str, object]:
+    """What says where its text is, not which it is."""
+    kind = KINDS["data"].get(str(run.values.get("data")))
+    keys = [f"data.{place}" for place in getattr(kind, "places", ())]
+    return {key: run.values[key] for key in keys if key in run.values}
+
+
+def _shown(runs: Sequence[Run]) -> list[dict[str, object]]:
+    """What determines the result of each, for a person: texts by where they are, if that tells them
+    apart.
+    """
+    places = [json.dumps([run.values.get("data"), _places(run)]) for run in runs]
+    texts = [run.data for run in runs]
+    pairs = set(zip(places, texts, strict=True))
+    compared = [_compared(run) for run in runs]
+    if not all(texts) or not len(pairs) == len(set(places)) == len(set(texts)):
+        return compared
+    return [
+        {**_places(run), **{key: value for key, value in values.items() if key != DATA_KEY}}
+        for run, values in zip(runs, compared, strict=True)
+    ]
 
 
 def _text(values: Mapping[str, object]) -> str:
@@ -172,7 +197,7 @@ def _text(values: Mapping[str, object]) -> str:
 
 def _differences(runs: Sequence[Run]) -> list[dict[str, str]]:
     """The values of each run under the keys in which the runs differ that have them."""
-    compared = [_compared(run) for run in runs]
+    compared = _shown(runs)
     keys = dict.fromkeys(key for values in compared for key in values)
     varied = [
         key for key in keys if len({str(values[key]) for values in compared if key in values}) > 1

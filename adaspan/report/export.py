@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 
 from adaspan.report.comparison import Comparison
+from adaspan.report.finding import finding
 from adaspan.report.groups import Group
 from adaspan.report.paper import AgainstPaper
-from adaspan.report.table import finding, standing_of, table_of, unfinished
+from adaspan.report.table import standing_of, table_of, unfinished
 from adaspan.runs import figures
 
 # What a run that is done adds to its group's means, beside its scores.
 _OF_A_RUN = (
     figures.SPAN_MEAN,
     figures.SPAN_MAX,
+    figures.EXECUTED_FLOPS,
     figures.PAPER_MACS,
 )
 

@@ -16,7 +16,7 @@ from statistics import fmean, stdev
 import numpy as np
 from numpy.typing import NDArray
 
-from adaspan.report.labels import in_short
+from adaspan.report.labels import brief, in_short
 from adaspan.runs import figures
 from adaspan.runs.failures import State
 from adaspan.runs.figures import Figure, Row
@@ -135,6 +135,11 @@ class Group:
         return " ".join(f"{key}={value}" for key, value in self.varies.items()) or self.runs[0].name
 
     @property
+    def brief_label(self) -> str:
+        """The first of these overrides, for a sentence."""
+        return brief(self.varies) or self.runs[0].name
+
+    @property
     def short_label(self) -> str:
         """The same for a legend: `adaptive, limit 1024`."""
         return in_short(self.varies) or self.runs[0].name
@@ -193,6 +198,13 @@ class Group:
     @property
     def span_mean(self) -> float | None:
         return self.mean(figures.SPAN_MEAN)
+
+    @property
+    def cost(self) -> float | None:
+        """FLOPs a token of the forward pass, as they were executed in training; None if the runs do
+        not say it.
+        """
+        return self.mean(figures.EXECUTED_FLOPS)
 
     @property
     def macs_per_token(self) -> float | None:

@@ -6,11 +6,23 @@ from collections.abc import Iterable, Mapping
 
 from adaspan.config.kinds.registry import GROUPS
 
+# So many are named in a sentence.
+_MOST_KEYS = 4
+
 
 def short_keys(keys: Iterable[str]) -> dict[str, str]:
     """The last word of each, or all as they are where two end on the same."""
     short = {key: key.rpartition(".")[2] for key in keys}
     return short if len(set(short.values())) == len(short) else {key: key for key in short}
+
+
+def brief(varies: Mapping[str, str]) -> str:
+    """The first of the values, as overrides, and how many there are beside them."""
+    words = [f"{key}={value}" for key, value in varies.items()]
+    more = len(words) - _MOST_KEYS
+    if more <= 0:
+        return " ".join(words)
+    return f"{' '.join(words[:_MOST_KEYS])} (and {more} more key{'s' * (more > 1)})"
 
 
 def in_short(varies: Mapping[str, str]) -> str:

@@ -18,12 +18,13 @@ from plotly.offline import get_plotlyjs
 from adaspan import __version__
 from adaspan.files import replacing
 from adaspan.report.comparison import Comparison
+from adaspan.report.finding import finding
 from adaspan.report.groups import Group, Run, thinned
 from adaspan.report.paper import AgainstPaper
 from adaspan.report.plots import all_plots
 from adaspan.report.spans import SCALE, colours
 from adaspan.report.style import FEW, looks
-from adaspan.report.table import Table, finding, standing_of, table_of, text_of, unfinished
+from adaspan.report.table import Table, standing_of, table_of, text_of, unfinished
 from adaspan.runs.folder import RunFolder
 
 # The slider over training has at most so many places, fewer where all runs together would have more
@@ -103,7 +104,7 @@ def _rows(comparison: Comparison, table: Table, beside: Path) -> list[dict[str, 
                 "look": look,
                 "cells": cells,
                 "links": links,
-                "best": group in comparison.done[:1],
+                "best": any(group is ranking.leader for ranking in comparison.rankings),
                 "state": states.pop() if len(states) == 1 else "mixed",
             }
         )

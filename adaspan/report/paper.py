@@ -19,6 +19,8 @@ from adaspan.runs import figures
 from adaspan.runs.figures import Figure
 from adaspan.runs.measures import MEASURES, Measure
 
+# So many groups are named that are no paper's.
+_MOST_NAMED = 3
 # Keys that runs of older versions do not have, and what they were trained with.
 _BEFORE = {"model.persistent": ModelConfig.persistent}
 
@@ -77,7 +79,7 @@ class AgainstPaper:
             if row:
                 own = [(figure, group.mean(figure)) for figure in self.shown]
                 papers = [(figure, row.figures.get(figure.key)) for figure in self.shown]
-                lines.append([group.label, *_cells(own, lambda figure: figure.written)])
+                lines.append([group.brief_label, *_cells(own, lambda figure: figure.written)])
                 lines.append([f"paper: {row.row}", *_cells(papers, lambda _: _as_printed)])
         return lines
 
@@ -103,14 +105,17 @@ class AgainstPaper:
             if row is None:
                 continue
             if not group.done:
-                yield f"{group.label}: not done yet."
+                yield f"{group.brief_label}: not done yet."
             if differing := row.differences(group.first.values):
-                yield f"{group.label}: trained otherwise than the paper's: {', '.join(differing)}."
+                values = ", ".join(differing)
+                yield f"{group.brief_label}: trained otherwise than the paper's: {values}."
         yield from dict.fromkeys(row.note for _, row in self.pairs if row and row.note)
-        if unmatched := [group.label for group, row in self.pairs if row is None]:
+        if unmatched := [group.brief_label for group, row in self.pairs if row is None]:
             known = ", ".join(row.experiment for row in paper_rows() if row.experiment)
+            more = len(unmatched) - _MOST_NAMED
+            named = [*unmatched[:_MOST_NAMED], *[f"{more} more"] * (more > 0)]
             yield (
-                f"Nothing in the papers has the data, model and span of: {'; '.join(unmatched)}. "
+                f"Nothing in the papers has the data, model and span of: {'; '.join(named)}. "
                 f"Runs of these experiments have: {known}."
             )
 

@@ -22,7 +22,7 @@ _WIDE = 30
 
 _FIGURES: Sequence[tuple[str, Callable[[Group], float | None], str]] = (
     (figures.SPAN_MEAN.axis, lambda group: group.span_mean, "~g"),
-    (figures.PAPER_MACS.axis, lambda group: group.macs_per_token, "~s"),
+    (figures.EXECUTED_FLOPS.axis, lambda group: group.cost, "~s"),
 )
 
 

@@ -14,6 +14,7 @@ from adaspan.report.groups import Group
 from adaspan.report.labels import in_short
 from adaspan.report.layers import layers
 from adaspan.report.parameters import parameters
+from adaspan.report.ranking import Ranking, lowest_so_far
 from adaspan.report.recall import recall
 from adaspan.report.spans import spans
 from adaspan.report.style import (
@@ -63,8 +64,8 @@ def span_limits(comparison: Comparison) -> go.Figure:
         ),
         (figures.SPAN_MEAN.axis, lambda group: group.span_mean, {"hoverformat": ".1f"}),
         (
-            figures.PAPER_MACS.axis,
-            lambda group: group.macs_per_token,
+            figures.EXECUTED_FLOPS.axis,
+            lambda group: group.cost,
             {"tickformat": COUNTS, "hoverformat": ".3s", "rangemode": "tozero"},
         ),
     )
@@ -107,25 +108,20 @@ def span_limits(comparison: Comparison) -> go.Figure:
 
 
 def pareto(comparison: Comparison) -> go.Figure:
-    """The score on valid against the cost of a token, and the Pareto front."""
+    """The score on valid against the cost of a token, and the Pareto front of each text: a line
+    through what was measured, and a ring around each group than which no cheaper one is better.
+    """
     figure = plain(comparison)
-    if not comparison.done:
+    if not any(group.cost for group in comparison.done):
         return figure
-    front = comparison.pareto_front()
-    dearest = max(comparison.done, key=lambda group: group.macs_per_token or 0.0)
-    figure.add_scatter(
-        x=[*(group.macs_per_token for group in front), dearest.macs_per_token],
-        y=[*(group.valid for group in front), front[-1].valid],
-        name="Pareto front",
-        mode="lines",
-        line={"color": GREY, "shape": "hv", "dash": "dot"},
-        hoverinfo="skip",
-    )
+    for ranking in comparison.rankings:
+        _add_lowest_so_far(figure, ranking)
+    front = [group for ranking in comparison.rankings for group in ranking.pareto_front()]
     for group, look in zip(comparison.groups, looks(comparison), strict=True):
-        if not group.done:
+        if not group.cost:
             continue
         figure.add_scatter(
-            x=[group.macs_per_token],
+            x=[group.cost],
             y=[group.valid],
             error_y=_spreads([group]),
             name=text(group.short_label),
@@ -139,12 +135,27 @@ def pareto(comparison: Comparison) -> go.Figure:
             },
             hovertemplate="<b>%{fullData.name}</b><br>"
             f"%{{y:{comparison.measure.hover}}} {comparison.measure.name}"
-            "<br>%{x:.3s} multiply-adds per token<extra></extra>",
+            f"<br>%{{x:.3s}} {figures.EXECUTED_FLOPS.axis}<extra></extra>",
         )
-    costs = np.array([group.macs_per_token or 1.0 for group in comparison.done])
-    name_x(figure, figures.PAPER_MACS.axis, type="log", tickformat=COUNTS, **log_ticks(costs))
+    costs = np.array([group.cost for group in comparison.done if group.cost])
+    name_x(figure, figures.EXECUTED_FLOPS.axis, type="log", tickformat=COUNTS, **log_ticks(costs))
     name_y(figure, figures.VALID.of(comparison.measure).axis)
     return figure
+
+
+def _add_lowest_so_far(figure: go.Figure, ranking: Ranking) -> None:
+    steps = lowest_so_far(ranking.groups)
+    if not steps:
+        return
+    dearest = max(group.cost or 0.0 for group in ranking.groups)
+    figure.add_scatter(
+        x=[*(group.cost for group in steps), dearest],
+        y=[*(group.valid for group in steps), steps[-1].valid],
+        name="lowest so far",
+        mode="lines",
+        line={"color": GREY, "shape": "hv", "dash": "dot"},
+        hoverinfo="skip",
+    )
 
 
 def _lines(groups: Iterable[Group]) -> dict[str, dict[str, list[Group]]]:

@@ -20,8 +20,6 @@ from adaspan.runs.measures import Measure
 from adaspan.units import duration, si
 
 Value = str | float | None
-# A run counts as cheaper from this ratio of multiply-adds on.
-_WORTH_MENTIONING = 1.05
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,8 @@ def _columns(measure: Measure) -> list[Column]:
 _COLUMNS = (
     _of_figure(figures.SPAN_MEAN),
     _of_figure(figures.SPAN_MAX),
-    _of_figure(figures.PAPER_MACS),
     _of_figure(figures.EXECUTED_FLOPS),
+    _of_figure(figures.PAPER_MACS),
     _of_figure(figures.TOKENS_PER_SECOND),
     Column("time", "seconds", "spent on updates", written=duration),
     Column("seeds", "seeds_done", "that are done, of all"),
@@ -175,63 +173,6 @@ def standing_of(run: Run) -> str:
     quick = f", quick {figures.QUICK.told(run.evaluations[-1])}" if run.evaluations else ""
     error = f": {state.error}" if state.error else ""
     return f"{state.state}{queue}{step}{quick}{error}"
-
-
-def finding(comparison: Comparison, margin: float) -> str:
-    """The result in a few sentences.
-
-    Args:
-        comparison: the runs.
-        margin: by how much the cheapest run may be worse than the best.
-    """
-    missing = len(unfinished(comparison))
-    best, cheap = next(iter(comparison.done), None), comparison.cheapest_within(margin)
-    if best is None or cheap is None:
-        if len(comparison.runs) == 1:
-            return "The run is not done yet."
-        return f"None of the {len(comparison.runs)} runs is done yet."
-    measure = comparison.measure
-    sentences = [
-        f"Best: {best.label}, {_valid(best, measure)} on valid, "
-        f"{measure.written(best.test or 0.0)} on test, at "
-        f"{si(best.macs_per_token or 0.0)} multiply-adds per token and a mean span of "
-        f"{best.span_mean:.1f} tokens."
-    ]
-    ratio = (best.macs_per_token or 0.0) / (cheap.macs_per_token or 1.0)
-    executed, of_cheap = (group.mean(figures.EXECUTED_FLOPS) for group in (best, cheap))
-    really = f" ({executed / of_cheap:.2f} times as executed)" if executed and of_cheap else ""
-    if ratio >= _WORTH_MENTIONING:
-        sentences.append(
-            f"Within {margin:g} {measure.name} of it the cheapest is {cheap.label}: "
-            f"{_valid(cheap, measure)} on valid at {si(cheap.macs_per_token or 0.0)}, "
-            f"{ratio:.2f} times cheaper{really}."
-        )
-    elif len(comparison.done) > 1:
-        sentences.append(
-            f"No run that is clearly cheaper comes within {margin:g} {measure.name} of it."
-        )
-    if len({_data(group) for group in comparison.done}) > 1:
-        sentences.append(f"The runs are on different data, so their {measure.name} says little.")
-    if missing:
-        sentences.append(f"{missing} of {len(comparison.runs)} runs are not done.")
-    if comparison.copies:
-        names = ", ".join(run.name for run in comparison.copies)
-        sentences.append(f"Left out as copies of other folders: {names}.")
-    return " ".join(sentences)
-
-
-def _valid(group: Group, measure: Measure) -> str:
-    """Its score on valid with the spread, and the number of seeds."""
-    spread = "" if group.spread is None else f" ± {measure.written(group.spread)}"
-    done, seeds = len(group.done), len(group.runs)
-    of = f" ({done} of {seeds} seeds)" if done < seeds else f" ({seeds} seeds)" if seeds > 1 else ""
-    return f"{measure.written(group.valid or 0.0)}{spread}{of} {measure.name}"
-
-
-def _data(group: Group) -> tuple[object, ...]:
-    """What its runs read."""
-    values = group.first.values
-    return values["data"], values.get("data.path"), group.first.data
 
 
 def _values(group: Group, own: Sequence[Figure], measure: Measure) -> dict[str, Value]:

@@ -21,22 +21,24 @@ from rich.text import Text
 
 from adaspan.report.comparison import Comparison
 from adaspan.report.curves import SHOWN_FROM
+from adaspan.report.finding import finding
 from adaspan.report.groups import Group
 from adaspan.report.paper import AgainstPaper
 from adaspan.report.style import Look, looks
-from adaspan.report.table import Column, finding, standing_of, table_of, text_of, unfinished
+from adaspan.report.table import Column, standing_of, table_of, text_of, unfinished
 from adaspan.runs import figures
 from adaspan.units import si
 
 _LETTERS = string.ascii_lowercase + string.ascii_uppercase
 _NO_LETTER = "·"
 _NOT_DONE = "×"  # a seed beside the mean of the others
+_PLAIN_BELOW = 1e4  # scores from there on are written in short
 _PLOT_HEIGHT, _TICKS = 18, 5
 _MOST_POINTS = 40
 # Left out of a table that is too wide, the first first; beginnings of keys.
 _LEFT_OUT = (
     figures.TOKENS_PER_SECOND.key,
-    figures.EXECUTED_FLOPS.key,
+    figures.PAPER_MACS.key,
     "seconds",
     figures.QUICK.prefix,
     figures.SPAN_MAX.key,
@@ -108,7 +110,7 @@ def to_text(
             si,
         ),
         (
-            f"{valid.axis} against {figures.PAPER_MACS.axis}",
+            f"{valid.axis} against {figures.EXECUTED_FLOPS.axis}",
             _costs(best_first),
             lambda place: si(10**place),
         ),
@@ -181,11 +183,11 @@ def _costs(marked: Sequence[tuple[Group, Look, str]]) -> list[_Points]:
         _Points(
             mark,
             look.colour,
-            np.log10([group.macs_per_token or 1.0]),
+            np.log10([group.cost]),
             np.array([group.valid]),
         )
         for group, look, mark in marked
-        if group.done
+        if group.cost
     ]
 
 
@@ -205,8 +207,13 @@ def _plot(
         figure.draw(figure.signal(one.x.tolist(), one.y.tolist(), marker=marker))
     for axis, values, label in (
         ("x", np.concatenate([one.x for one in points]), label_of_x),
-        ("y", np.concatenate([one.y for one in points]), "{:.3f}".format),
+        ("y", np.concatenate([one.y for one in points]), _score),
     ):
         places = np.unique(np.linspace(values.min(), values.max(), _TICKS)).tolist()
         figure.ruler(axis).ticks(places, labels=[label(place) for place in places])
     return str(figure.build().string(colorless=not coloured))
+
+
+def _score(value: float) -> str:
+    """A place on the axis of scores."""
+    return f"{value:.3f}" if value < _PLAIN_BELOW else si(value)

@@ -15,7 +15,7 @@ import wandb_workspaces.reports.v2 as wr
 
 from adaspan.config.kinds.registry import GROUPS
 from adaspan.errors import UserError
-from adaspan.files import replacing, write_json
+from adaspan.files import read_json, replacing, write_json
 from adaspan.report.comparison import Comparison
 from adaspan.report.export import to_markdown
 from adaspan.report.groups import Run
@@ -29,7 +29,7 @@ _COLUMNS = 24  # of a grid of panels
 _HEIGHT = 8  # of a panel, in the same unit
 _LONGEST_TITLE = 128  # that W&B takes
 
-_MACS = wr.SummaryMetric(figures.PAPER_MACS.summary_name)
+_COST = wr.SummaryMetric(figures.EXECUTED_FLOPS.summary_name)
 _SPAN_MEAN = wr.SummaryMetric(figures.SPAN_MEAN.summary_name)
 _SPAN_MAX = wr.SummaryMetric(figures.SPAN_MAX.summary_name)
 
@@ -44,12 +44,13 @@ def write_specification(comparison: Comparison, margin: float, path: Path) -> No
 
 
 def save_report(comparison: Comparison, margin: float, record: Path) -> str:
-    """Save the report, in place of the one that was saved before or has its title.
+    """Save the report, in place of the one that was saved before from this very folder: another of
+    the same title may be somebody else's.
 
     Args:
         comparison: what it shows.
         margin: by how much the cheapest run in the finding may be worse than the best.
-        record: file with the id of the report that was saved before.
+        record: file with the id of the report that was saved before, and the folder it is of.
 
     Returns:
         Where it can be seen.
@@ -68,12 +69,22 @@ def save_report(comparison: Comparison, margin: float, record: Path) -> str:
                 f"tracking.project={project}: {report.entity} has no such project on W&B; adaspan "
                 "sync sends runs that were tracked offline"
             ) from error
-        before = json.loads(record.read_text())["id"] if record.exists() else ""
-        named = [id for id, title in titles.items() if title == report.title]
-        report.id = before if before in titles else next(iter(named), "")
+        before = _saved_before(record)
+        report.id = before if before in titles else ""
         report.save()
-        write_json(record, {"id": report.id, "url": report.url})
+        write_json(record, {"id": report.id, "url": report.url, "folder": _mark(record.parent)})
         return str(report.url)
+
+
+def _saved_before(record: Path) -> str:
+    """The id of this folder's report; empty if it has none, or came here as a copy of another."""
+    saved = read_json(record)
+    return str(saved["id"]) if saved.get("folder") == _mark(record.parent) else ""
+
+
+def _mark(folder: Path) -> int:
+    """What a folder keeps when it is moved, and no copy of it has: the number of its inode."""
+    return folder.stat().st_ino
 
 
 def lacking(comparison: Comparison) -> list[Path]:
@@ -201,7 +212,7 @@ def _against_limit(valid: Figure) -> list[wr.ScatterPlot]:
         for title, figure in (
             (valid.axis, _in_summary(valid)),
             (figures.SPAN_MEAN.axis, _SPAN_MEAN),
-            (figures.PAPER_MACS.axis, _MACS),
+            (figures.EXECUTED_FLOPS.axis, _COST),
         )
     ]
 
@@ -209,8 +220,8 @@ def _against_limit(valid: Figure) -> list[wr.ScatterPlot]:
 def _pareto(valid: Figure) -> wr.ScatterPlot:
     """The line of the least so far is the Pareto front."""
     return wr.ScatterPlot(
-        title=f"{valid.axis} against {figures.PAPER_MACS.axis}",
-        x=_MACS,
+        title=f"{valid.axis} against {figures.EXECUTED_FLOPS.axis}",
+        x=_COST,
         y=_in_summary(valid),
         log_x=True,
         running_ymin=True,
@@ -254,7 +265,7 @@ def _heatmaps() -> wr.MediaBrowser:
 def _parameters(varied: Sequence[str], valid: Figure) -> wr.ParallelCoordinatesPlot:
     """A line a run through all that varies, to its score and its cost."""
     axes: list[tuple[Any, str]] = [(wr.Config(_path(key)), key) for key in varied]
-    axes += [(_in_summary(valid), valid.axis), (_MACS, figures.PAPER_MACS.axis)]
+    axes += [(_in_summary(valid), valid.axis), (_COST, figures.EXECUTED_FLOPS.axis)]
     columns = [
         wr.ParallelCoordinatesPlotColumn(metric=metric, display_name=name) for metric, name in axes
     ]

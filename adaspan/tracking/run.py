@@ -206,7 +206,9 @@ class Tracker:
         import wandb
 
         final = rows[-1]
-        self._run.summary.update(_summary(final))
+        cost = figures.EXECUTED_FLOPS.key
+        executed = {key: row[key] for row in rows for key in (cost,) if key in row}
+        self._run.summary.update(_summary(executed | final))
         best = next(row for row in rows if row["step"] == final[figures.BEST_STEP.key])
         self._run.summary["spans"] = wandb.Table(["layer", "head", "span"], head_spans(best))
         if weights:

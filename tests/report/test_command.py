@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from adaspan.cli import main
 from adaspan.files import write_json
 from adaspan.report.comparison import Comparison
-from adaspan.report.table import finding
+from adaspan.report.finding import finding
 from adaspan.status.find import Runs
 
 Report = Callable[..., Result]
@@ -44,7 +44,7 @@ def test_the_page_lies_beside_the_sweep_unless_told_otherwise(
     for arguments, page in (((), beside), (("--out", str(elsewhere)), elsewhere)):
         end = report(*arguments)
         assert end.exit_code == 0, end.output
-        assert end.stdout.startswith(f"Best: {comparison.done[0].label}")
+        assert end.stdout.startswith(finding(comparison, 0.02))
         assert end.stdout.splitlines()[-1] == f"page    {page}"
         assert page.read_text().startswith("<!doctype html>")
 

@@ -49,8 +49,9 @@ def test_a_report_shows_them_apart(runs_of_before: Path) -> None:
     of_words(runs_of_before / DONE)
     shown = report(runs_of_before, "--format", "text")
     assert shown.exit_code == 0, shown.output
-    _, bpb, ppl = shown.stdout.replace("\n", " ").split("Best: ")
+    _, bpb, ppl = shown.stdout.replace("\n", " ").split("Result: ")
     assert "4.594 bpb on valid" in bpb
+    assert "1 other run has a score in ppl (perplexity): not comparable with these" in bpb
     assert "4.59 ppl on valid" in ppl
     pages = report(runs_of_before)
     assert pages.exit_code == 0, pages.output

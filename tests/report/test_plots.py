@@ -91,7 +91,7 @@ def test_the_panels_of_figure_3_have_a_line_for_each_kind_of_span(comparison: Co
         (group.span_kind, group.span_limit): (
             group.valid,
             group.span_mean,
-            group.macs_per_token,
+            group.cost,
         )
         for group in comparison.done
     }

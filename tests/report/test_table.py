@@ -1,13 +1,11 @@
-"""What a person reads of a group, and what is found out."""
+"""What a person reads of a group, and where each run stands."""
 
 from __future__ import annotations
 
 import dataclasses
 
-from adaspan.report.comparison import Comparison, compare
-from adaspan.report.groups import Run
-from adaspan.report.table import finding, standing_of, state_of, table_of, text_of, unfinished
-from adaspan.status.find import Runs
+from adaspan.report.comparison import Comparison
+from adaspan.report.table import standing_of, state_of, table_of, text_of, unfinished
 from tests.report.conftest import ODD
 
 
@@ -44,25 +42,6 @@ def test_what_is_not_done_says_how_far_it_got_and_why_no_further(comparison: Com
     assert failed.endswith(f": code: KeyError: {ODD}")
 
 
-def test_the_finding_names_the_best_and_the_cheapest_that_is_nearly_as_good(
-    comparison: Comparison,
-) -> None:
-    best, *_, worst = comparison.done
-    output = finding(comparison, margin=0.0)
-    assert output.startswith(f"Best: {best.label}, {best.valid:.3f}")
-    assert output.endswith(
-        "No run that is clearly cheaper comes within 0 bpb of it. 3 of 9 runs are not done."
-    )
-    cheap = dataclasses.replace(worst, runs=[with_macs(run, 1000.0) for run in worst.done])
-    several = dataclasses.replace(comparison, groups=[best, cheap])
-    assert f"the cheapest is {worst.label}: {worst.valid:.3f}" in finding(several, margin=9.0)
-    assert "No run that is clearly cheaper" in finding(several, margin=0.0)
-
-
-def with_macs(run: Run, macs: float) -> Run:
-    return dataclasses.replace(run, rows=[*run.rows, {"flops/paper_macs_per_token": macs}])
-
-
 def test_a_figure_that_nobody_declared_stands_under_its_key(comparison: Comparison) -> None:
     group = comparison.done[0]
     runs = [
@@ -74,9 +53,3 @@ def test_a_figure_that_nobody_declared_stands_under_its_key(comparison: Comparis
     (column,) = (column for column in table.columns if column.key == "own/loss")
     assert (column.title, text_of(column, table.rows[0])) == ("own/loss", "0.0123")
     assert "own/loss" in table.keys
-
-
-def test_runs_without_a_result_are_no_finding(runs: Runs) -> None:
-    comparison = compare("failed", dict([*runs.items()][-2:]))
-    assert finding(comparison, margin=0.02) == "None of the 2 runs is done yet."
-    assert not comparison.pareto_front()

@@ -120,7 +120,7 @@ def test_what_varies_groups_the_curves_and_has_an_axis(output_dir: Path) -> None
     assert [column["accessor"] for column in axes["columns"]] == [
         *(f"config:{key}" for key in varied),
         "summary:final_valid_bpb",
-        "summary:flops_paper_macs_per_token",
+        "summary:flops_executed_per_token",
     ]
 
 
@@ -139,14 +139,34 @@ def test_saved_again_it_takes_the_place_of_the_first(server: Server, output_dir:
     assert report(output_dir).output == first.output
     assert [one.saves for one in server.reports.values()] == [2]
 
-    (record,) = output_dir.glob("sweeps/*/wandb_report.json")
-    record.unlink()  # or from another copy of the runs
-    assert report(output_dir).output == first.output
+    output_dir = output_dir.rename(output_dir.with_name("moved"))
+    assert report(output_dir).exit_code == 0
     assert [one.saves for one in server.reports.values()] == [3]
 
     server.reports.clear()  # somebody has deleted it there
     assert report(output_dir).exit_code == 0
     assert [one.saves for one in server.reports.values()] == [1]
+
+
+@pytest.mark.parametrize(
+    "how", ["of the same title", "of the folder that this one was copied from"]
+)
+def test_a_report_that_is_not_this_folders_own_stays(
+    server: Server, output_dir: Path, tmp_path: Path, how: str
+) -> None:
+    server.projects.append("tester/adaspan")
+    if how == "of the same title":  # a colleague's, who named the sweep alike
+        colleagues = Path(shutil.copytree(output_dir, tmp_path / "colleague"))
+        assert report(colleagues).exit_code == 0
+    else:
+        assert report(output_dir).exit_code == 0
+        output_dir = Path(shutil.copytree(output_dir, tmp_path / "copy"))
+    (first,) = server.reports
+    assert report(output_dir).exit_code == 0
+    assert len(server.reports) == 2
+    assert server.reports[first].saves == 1
+    assert report(output_dir).exit_code == 0
+    assert sorted(one.saves for one in server.reports.values()) == [1, 2]
 
 
 def test_all_runs_of_a_folder_have_a_report_with_an_address(

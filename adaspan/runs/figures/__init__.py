@@ -161,7 +161,7 @@ SPAN_LOSS_COEFFICIENT = register(
 PAPER_MACS = register(
     Figure(
         "flops/paper_macs_per_token",
-        "MACs",
+        "paper MACs",
         "multiply-adds per token of the forward pass, as the paper counts them",
         better="lower",
         rows=_ALL,
@@ -171,7 +171,7 @@ PAPER_MACS = register(
 PAPER_MACS_WITH_POSITION = register(
     Figure(
         "flops/paper_with_position_macs_per_token",
-        "MACs with position",
+        "paper MACs with position",
         "the same with the product of position embeddings, which the paper leaves out",
         better="lower",
         rows=_ALL,
@@ -203,6 +203,7 @@ EXECUTED_FLOPS = register(
         "FLOPs",
         "FLOPs per token of the forward pass: every matrix product that was executed",
         better="lower",
+        label="FLOPs per token, executed",
     )
 )
 FIXED_FLOPS = register(

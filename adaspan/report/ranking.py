@@ -1,0 +1,106 @@
+"""Groups whose scores are comparable, the best first, and what these scores can tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from adaspan.report.groups import Group
+from adaspan.report.statistics import Evidence, from_seeds
+from adaspan.runs import figures
+
+# A group counts as cheaper from this ratio of FLOPs on.
+WORTH_MENTIONING = 1.05
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Groups with a result, of one text and one measure.
+
+    Args:
+        groups: the lowest score first; one at least.
+    """
+
+    groups: Sequence[Group]
+
+    @property
+    def leader(self) -> Group:
+        """The group with the lowest score."""
+        return self.groups[0]
+
+    @property
+    def has_seeds(self) -> bool:
+        """Whether a group has several: only then is it known what a seed changes."""
+        return any(len(group.done) > 1 for group in self.groups)
+
+    @cached_property
+    def evidence(self) -> Evidence | None:
+        """What the scores can tell apart; None if nothing is known of how uncertain they are."""
+        scores = [[score_of(run.last) for run in group.done] for group in self.groups]
+        return from_seeds(scores)
+
+    @property
+    def has_winner(self) -> bool:
+        """Whether the leader is better than every other group, as far as seeds can tell."""
+        return self.has_seeds and self.evidence is not None and self.evidence.has_winner
+
+    def as_good(self) -> list[Group]:
+        """The groups that cannot be told from the leader, the best first."""
+        if self.evidence is None:
+            return list(self.groups[1:])
+        worse = self.evidence.worse
+        return [group for index, group in enumerate(self.groups) if index and not worse[index]]
+
+    def cheaper(self) -> list[Group]:
+        """The groups that are clearly cheaper than the leader, the cheapest first."""
+        most = self.leader.cost
+        cheaper = [g for g in self.groups if g.cost and most and most >= WORTH_MENTIONING * g.cost]
+        return sorted(cheaper, key=cost_of)
+
+    def most_above(self, group: Group) -> float:
+        """By how much its score may be above the leader's at most; as measured, if nothing is known
+        of how uncertain that is.
+        """
+        if self.evidence is None:
+            return group.rank - self.leader.rank
+        return self.evidence.most_above(self.groups.index(group), 0)
+
+    def pareto_front(self) -> list[Group]:
+        """Groups than which no cheaper one, nor one that costs the same, is better, the cheapest
+        first: better as far as the scores can tell.
+        """
+        priced = [(index, group) for index, group in enumerate(self.groups) if group.cost]
+        scores = np.array([group.rank for group in self.groups])
+        better = self.evidence.better if self.evidence else scores[:, None] < scores
+        front = [
+            group
+            for index, group in priced
+            if not any(
+                better[at, index] and cost_of(other) <= cost_of(group) for at, other in priced
+            )
+        ]
+        return sorted(front, key=lambda group: (cost_of(group), group.rank))
+
+
+def lowest_so_far(groups: Sequence[Group]) -> list[Group]:
+    """Groups with a score below that of every cheaper one, as measured, the cheapest first."""
+    lowest: list[Group] = []
+    for group in sorted(groups, key=lambda group: (cost_of(group), group.rank)):
+        if group.cost and (not lowest or group.rank < lowest[-1].rank):
+            lowest.append(group)
+    return lowest
+
+
+def cost_of(group: Group) -> float:
+    """Less for a cheaper group; those whose cost is not known come last."""
+    return figures.EXECUTED_FLOPS.rank(group.cost)
+
+
+def score_of(row: figures.Row) -> float:
+    """The score of a run that is done."""
+    score = figures.VALID.value(row)
+    assert score is not None
+    return score
