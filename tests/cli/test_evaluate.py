@@ -19,10 +19,9 @@ import torch
 from adaspan import load
 from adaspan.cli import main
 from adaspan.errors import RunError
-from tests.conftest import TINY, call
-from tests.processes import rows, train_here
-
-TEXT = "".join(f"{i % 37} plus {i % 11} is {i % 37 + i % 11}\n" for i in range(300))
+from tests.conftest import call
+from tests.processes import rows
+from tests.shared import SUMS, finished_run
 
 Adaspan = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -30,13 +29,7 @@ Adaspan = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run on lines of sums, as characters."""
-    root = tmp_path_factory.mktemp("trained")
-    (root / "sums.txt").write_text(TEXT)
-    places = (f"data_dir={root / 'data'}", f"output_dir={root / 'runs'}")
-    data = ("data=text", f"data.path={root / 'sums.txt'}", "data.symbols=characters")
-    train_here(*TINY, *data, *places)
-    (folder,) = (root / "runs").iterdir()
-    return folder
+    return finished_run(tmp_path_factory, "characters", "data.symbols=characters")
 
 
 @pytest.fixture
@@ -300,7 +293,7 @@ def test_without_its_text_a_run_says_how_it_can_be_scored(
 def test_another_text_than_the_runs_own_is_not_taken_for_it(
     adaspan: Adaspan, run: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "other.txt").write_text(TEXT + "1\n")
+    (tmp_path / "other.txt").write_text(SUMS + "1\n")
     config = run / "config.yaml"
     own = re.search(r"path: (.*)", config.read_text())
     assert own

@@ -15,7 +15,8 @@ from adaspan import load
 from adaspan.cli import main
 from adaspan.data.vocabulary import Vocabulary
 from tests.conftest import TINY, call
-from tests.processes import train_here, untrained
+from tests.processes import untrained
+from tests.shared import finished_run
 
 Generate = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -23,13 +24,7 @@ Generate = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run on lines of sums."""
-    root = tmp_path_factory.mktemp("trained")
-    text = root / "sums.txt"
-    text.write_text("".join(f"{i % 37} plus {i % 11} is {i % 37 + i % 11}\n" for i in range(300)))
-    places = (f"data.path={text}", f"data_dir={root / 'data'}", f"output_dir={root / 'runs'}")
-    train_here(*TINY, "data=text", *places)
-    (folder,) = (root / "runs").iterdir()
-    return folder
+    return finished_run(tmp_path_factory, "finished")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests import system
 from tests.conftest import TINY, compose_run, require
 from tests.processes import train_here
 from tests.report import browser
+from tests.shared import made_once
 
 LEARNED_ONLY = ("span.ramp=", "span.initial_fraction=")
 ODD = "<script>document.title='odd'</script>\"'&"
@@ -28,7 +30,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """Fixed and adaptive spans at two limits, some with two seeds; a third seed that was stopped
     half way; a run that failed, with an odd name and odd values; and one that has not begun.
     """
-    folder = tmp_path_factory.mktemp("report")
+    folder = made_once(tmp_path_factory, "report", _sweep)
+    found: Runs = json.loads((folder / "runs.json").read_text())
+    return {folder / name: varies for name, varies in found.items()}
+
+
+def _sweep(folder: Path) -> None:
     text = folder / "sums.txt"
     text.write_text("".join(f"{i % 37} plus {i % 11} is {i % 37 + i % 11}\n" for i in range(250)))
     common = (
@@ -61,7 +68,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     failed.set_status(State.FAILED, 18, error="code", message=f"KeyError: {ODD}")
     found[failed.path] = {"span": "adaptive", "span.limit": ODD}
     found[folder / "waiting"] = {"span": "adaptive", "span.limit": "12", "train.seed": "3"}
-    return found
+    content = {path.name: varies for path, varies in found.items()}
+    (folder / "runs.json").write_text(json.dumps(content))
 
 
 @pytest.fixture(scope="session")

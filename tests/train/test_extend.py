@@ -34,6 +34,7 @@ from tests.processes import (
     train_here,
     wait_until,
 )
+from tests.shared import made_once
 from tests.tracking.test_run import steps as tracked_steps
 
 Contents = dict[str, tuple[bytes, float]]
@@ -163,21 +164,25 @@ def test_status_and_explain_say_what_a_run_continues(
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     """Overrides of a run that was trained for 10 steps; it has checkpoints of steps 8 and 10."""
-    root = tmp_path_factory.mktemp("trained")
-    (root / "sums.txt").write_text("1 plus 2 is 3\n" * 300)
-    overrides = (
-        *TINY,
-        "data=text",
-        f"data.path={root / 'sums.txt'}",
-        f"data_dir={root / 'data'}",
-        f"output_dir={root / 'runs'}",
-        "train.steps=10",
-        "train.eval_every=5",
-        "train.checkpoint_every=4",
-        "train.log_every=2",
-    )
-    train_here(*overrides)
-    return overrides
+
+    def overrides(root: Path) -> tuple[str, ...]:
+        return (
+            *TINY,
+            "data=text",
+            f"data.path={root / 'sums.txt'}",
+            f"data_dir={root / 'data'}",
+            f"output_dir={root / 'runs'}",
+            "train.steps=10",
+            "train.eval_every=5",
+            "train.checkpoint_every=4",
+            "train.log_every=2",
+        )
+
+    def make(root: Path) -> None:
+        (root / "sums.txt").write_text("1 plus 2 is 3\n" * 300)
+        train_here(*overrides(root))
+
+    return overrides(made_once(tmp_path_factory, "shorter", make))
 
 
 class Begin:

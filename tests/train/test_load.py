@@ -19,21 +19,15 @@ from adaspan.errors import RunError, UserError
 from adaspan.places import LAUNCH
 from adaspan.runs.measures import BPB
 from adaspan.train.evaluate import evaluate, whole_text
-from tests.conftest import TINY, Launch
-from tests.processes import final_state, rows, train_here
-
-TEXT = "".join(f"{i % 37} plus {i % 11} is {i % 37 + i % 11}\n" for i in range(300))
+from tests.conftest import Launch
+from tests.processes import final_state, rows
+from tests.shared import finished_run
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run, in a folder `runs` beside its text and its prepared data."""
-    root = tmp_path_factory.mktemp("trained")
-    (root / "sums.txt").write_text(TEXT)
-    places = (f"data.path={root / 'sums.txt'}", f"data_dir={root / 'data'}")
-    train_here(*TINY, "data=text", *places, f"output_dir={root / 'runs'}")
-    (folder,) = (root / "runs").iterdir()
-    return folder
+    return finished_run(tmp_path_factory, "finished")
 
 
 @pytest.fixture
