@@ -31,6 +31,10 @@ class ProcessError(UserError):
     """A mistake that any one of several processes may see, perhaps not the main one."""
 
 
+class SharedError(UserError):
+    """A mistake that every one of several processes sees: the main one reports it for all."""
+
+
 class RunError(Exception):
     """A run that cannot go on (non-finite loss, full disk, damaged checkpoints): one clear line."""
 
@@ -55,6 +59,10 @@ class LostPeerError(RunError):
     """Processes that train together lost one another; another try may succeed."""
 
     exit_code = os.EX_TEMPFAIL
+
+
+class NotMetError(LostPeerError):
+    """A process has waited in vain for the others that it was told of."""
 
 
 class NoMemoryError(RunError):
@@ -91,12 +99,13 @@ def from_extra(extra: str, feature: str) -> Iterator[None]:
 
 
 @contextmanager
-def reported_in_one_line() -> Iterator[None]:
+def reported_in_one_line(*, of_a_run: bool = False) -> Iterator[None]:
     """Turn the errors above into lines on stderr and an exit code; real bugs show their trace.
 
-    Of several processes that train together, the main process reports errors for all. Its launcher
-    ends the others as soon as one has ended, so they give it time to speak; a mistake of which it
-    has not spoken by then is theirs alone, and they do.
+    Args:
+        of_a_run: this may be one of several processes that train together. The main process reports
+            errors for all. Its launcher ends the others as soon as one has ended, so they give it
+            time to speak; an error of which it has not spoken by then is theirs alone, and they do.
     """
     try:
         try:
@@ -104,9 +113,7 @@ def reported_in_one_line() -> Iterator[None]:
         finally:
             stdout.flush()  # here, where what goes wrong is told
     except (UserError, RunError) as error:
-        if rank() > 0 and isinstance(error, UserError) and not isinstance(error, ProcessError):
-            time.sleep(MAIN_PROCESS_SPEAKS_S)
-        if rank() == 0 or isinstance(error, UserError | NoMemoryError):
+        if not (of_a_run and rank() > 0) or _must_tell_itself(error):
             for line in str(error).splitlines():
                 print(f"adaspan: error: {line}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
@@ -122,6 +129,16 @@ def reported_in_one_line() -> Iterator[None]:
         raise SystemExit(RunError.exit_code) from None
     except KeyboardInterrupt:
         raise SystemExit(128 + signal.SIGINT) from None
+
+
+def _must_tell_itself(error: UserError | RunError) -> bool:
+    """Whether an error is not told by the main process, which has had time to by then."""
+    if isinstance(error, ProcessError | NoMemoryError | NotMetError):
+        return True
+    if isinstance(error, SharedError | LostPeerError):
+        return False
+    time.sleep(MAIN_PROCESS_SPEAKS_S)
+    return True
 
 
 def _refusal(error: OSError) -> str:

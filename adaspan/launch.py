@@ -44,13 +44,13 @@ def _require_a_whole_launcher() -> None:
     """Raise `UserError` if variables of torchrun were left over: which processes are meant?"""
     if word := ranks.leftover():
         raise UserError(
-            f"{word}: in the environment, but torchrun, which sets RANK, WORLD_SIZE, MASTER_ADDR "
-            f"and MASTER_PORT, did not set them all; for one process: unset {word.split('=')[0]}"
+            f"{word}: in the environment, but not as torchrun sets RANK, WORLD_SIZE, MASTER_ADDR "
+            f"and MASTER_PORT together; for one process: unset {word.split('=')[0]}"
         )
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-@reported_in_one_line()
+@reported_in_one_line(of_a_run=True)
 def _launch(composed: DictConfig) -> None:
     require_multirun()
     config = to_run_config(composed)

@@ -9,6 +9,7 @@ import os
 
 _RANKS = ("RANK", "WORLD_SIZE")
 _MEETING = ("MASTER_ADDR", "MASTER_PORT")
+_PORTS = 2**16
 
 
 def rank() -> int:
@@ -27,8 +28,8 @@ def local_rank() -> int:
 
 
 def leftover() -> str | None:
-    """A variable that asks for several processes where no launcher set the others, or that is no
-    number, as `NAME=value`; None if there is none.
+    """A variable that asks for several processes where no launcher set the others, or that no
+    launcher sets like this, as `NAME=value`; None if there is none.
     """
     there = [name for name in (*_RANKS, *_MEETING) if os.environ.get(name)]
     for name in _RANKS:
@@ -38,6 +39,12 @@ def leftover() -> str | None:
         # RANK=0 and WORLD_SIZE=1 describe what a single process is anyway.
         if value and int(value) != _RANKS.index(name) and len(there) < len((*_RANKS, *_MEETING)):
             return f"{name}={value}"
+    port, all_set = os.environ.get("MASTER_PORT", ""), len(there) == len((*_RANKS, *_MEETING))
+    if all_set and _number("WORLD_SIZE") > 1:
+        if _number("RANK") >= _number("WORLD_SIZE"):
+            return f"RANK={os.environ['RANK']}"
+        if not (port.isdecimal() and int(port) < _PORTS):
+            return f"MASTER_PORT={port}"
     return None
 
 

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from adaspan import errors, ranks
-from adaspan.errors import UserError, reported_in_one_line
-from tests.conftest import Launch
+from adaspan.cli import main as adaspan_main
+from adaspan.errors import (
+    ExtensionError,
+    NotMetError,
+    ProcessError,
+    RunError,
+    SharedError,
+    UserError,
+    reported_in_one_line,
+)
+from tests.conftest import Launch, call
 
 _MEETING = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 _ALL = ("RANK", "WORLD_SIZE", "LOCAL_RANK", *_MEETING)
@@ -33,6 +44,9 @@ def test_torchruns_variables_count(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"RANK": "1", "WORLD_SIZE": "2"}, "RANK=1"),
         ({"WORLD_SIZE": "2", **_MEETING}, "WORLD_SIZE=2"),
         ({"RANK": "first"}, "RANK=first"),
+        ({"RANK": "5", "WORLD_SIZE": "2", **_MEETING}, "RANK=5"),
+        ({"RANK": "1", "WORLD_SIZE": "2", **_MEETING, "MASTER_PORT": "auto"}, "MASTER_PORT=auto"),
+        ({"RANK": "1", "WORLD_SIZE": "2", **_MEETING, "MASTER_PORT": "99999"}, "MASTER_PORT=99999"),
         ({"WORLD_SIZE": ""}, None),
         ({"RANK": "0", "WORLD_SIZE": "1"}, None),
         ({"LOCAL_RANK": "3", **_MEETING}, None),
@@ -54,13 +68,49 @@ def test_what_was_left_over_is_named_and_makes_no_second_process(
             assert end.returncode == (2 if words else 0)
 
 
+_SECOND = {"RANK": "1", "WORLD_SIZE": "2", **_MEETING}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UserError("data.path=x: no such file"),
+        RunError("config.yaml: damaged"),
+        ExtensionError("my_spans.py, line 3: ValueError"),
+        NotMetError("did not meet the 1 other of 2 processes"),
+        ProcessError("train.device=cuda:1: this machine has no cuda:1"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
 def test_an_error_that_only_another_process_has_is_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: UserError | RunError, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The main process would have ended this one, had it spoken."""
     monkeypatch.setattr(errors, "MAIN_PROCESS_SPEAKS_S", 0.01)
-    for name, value in {"RANK": "1", "WORLD_SIZE": "2", **_MEETING}.items():
+    for name, value in _SECOND.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(SystemExit), reported_in_one_line():
-        raise UserError("data.path=x: no such file")
-    assert capsys.readouterr().err == "adaspan: error: data.path=x: no such file\n"
+    with pytest.raises(SystemExit) as end, reported_in_one_line(of_a_run=True):
+        raise error
+    assert end.value.code == error.exit_code
+    assert capsys.readouterr().err == f"adaspan: error: {error}\n"
+
+
+def test_an_error_that_all_processes_have_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for rank in ("0", "1"):
+        for name, value in {**_SECOND, "RANK": rank}.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as end, reported_in_one_line(of_a_run=True):
+            raise SharedError("train.seed: 1 in process 0 but 2 in process 1")
+        assert end.value.code == 2
+    assert capsys.readouterr().err.count("adaspan: error: train.seed") == 1
+
+
+def test_what_torchrun_left_in_a_shell_mutes_no_other_command(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "bad").mkdir(parents=True)
+    (tmp_path / "runs" / "bad" / "config.yaml").write_text("[")
+    end = call(adaspan_main, "adaspan", "explain", "bad", folder=tmp_path, **_SECOND)
+    assert end.returncode == 1
+    (line,) = end.stderr.splitlines()
+    assert "config.yaml: damaged" in line

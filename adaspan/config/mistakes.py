@@ -56,8 +56,9 @@ def user_errors() -> Iterator[None]:
     """
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # or Hydra prints and exits before its error gets here
+    explained = nullcontext() if before == "1" else explained_errors()
     try:
-        with reported_in_one_line(), nullcontext() if before == "1" else explained_errors():
+        with reported_in_one_line(of_a_run=True), explained:
             yield
     finally:
         if before is None:

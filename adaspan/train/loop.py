@@ -145,9 +145,7 @@ class Session:
         if (state := self._checkpoints.load_newest()) is not None:
             resume_from(state, trainer)
         check_own_figures(trainer, self._corpus.valid)
-        step = trainer.step
-        if self._processes.all_reduce_max(step) != -self._processes.all_reduce_max(-step):
-            raise RunError(f"{self._folder.path}: the processes see different checkpoints")
+        self._processes.require_alike("checkpoint", f"step {trainer.step}")
         self._record.begin(self._corpus, trainer, self._computing(), self._from_another)
 
     def _begin(self) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import traceback
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,6 +28,7 @@ from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import run_name
 from adaspan.signals import stop_request
 from adaspan.tracking.files import clear
+from adaspan.train.agree import facts_of
 from adaspan.train.build import check_attention, check_clusters
 from adaspan.train.device import choose_device, choose_precision, precision_name
 from adaspan.train.distributed import Processes, joined
@@ -77,7 +79,8 @@ def _with_trace(error: ExtensionError | KindError, log: Path) -> ExtensionError 
 def _train(config: RunConfig, folder: RunFolder, begun_on: str | None) -> None:
     device = choose_device(config.train.device, ranks.local_rank())
     check_attention(config.train.attention, config.model, device)
-    with joined(device) as processes, ExitStack() as locks:
+    facts = partial(facts_of, config, device)
+    with joined(device, facts) as processes, ExitStack() as locks:
         validate_shares(config, processes.world_size)
         check_own_keys()  # refused now, not at the first evaluation
         corpus = _load_corpus(config, processes, begun_on)
@@ -119,8 +122,13 @@ def _load_corpus(config: RunConfig, processes: Processes, begun_on: str | None) 
         return len(corpus.train)
 
     processes.main_process_first(load)
-    if not loaded:
-        load()
+    data = ""
+    try:
+        if not loaded:
+            load()
+    except UserError as error:
+        data = f"cannot be read ({error})"
+    processes.require_alike("data", data or f"sha256 {loaded[0].fingerprint}")
     return loaded[0]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from adaspan.errors import LostPeerError
+from adaspan.errors import reported_in_one_line
 from adaspan.train.distributed import joined
 from tests.conftest import ROOT, environment
 from tests.processes import final_state, rows, status, step_so_far, train_here
@@ -56,9 +56,12 @@ def start_two(tmp_path: Path, *overrides: str) -> subprocess.Popen[bytes]:
 
 
 def start_ranks(
-    tmp_path: Path, *overrides: str, program: Path = ROOT / "launch.py"
+    tmp_path: Path,
+    *overrides: str,
+    second: tuple[str, ...] = (),
+    program: Path = ROOT / "launch.py",
 ) -> tuple[subprocess.Popen[str], subprocess.Popen[str]]:
-    """Two processes as SLURM starts them, each told its rank.
+    """Two processes as SLURM starts them, each told its rank; the second with more overrides.
 
     What they print goes to `output`; errors are piped.
     """
@@ -70,7 +73,7 @@ def start_ranks(
     def start(rank: int) -> subprocess.Popen[str]:
         with (tmp_path / "output").open("a") as output:
             return subprocess.Popen(
-                [sys.executable, str(program), *overrides],
+                [sys.executable, str(program), *overrides, *(second if rank else ())],
                 cwd=tmp_path,
                 env=environment(**together, RANK=str(rank), PYTHONPATH=_PATH),
                 stdout=output,
@@ -177,19 +180,30 @@ def test_a_run_that_loses_one_of_its_processes_says_so_and_can_go_on(
     assert status(run_folder())["error"] == "node"
 
 
+@pytest.mark.parametrize("rank", ["0", "1"])
 def test_a_process_does_not_wait_for_ever_for_others_that_never_come(
-    monkeypatch: pytest.MonkeyPatch,
+    rank: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """As where all that torchrun sets was left in a shell."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
-    alone = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    alone = {"RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     for key, value in alone.items():
         monkeypatch.setenv(key, value)
+    monkeypatch.setattr("adaspan.train.distributed._PATIENCE_SECONDS", 0.2)
     with (
-        pytest.raises(LostPeerError, match="the processes of this run lost one another"),
-        joined(torch.device("cpu"), join_seconds=0.5),
+        pytest.raises(SystemExit) as end,
+        reported_in_one_line(of_a_run=True),
+        joined(torch.device("cpu"), dict, join_seconds=0.5),
     ):
         pass
+    assert end.value.code == os.EX_TEMPFAIL
+    waits, error = capsys.readouterr().err.splitlines()
+    others = f"the 1 other of 2 processes at 127.0.0.1:{port}"
+    way_out = "; for a run of one process: unset RANK WORLD_SIZE"
+    assert waits == f"adaspan: waiting for {others}{way_out}"
+    assert error.startswith(f"adaspan: error: did not meet {others} (")
+    assert error.endswith(way_out)
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused_once(
@@ -233,3 +247,38 @@ def test_a_sweep_is_not_multiplied_by_torchrun(tiny: tuple[str, ...], tmp_path: 
     (line,) = errors
     assert "-m: a sweep starts its runs itself, but torchrun has started it 2 times" in line
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("other", ["configuration", "text"])
+def test_two_processes_that_were_given_different_things_both_refuse(
+    other: str, tiny: tuple[str, ...], text: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "local" / text.name
+    copy.parent.mkdir()
+    copy.write_bytes(text.read_bytes().replace(b"plus", b"less"))
+    own_data = f"data_dir={tmp_path / 'data of the second'}"
+    given, key = {
+        "configuration": (("train.log_every=5",), "train.log_every: 3 in process 0 on "),
+        "text": ((f"data.path={copy}", own_data), "data: sha256 "),
+    }[other]
+    first, second = start_ranks(tmp_path, *tiny, second=given)
+    (line,) = first.communicate(timeout=60)[1].splitlines()
+    assert second.communicate(timeout=60)[1] == "", "told once"
+    assert (first.returncode, second.returncode) == (2, 2)
+    assert line.startswith(f"adaspan: error: {key}")
+    assert " in process 1 on " in line
+    assert line.endswith("; all processes of a run need the same")
+    assert not (tmp_path / "runs").exists(), "nothing was begun"
+
+
+def test_each_process_may_have_its_own_copy_of_the_text(
+    tiny: tuple[str, ...], text: Path, tmp_path: Path, run_folder: Callable[[], Path]
+) -> None:
+    copy = tmp_path / "local" / text.name
+    copy.parent.mkdir()
+    copy.write_bytes(text.read_bytes())
+    given = (f"data.path={copy}", f"data_dir={tmp_path / 'data of the second'}")
+    for process in start_ranks(tmp_path, *tiny, "train.steps=4", second=given):
+        assert process.communicate(timeout=60)[1] == ""
+        assert process.returncode == 0
+    assert status(run_folder())["state"] == "done"
