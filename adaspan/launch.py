@@ -20,12 +20,14 @@ from adaspan.config.schema import RunConfig
 from adaspan.config.typed import for_hydra
 from adaspan.errors import UserError, reported_in_one_line
 from adaspan.places import CONF
+from adaspan.runs.code.fingerprint import code_of_process
 from adaspan.runs.figures.own import check_own_keys
 from adaspan.runs.folder import RunFolder
 
 
 def main() -> None:
     """Train the run that the command line describes, or the runs of a sweep."""
+    code_of_process()  # before more of it is imported
     with user_errors():
         sys.argv[1:] = checked(sys.argv[1:])
         if "--version" in sys.argv:  # Hydra would tell its own

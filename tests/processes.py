@@ -73,6 +73,17 @@ def untrained(folder: Path, vocabulary: Vocabulary, *overrides: str) -> Path:
     return folder
 
 
+def of_other_code(folder: RunFolder) -> None:
+    """Have a run say that it was trained before an edit of nn/span/learned.py."""
+    path = folder.path / "source.json"
+    starts = json.loads(path.read_text())
+    for start in starts:
+        start["code"] = "of-before"
+        if files := start.get("code_files"):
+            files["adaspan/nn/span/learned.py"] = "of-before"
+    path.write_text(json.dumps(starts))
+
+
 def start(tmp_path: Path, *overrides: str, program: str = "") -> subprocess.Popen[bytes]:
     """Start a run that is not waited for; what it prints goes to `output`.
 

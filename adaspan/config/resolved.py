@@ -25,14 +25,19 @@ _PLAIN: dict[str, type] = {
 }
 
 
-def to_yaml(config: RunConfig) -> str:
+def to_yaml(config: RunConfig, *, for_one_start: bool = False) -> str:
     """A YAML file that Hydra can compose by itself and that repeats the run.
 
     `python launch.py --config-path FOLDER --config-name config` takes it, and takes overrides as
     any other configuration does. `train.restart=true` is not repeated.
+
+    Args:
+        config: of the run.
+        for_one_start: keep `train.accept_other_code=true`, which the start itself then takes out.
     """
     values = dataclasses.asdict(config)
     values["train"]["restart"] = False
+    values["train"]["accept_other_code"] &= for_one_start
     # Whatever folder the file is read from, and wherever a job starts.
     values["output_dir"] = str(Path(config.output_dir).absolute())
     values["data_dir"] = str(Path(config.data_dir).absolute())

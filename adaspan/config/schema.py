@@ -55,6 +55,7 @@ class TrainConfig:
     profile: bool = False  # show where the time of a few updates goes, and write a trace of them
     restart: bool = False  # throw away what this run has so far and start over, as a new run would
     extend: bool = added_key(True)  # begin with what a run of another length has trained already
+    accept_other_code: bool = added_key(False)  # go on with, or take, what other code has trained
 
 
 @dataclass

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 
 from adaspan.config.extensions import IMPORTED
-from adaspan.config.kinds.code import code_sha256, place_of
+from adaspan.config.kinds.code import code_sha256, is_installed, place_of
 from adaspan.places import CODE, PACKAGE
 
 
@@ -24,7 +23,7 @@ def extension_files() -> list[Path]:
     """What the extensions need beside installed packages: their own file or package, the modules
     beside it that can be imported, and the packages there that were.
     """
-    folders = {place_of(name).parent for name in IMPORTED if not _is_installed(place_of(name))}
+    folders = {place_of(name).parent for name in IMPORTED if not is_installed(place_of(name))}
     packages = {place_of(name) for name in sys.modules if "." not in name}
     files = {file for folder in folders for file in folder.glob("*.py")}
     needed = {file for file in files if file.stem.isidentifier() and _is_found(file)}
@@ -36,8 +35,3 @@ def _is_found(file: Path) -> bool:
     """Whether it is this very file that its name would import."""
     spec = find_spec(file.stem)
     return spec is not None and spec.origin == str(file)
-
-
-def _is_installed(place: Path) -> bool:
-    paths = sysconfig.get_paths()
-    return any(place.is_relative_to(paths[key]) for key in ("purelib", "platlib", "stdlib"))

@@ -98,6 +98,11 @@ class RunFolder:
         except Timeout:
             return True
 
+    def newest_checkpoint(self) -> int:
+        """After how many updates the newest checkpoint was saved; 0 if there is none."""
+        steps = (path.stem.partition("_")[2] for path in self.checkpoints.glob("step_*.pt"))
+        return max(map(int, steps), default=0)
+
     def freeze(self, config_yaml: str, data_fingerprint: str) -> None:
         """Write down what a process that starts later will train, and on which data."""
         self.write_config(config_yaml)

@@ -16,6 +16,8 @@ from adaspan.config.validate import NAME_LENGTH
 # Digits of the identity in a sweep's names.
 _SHORT = 6
 
+# What holds for one start.
+OF_ONE_START = ("train.restart", "train.accept_other_code")
 # What does not change the result. Anything else makes a different run.
 NOT_IDENTITY = (
     "extensions",
@@ -28,8 +30,8 @@ NOT_IDENTITY = (
     "train.checkpoint_every",
     "train.graph",
     "train.profile",
-    "train.restart",
     "train.extend",
+    *OF_ONE_START,
 )
 
 

@@ -1,7 +1,8 @@
 """What a run was made of: `source.json`, a list with an entry for each time it was started.
 
-An entry has the step that the start went on from, commit and uncommitted changes (`diff`, left out
-where it is that of the entry before), extensions, the SHA-256 of the data, machine and versions
+An entry has the step that the start went on from, commit and uncommitted changes (`diff`), a
+digest of the `code` that counts and one of each of its files (`code_files`; like `diff`, left out
+where they are those of the entry before), extensions, the SHA-256 of the data, machine and versions
 (`start.py`), and what `auto` became: device, GPU, precision, attention, processes, threads. Before
 the first start a sweep writes an entry that has the data only. A run that was trained elsewhere has
 one entry: its data and the file that it was `imported` from. A run that continues a shorter one has
@@ -14,17 +15,21 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from adaspan.errors import RunError
 from adaspan.files import read_json, write_json
 from adaspan.places import CODE
-from adaspan.runs.code import code_version
+from adaspan.runs.code.commit import code_version
+from adaspan.runs.code.fingerprint import Code, short
 from adaspan.runs.extensions import extension_records
 from adaspan.runs.start import Start, differences, environment, inexact
 
 _DATA = "data_sha256"
+_CODE, _CODE_FILES = "code", "code_files"
+_ONCE = ("diff", _CODE_FILES)  # not where it is that of the entry before
 _IMPORTED = "imported"
 _OF_RUN, _UP_TO = "of_run", "up_to_step"
 _SHORT_DIGITS = 12
@@ -43,8 +48,8 @@ class Source:
         self._code = code
 
     def starts(self) -> list[Start]:
-        """An entry a start, each with its diff."""
-        return _each_with_diff(self._written())
+        """An entry a start, each complete."""
+        return _completed(self._written())
 
     def begun_with(self) -> Start:
         """The entry of the start that began the run; empty before."""
@@ -104,19 +109,25 @@ class Source:
         last_two = self.starts()[-2:]
         return differences(*last_two) if len(last_two) == 2 else []
 
-    def changed_extensions(self) -> list[str]:
-        """Those whose code is not what it was when the run was last started."""
-        before = (self.starts() or [{}])[-1].get("extensions", {})
-        return [
-            name
-            for name, record in extension_records().items()
-            if name in before and before[name]["sha256"] != record["sha256"]
-        ]
+    def made_by(self, step: float = inf) -> list[Start]:
+        """The starts that made the updates up to a step; what others made was lost, or is not made
+        yet.
+
+        Args:
+            step: of a checkpoint; without it, the last.
+        """
+        made: list[Start] = []
+        for entry in self._begun(taken_over=True):
+            while made and made[-1].get("step", 0) >= entry.get("step", 0):
+                made.pop()
+            made.append(entry)
+        return [entry for entry in made if entry.get("step", 0) < step]
 
     def add_start(
         self,
         step: int,
         fingerprint: str,
+        code: Code,
         computing: Mapping[str, Any],
         data: Mapping[str, Any] | None = None,
     ) -> None:
@@ -125,6 +136,7 @@ class Source:
         Args:
             step: 0 for one that starts.
             fingerprint: SHA-256 of the data.
+            code: which trains it.
             computing: what `auto` became, by name.
             data: what the text turned out to be: format, encoding, symbols, newlines, damage.
         """
@@ -133,6 +145,8 @@ class Source:
             "time": time.time(),
             "step": step,
             **code_version(self._code),
+            _CODE: short(code),
+            _CODE_FILES: dict(code),
             _DATA: fingerprint,
             **({"data": dict(data)} if data else {}),
             "extensions": extension_records(),
@@ -150,7 +164,7 @@ class Source:
         return [entry for entry in self.starts() if _OF_RUN in entry]
 
     def _write(self, entries: Sequence[Start]) -> None:
-        write_json(self._path, _diffs_once(entries))
+        write_json(self._path, _told_once(entries))
 
     def _written(self) -> list[Start]:
         content = read_json(self._path)
@@ -160,19 +174,22 @@ class Source:
         return entries
 
 
-def _each_with_diff(entries: Sequence[Start]) -> list[Start]:
-    """Each with its diff, which may be that of the entry before."""
+def _completed(entries: Sequence[Start]) -> list[Start]:
+    """Each with what only the entry before it tells."""
     complete: list[Start] = []
     for entry in entries:
-        before = {"diff": complete[-1].get("diff")} if complete else {}
-        complete.append({**before, **entry})
+        before = complete[-1] if complete else {}
+        known = {key: before[key] for key in _ONCE if key in before}
+        if entry.get(_CODE) != before.get(_CODE):  # an earlier version has gone on with the run
+            known.pop(_CODE_FILES, None)
+        complete.append({**known, **entry})
     return complete
 
 
-def _diffs_once(entries: Sequence[Start]) -> list[Start]:
-    """Each without its diff where that is the one of the entry before."""
+def _told_once(entries: Sequence[Start]) -> list[Start]:
+    """Each without what the entry before it tells alike."""
     written: list[Start] = []
     for before, entry in pairwise([{}, *entries]):
-        is_known = bool(before) and before.get("diff") == entry.get("diff")
-        written.append({key: entry[key] for key in entry if key != "diff" or not is_known})
+        known = [key for key in _ONCE if before and before.get(key) == entry.get(key)]
+        written.append({key: entry[key] for key in entry if key not in known})
     return written

@@ -1,7 +1,6 @@
 """Runs as jobs of a SLURM cluster: submitted once, and each ends however often it is interrupted.
 
 cluster.py    what SLURM says and does, through its own commands
-snapshot.py   the code as it is now, for jobs that start later
 sbatch.py     what sbatch is given for runs
 submit.py     from runs to job arrays, only those that are missing
 job_record.py what a run folder says of the run's jobs

@@ -53,8 +53,7 @@ def count_start(folder: RunFolder, name: str) -> int:
         How often it has started before without a new checkpoint since.
     """
     before: dict[str, Any] = read_json(_starts(folder))
-    steps = [int(path.stem.partition("_")[2]) for path in folder.checkpoints.glob("step_*.pt")]
-    newest, furthest = max(steps, default=0), before.get("furthest", 0)
+    newest, furthest = folder.newest_checkpoint(), before.get("furthest", 0)
     goes_on = before.get("job") == name and newest <= furthest
     fruitless: int = before["in_vain"] + 1 if goes_on else 0
     starts = {"job": name, "furthest": max(newest, furthest), "in_vain": fruitless}

@@ -27,6 +27,7 @@ _INCIDENTAL = (
     "output_dir",
     "train.restart",
     "train.extend",
+    "train.accept_other_code",
     "tracking.group",
     "tracking.name",
 )

@@ -16,9 +16,8 @@ from rich.console import Console
 from adaspan.config.resolved import to_yaml
 from adaspan.config.schema import RunConfig, SlurmSettings
 from adaspan.errors import RunError
-from adaspan.runs.extensions import extension_files
 from adaspan.runs.failures import State
-from adaspan.slurm import cluster, snapshot
+from adaspan.slurm import cluster
 from adaspan.slurm.job_record import job_of
 from adaspan.slurm.lookup import live_jobs, settled_jobs
 from adaspan.slurm.submit import submit, submitting
@@ -51,7 +50,7 @@ def missing_jobs(sweep: Sweep) -> list[Job]:
 def submit_missing(
     sweep: Sweep,
     fingerprints: Mapping[str, str],
-    root: Path,
+    code: Path,
     settings: SlurmSettings,
     canary: bool,
 ) -> None:
@@ -60,7 +59,7 @@ def submit_missing(
     Args:
         sweep: the runs, checked.
         fingerprints: of their data, which are prepared, by the runs' names.
-        root: the folder that the package is in.
+        code: the frozen code.
         settings: of the jobs.
         canary: a short form of the first run goes first; the others start when it has succeeded.
 
@@ -83,10 +82,10 @@ def submit_missing(
         if not missing:
             console.print("        nothing to submit")
             return
-        code = snapshot.take(root, sweep.output_dir / "code", extension_files())
         with _restarted_if_taken(missing) as taken:
             for job in missing:
-                job.folder.freeze(to_yaml(job.config), fingerprints[job.name])
+                frozen = to_yaml(job.config, for_one_start=True)
+                job.folder.freeze(frozen, fingerprints[job.name])
             first = None
             if canary:
                 short = Job(_shortened(missing[0].config, sweep.folder / "canary"), {})

@@ -19,6 +19,7 @@ from adaspan.slurm import cluster
 from adaspan.slurm.sbatch import check_settings, sbatch_text
 from adaspan.status.table import show
 from adaspan.sweep.cluster import missing_jobs, show_end, submit_missing, wait_for
+from adaspan.sweep.code import frozen_code, other_code, require_same_code
 from adaspan.sweep.cost import check_cost, gpu_hours, preview
 from adaspan.sweep.local import train_all
 from adaspan.sweep.plan import Job, Sweep, plan, prepare_data, write_manifest
@@ -33,6 +34,7 @@ class OnThisMachine:
 
     def __init__(self, settings: LocalLauncherConfig) -> None:
         self._settings = settings
+        self._code: Path | None = None  # frozen once, for all runs that a search asks for
 
     def launch(self, request: Request) -> Results:
         """Check every run, then train what is not done.
@@ -45,11 +47,15 @@ class OnThisMachine:
         sweep = _planned(request, settings, processes=1)
         if settings.dry_run:
             show(preview(sweep))
+            _tell_other_code(sweep)
             return []
+        require_same_code(sweep)
         data = prepare_data(sweep)
         write_manifest(sweep)
+        self._code = self._code or frozen_code(sweep)
+        program = program_of(self._code)
         try:
-            train_all(sweep, data, program_of(CODE), settings.processes, settings.fail_fast)
+            train_all(sweep, data, program, settings.processes, settings.fail_fast)
         except RunError:
             if not request.search:
                 raise  # a search decides for itself how many failures are too many
@@ -62,6 +68,7 @@ class OnACluster:
     def __init__(self, settings: SlurmLauncherConfig) -> None:
         self._settings = settings
         self._gpu_hours = 0.0  # that a search has asked for so far
+        self._code: Path | None = None  # frozen once, for all runs that it asks for
 
     def launch(self, request: Request) -> Results:
         """Check every run, then submit what is missing.
@@ -79,10 +86,13 @@ class OnACluster:
             check_settings(sweep.folder, settings, CODE)
         self._check_cost(sweep)
         if settings.dry_run:
+            _tell_other_code(sweep)
             return []
+        require_same_code(sweep)
         data = prepare_data(sweep)
         write_manifest(sweep)
-        submit_missing(sweep, data, CODE, settings, settings.canary)
+        self._code = self._code or frozen_code(sweep)
+        submit_missing(sweep, data, self._code, settings, settings.canary)
         if settings.wait:
             wait_for(sweep)
             if request.search:
@@ -116,6 +126,12 @@ def _check_place(request: Request, settings: SlurmLauncherConfig) -> None:
             f"hydra.sweeper={request.search.sweeper}: needs the results of runs; "
             "add hydra.launcher.wait=true"
         )
+
+
+def _tell_other_code(sweep: Sweep) -> None:
+    """What a preview says of runs that the sweep itself would be refused for."""
+    for line in other_code(sweep):
+        print(line)
 
 
 def _planned(

@@ -126,7 +126,7 @@ def _start(
     if job.config.train.restart:
         with folder.lock():
             clear(folder)
-    folder.freeze(to_yaml(job.config), fingerprint)
+    folder.freeze(to_yaml(job.config, for_one_start=True), fingerprint)
     with folder.output.open("ab") as output:
         process = subprocess.Popen(
             started(folder.path, program),

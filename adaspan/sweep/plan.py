@@ -19,7 +19,7 @@ from adaspan.errors import UserError
 from adaspan.files import write_json
 from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
-from adaspan.runs.identity import name_in_sweep, run_name
+from adaspan.runs.identity import OF_ONE_START, name_in_sweep, run_name
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,9 @@ def _words(varies: dict[str, str]) -> str:
 
 
 def _identity(values: list[dict[str, str]], varying: list[str]) -> str:
-    """The same when values or seeds are added: what is fixed, and which keys vary."""
-    fixed = sorted({f"{k}={v}" for job in values for k, v in job.items() if k not in varying})
+    """The same when values or seeds are added, or runs are started over: what is fixed, and which
+    keys vary.
+    """
+    left_out = (*varying, *OF_ONE_START)
+    fixed = sorted({f"{k}={v}" for job in values for k, v in job.items() if k not in left_out})
     return hashlib.sha256(json.dumps([fixed, sorted(varying)]).encode()).hexdigest()[:6]

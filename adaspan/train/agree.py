@@ -17,8 +17,8 @@ from adaspan.config.schema import RunConfig
 from adaspan.config.typed import written
 from adaspan.errors import SharedError
 from adaspan.places import CODE
-from adaspan.runs.code import code_version
-from adaspan.runs.extensions import extension_records
+from adaspan.runs.code.commit import code_version
+from adaspan.runs.code.fingerprint import code_of_run
 from adaspan.runs.start import environment, told
 from adaspan.train.build import choose_attention
 from adaspan.train.device import choose_precision, computing_on, precision_name
@@ -50,8 +50,7 @@ def facts_of(config: RunConfig, device: torch.device) -> Facts:
         "precision": precision_name(precision),
         "attention": attention,
     }
-    extensions = {f"extension {name}": r["sha256"] for name, r in extension_records().items()}
-    facts = {**_values(config), **told(own), **extensions}
+    facts = {**_values(config), **told(own), **code_of_run(config.extensions)}
     return {key: str(value) for key, value in facts.items() if key not in _OF_EACH_MACHINE}
 
 

@@ -20,10 +20,12 @@ from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus
 from adaspan.errors import RunError
 from adaspan.runs import figures
+from adaspan.runs.code.fingerprint import code_of_run, in_words
 from adaspan.runs.figures import Row
 from adaspan.runs.figures.rows import head_spans, is_final, without_evaluation
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.length import Relative, end_of_updates_in_common, evaluates
+from adaspan.runs.other_code import changed_since
 from adaspan.runs.start import Start
 from adaspan.train.checkpoint import Checkpoints, State
 from adaspan.train.device import precision_name
@@ -74,7 +76,7 @@ def beginning_after(
     name, starts = other.folder.path.name, other.folder.source.starts()
     if not starts:
         raise RunError("it is no longer there")
-    _check_source(other, corpus)
+    _check_source(step, other, config, corpus)
     out_of_turn = _is_evaluated_out_of_turn(step, other, config)
     # Before the rows: a run that is trained at this moment adds to them, and saves after that.
     state = checkpoints.look_at(step)
@@ -94,12 +96,17 @@ def beginning_after(
     return Beginning(name, starts, state, best, rows)
 
 
-def _check_source(other: Relative, corpus: Corpus) -> None:
+def _check_source(step: int, other: Relative, config: RunConfig, corpus: Corpus) -> None:
     source = other.folder.source
     if source.data_fingerprint() != corpus.fingerprint:
         raise RunError("it has learned from other data")
-    if changed := source.changed_extensions():
-        raise RunError(f"it was trained with another {' and '.join(changed)}")
+    if config.train.accept_other_code:
+        return
+    if changed := changed_since(source.made_by(step), code_of_run(config.extensions)):
+        raise RunError(
+            f"it was trained by other code ({in_words(changed)}); train.accept_other_code=true "
+            "takes it"
+        )
 
 
 def _check_state(state: State, trainer: Trainer) -> None:

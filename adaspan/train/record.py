@@ -11,9 +11,11 @@ from adaspan.config.resolved import to_yaml
 from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus
 from adaspan.runs import figures
+from adaspan.runs.code.fingerprint import code_of_run, in_words
 from adaspan.runs.failures import FailureClass, State, failure_of
 from adaspan.runs.figures import Row
 from adaspan.runs.folder import RunFolder
+from adaspan.runs.other_code import files_changed_since
 from adaspan.tracking.run import Tracker, description
 from adaspan.train.rows import best_row
 from adaspan.train.summary import opening_lines
@@ -59,10 +61,12 @@ class Record:
         if not self._is_main:
             return
         step = trainer.step
-        if not step:
+        if not step or self._config.train.accept_other_code:  # which holds for one start
             self.folder.write_config(to_yaml(self._config))
-        changed = self.folder.source.changed_extensions()
-        self.folder.source.add_start(step, corpus.fingerprint, computing, corpus.described())
+        code = code_of_run(self._config.extensions)
+        changed = files_changed_since(self.folder, code)
+        source = self.folder.source
+        source.add_start(step, corpus.fingerprint, code, computing, corpus.described())
         self.folder.cut_back(step)
         self.folder.set_status(State.RUNNING, step)
         for line in opening_lines(self._config, corpus, trainer, computing, self.folder.path):
@@ -75,10 +79,10 @@ class Record:
                 )
         elif step:
             self.terminal.line(f"going on from step {step}")
-            if unlike := self.folder.source.unlike_before():
+            if unlike := source.unlike_before():
                 self.terminal.line(f"not as when it was last started: {' · '.join(unlike)}")
-            for name in changed:
-                self.terminal.line(f"{name} has changed since this run was last started")
+            if changed:
+                self.terminal.line(f"by other code than before: {in_words(changed)}")
         self._tracker = Tracker(
             mode=self._config.tracking.mode,
             path=self.folder.path,

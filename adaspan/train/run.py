@@ -22,10 +22,12 @@ from adaspan.errors import ExtensionError, KindError, RunError, UserError
 from adaspan.nn.checks import ContractError
 from adaspan.places import shown
 from adaspan.runs import figures
+from adaspan.runs.code.fingerprint import code_of_run, in_words
 from adaspan.runs.failures import State
 from adaspan.runs.figures.own import check_own_keys
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import run_name
+from adaspan.runs.other_code import files_changed_since
 from adaspan.signals import stop_request
 from adaspan.tracking.files import clear
 from adaspan.train.agree import facts_of
@@ -89,6 +91,7 @@ def _train(config: RunConfig, folder: RunFolder, begun_on: str | None) -> None:
             locks.enter_context(folder.lock())
             if config.train.restart:
                 clear(folder)
+            _require_same_code(config, folder)
             done = _is_done(config.train, folder, corpus, device)
             corpus.vocabulary.write(folder.vocabulary)
             return int(done)
@@ -130,6 +133,22 @@ def _load_corpus(config: RunConfig, processes: Processes, begun_on: str | None) 
         data = f"cannot be read ({error})"
     processes.require_alike("data", data or f"sha256 {loaded[0].fingerprint}")
     return loaded[0]
+
+
+def _require_same_code(config: RunConfig, folder: RunFolder) -> None:
+    """Refuse a run that other code has trained, unless that is accepted."""
+    changed = files_changed_since(folder, code_of_run(config.extensions))
+    if not changed or config.train.accept_other_code:
+        return
+    if folder.state == State.DONE:
+        done, accepted, anew = "was trained", "takes it as it is", "trains it anew"
+    else:
+        done, accepted, anew = "was begun", "goes on with this code", "starts over"
+    raise UserError(
+        f"{folder.path}: {done} by other code ({in_words(changed)}); "
+        f"train.accept_other_code=true {accepted}, train.restart=true {anew}, another output_dir "
+        "keeps both"
+    )
 
 
 def _is_done(

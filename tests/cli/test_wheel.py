@@ -179,7 +179,7 @@ def test_its_frozen_code_is_complete(trained: Trained, tmp_path: Path) -> None:
     """A job has it, whose node may have another adaspan by then, as this environment has."""
     freeze = (
         "from pathlib import Path\nfrom adaspan.places import CODE\n"
-        f"from adaspan.slurm.snapshot import take\nprint(take(CODE, Path({str(tmp_path)!r})))"
+        f"from adaspan.runs.code.snapshot import take\nprint(take(CODE, Path({str(tmp_path)!r})))"
     )
     code = Path(trained.installed("-c", freeze, program="python").stdout.strip())
     assert sorted(path.name for path in code.iterdir()) == ["adaspan", "source.json"]

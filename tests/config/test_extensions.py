@@ -20,11 +20,11 @@ from adaspan.config.kinds.data import corpus_of
 from adaspan.config.kinds.registry import KINDS
 from adaspan.config.resolved import to_yaml
 from adaspan.errors import UserError
+from adaspan.runs.code.fingerprint import changed_files, code_of_run
+from adaspan.runs.code.snapshot import take
 from adaspan.runs.extensions import extension_files, extension_records
 from adaspan.runs.failures import FailureClass
 from adaspan.runs.folder import RunFolder
-from adaspan.runs.source import Source
-from adaspan.slurm.snapshot import take
 from tests.conftest import ROOT, Launch, call, compose_run
 
 
@@ -237,12 +237,26 @@ def test_the_record_and_the_frozen_code_hold_the_module_and_what_is_beside_it(
 def test_code_that_has_changed_since_the_last_start_is_named(folder: Path) -> None:
     Path("mine.py").write_text(OWN.format(name="own"))
     load_extensions(["extensions=[mine]"])
-    source = Source(folder / "source.json")
-    assert source.changed_extensions() == []
-    source.add_start(0, "abc", {})
-    assert source.changed_extensions() == []
-    Path("mine.py").write_text("# edited")
-    assert source.changed_extensions() == ["mine"]
+    before = code_of_run(["mine"])
+    assert {*before} - {*code_of_run([])} == {"mine.py"}, "of what the run names"
+    Path("mine.py").write_text(OWN.format(name="own") + "# a comment")
+    assert code_of_run(["mine"]) == before
+    Path("mine.py").write_text("edited = True")
+    assert changed_files(before, code_of_run(["mine"])) == ["mine.py"]
+
+
+def test_of_what_is_beside_an_extension_only_what_it_imports_counts(folder: Path) -> None:
+    Path("mine.py").write_text(
+        OWN.format(name="own") + "\ndef later():\n    import torch, own_parts.one\n"
+    )
+    Path("own_parts").mkdir()
+    Path("own_parts", "__init__.py").write_text("from far import y")
+    Path("own_parts", "one.py").write_text("x = 1")
+    Path("far.py").write_text("y = 1")
+    Path("unused.py").write_text("z = 1")
+    load_extensions(["extensions=[mine]"])
+    own = {*code_of_run(["mine"])} - {*code_of_run([])}
+    assert own == {"mine.py", "own_parts/__init__.py", "own_parts/one.py", "far.py"}
 
 
 READS = """\

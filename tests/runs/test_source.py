@@ -15,6 +15,7 @@ import torch
 
 from adaspan.errors import RunError
 from adaspan.files import write_json
+from adaspan.runs.code.commit import code_version
 from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.source import Source
@@ -25,6 +26,10 @@ from tests.processes import FindFolder, train_here
 def git(root: Path, *arguments: str) -> None:
     author = ("-c", "user.name=a", "-c", "user.email=a@example.org")
     subprocess.run(["git", "-C", str(root), *author, *arguments], check=True, capture_output=True)
+
+
+CODE = {"adaspan/nn/heads.py": "0a1b"}
+OTHER = {"adaspan/nn/heads.py": "2c3d"}
 
 
 @pytest.fixture
@@ -47,7 +52,7 @@ def test_each_start_is_an_entry(code: Path, tmp_path: Path) -> None:
     for step in (0, 7, 9):
         if step == 9:
             (code / "file.py").write_text("three\n")
-        source.add_start(step, "abc", {"device": f"cuda:{step}", "gpu": "H200", "threads": 2})
+        source.add_start(step, "abc", CODE, {"device": f"cuda:{step}", "gpu": "H200", "threads": 2})
 
     written = json.loads((tmp_path / "source.json").read_text())
     assert ["diff" in entry for entry in written] == [True, False, True], "told once"
@@ -69,8 +74,8 @@ def test_a_start_over_from_nothing_is_what_the_run_was_begun_with(
 ) -> None:
     source = Source(tmp_path / "source.json", code)
     for name in ("gone", "here"):  # killed before its first checkpoint, and started again
-        source.add_start(0, "abc", {"device": name})
-    source.add_start(7, "abc", {"device": "later"})
+        source.add_start(0, "abc", CODE, {"device": name})
+    source.add_start(7, "abc", CODE, {"device": "later"})
     assert source.begun_with()["device"] == "here"
 
 
@@ -82,9 +87,55 @@ def test_older_runs_have_one_entry_and_go_on(code: Path, tmp_path: Path) -> None
     source = Source(tmp_path / "source.json", code)
     assert source.starts() == [OLD]
     assert source.short_fingerprint() == "0123456789ab"
-    source.add_start(7, OLD["data_sha256"], {"device": "cpu"})
+    source.add_start(7, OLD["data_sha256"], CODE, {"device": "cpu"})
     assert source.begun_with() == OLD
     assert source.starts()[1]["step"] == 7
+
+
+def test_code_is_told_once_and_known_of_each_start(code: Path, tmp_path: Path) -> None:
+    source = Source(tmp_path / "source.json", code)
+    for step, files in enumerate((CODE, CODE, OTHER)):
+        source.add_start(step, "abc", files, {})
+    written = json.loads((tmp_path / "source.json").read_text())
+    assert ["code_files" in entry for entry in written] == [True, False, True]
+    assert [entry["code_files"] for entry in source.starts()] == [CODE, CODE, OTHER]
+    (tmp_path / "source.json").write_text(json.dumps([*written, OLD]))  # by an earlier version
+    assert "code_files" not in source.starts()[-1]
+
+
+@pytest.mark.parametrize(
+    ("steps", "newest", "made"),
+    [
+        ([0], 0, []),
+        ([0], 9, [0]),
+        ([0, 7, 9], 12, [0, 1, 2]),
+        ([0, 7, 9], 9, [0, 1]),  # the last has saved nothing so far
+        ([0, 7, 7], 9, [0, 2]),  # what the second did was lost
+        ([0, 7, 0], 9, [2]),
+        ([0, 9, 7], 12, [0, 2]),  # the checkpoint of step 9 was damaged
+    ],
+)
+def test_only_starts_whose_updates_were_kept_have_made_a_run(
+    steps: list[int], newest: int, made: list[int], tmp_path: Path
+) -> None:
+    starts = [{"step": step, "number": number} for number, step in enumerate(steps)]
+    (tmp_path / "source.json").write_text(json.dumps(starts))
+    found = Source(tmp_path / "source.json").made_by(newest)
+    assert [entry["number"] for entry in found] == made
+
+
+def test_what_no_commit_has_is_in_the_diff(code: Path, tmp_path: Path) -> None:
+    (code / ".gitignore").write_text("ignored.py\n")
+    (code / "ignored.py").write_text("no\n")
+    (code / "text.txt").write_text("no\n")
+    (code / "new").mkdir()
+    (code / "new" / "mödule.py").write_text("x = 1\ny = 2\n")
+    diff = code_version(code)["diff"]
+    assert "no" not in diff.split("new file")[0] + diff
+    git(code, "stash", "--include-untracked")
+    (tmp_path / "changes").write_text(diff + "\n")
+    git(code, "apply", str(tmp_path / "changes"))
+    assert (code / "new" / "mödule.py").read_text() == "x = 1\ny = 2\n"
 
 
 @pytest.mark.slow

@@ -310,7 +310,7 @@ def test_rows_that_a_kill_kept_from_the_files_are_sent_whatever_became_of_the_ru
     run.append(row(6))
     run.append(row(7))
     for device, step in (("cpu", 0), ("cuda:1", 5)):
-        run.source.add_start(step, "0123", {"device": device, "gpu": "H200" * bool(step)})
+        run.source.add_start(step, "0123", {}, {"device": device, "gpu": "H200" * bool(step)})
     run.set_status(State.FAILED, 7, error="out of memory", message="")  # as its job saw it
     assert sync(run).output == "1 run sent\n"
     sent = server.runs["abc123"]

@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from adaspan.cli import main
-from adaspan.config.extensions import IMPORTED
 from adaspan.config.kinds.data import corpus_of
 from adaspan.errors import DiskError
 from adaspan.files import write_json
@@ -28,6 +27,7 @@ from tests.processes import (
     assert_same,
     final_state,
     kill,
+    of_other_code,
     rows,
     start,
     status,
@@ -263,10 +263,11 @@ REFUSED: dict[str, tuple[list[str], Callable[[RunFolder], object], str]] = {
         lambda other: change_source(other, data_sha256="0"),
         "at step 10 and 8 it has learned from other data",
     ),
-    "another extension": (
+    "other code": (
         ["train.steps=12"],
-        lambda other: change_source(other, extensions={"tests.extensions": {"sha256": "0"}}),
-        "at step 10 and 8 it was trained with another tests.extensions",
+        of_other_code,
+        "at step 10 and 8 it was trained by other code (adaspan/nn/span/learned.py has changed "
+        "since); train.accept_other_code=true takes it",
     ),
     "another precision": (
         ["train.steps=12"],
@@ -298,10 +299,7 @@ REFUSED: dict[str, tuple[list[str], Callable[[RunFolder], object], str]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", REFUSED)
-def test_where_a_run_cannot_be_continued_a_line_says_why(
-    case: str, begin: Begin, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(IMPORTED, "tests.extensions", None)
+def test_where_a_run_cannot_be_continued_a_line_says_why(case: str, begin: Begin) -> None:
     overrides, change, why = REFUSED[case]
     change(begin.other)
     before = contents(begin.other.path)
@@ -365,7 +363,9 @@ def test_what_was_computed_otherwise_is_named(begin: Begin) -> None:
     change_source(begin.other, threads=7, packages={"torch": "2.0"})
     begin("train.steps=12")
     source = begin.folder.source
-    source.add_start(10, "", {"device": "cpu", "attention": "banded", "processes": 1, "threads": 1})
+    source.add_start(
+        10, "", {}, {"device": "cpu", "attention": "banded", "processes": 1, "threads": 1}
+    )
     assert {"threads 7", "torch 2.0"} <= set(source.unlike_what_it_continues())
 
 

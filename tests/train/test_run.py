@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from adaspan.runs.failures import State
+from adaspan.runs.folder import RunFolder
 from tests.conftest import ROOT, Launch, environment
 from tests.processes import (
     FindFolder,
     kill,
+    of_other_code,
     rows,
     start,
     train_here,
@@ -52,6 +55,62 @@ def test_a_finished_run_says_so_and_restart_starts_over(
     train_here(*tiny, "train.restart=true")
     assert "going on" not in capsys.readouterr().out
     assert rows(run_folder()) == before
+
+
+@pytest.mark.slow
+def test_a_run_that_other_code_has_trained_is_refused_unless_that_is_accepted(
+    tiny: tuple[str, ...], launch_here: Launch, run_folder: FindFolder
+) -> None:
+    train_here(*tiny, "train.steps=14")
+    folder = RunFolder(run_folder())
+    of_other_code(folder)
+    ways = "another output_dir keeps both\n"
+    changed = "by other code (adaspan/nn/span/learned.py has changed since)"
+    done = launch_here(*tiny, "train.steps=14")
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"adaspan: error: {folder.path}: was trained {changed}; train.accept_other_code=true takes "
+        f"it as it is, train.restart=true trains it anew, {ways}"
+    )
+    accept = "train.accept_other_code=true"
+    assert launch_here(*tiny, "train.steps=14", accept).stdout.startswith("done already: ")
+    longer = launch_here(*tiny, "train.steps=21")
+    assert f"it was trained {changed}; {accept} takes it\n" in longer.stdout
+
+    folder.set_status(State.RESUMABLE, 7)
+    (folder.checkpoints / "step_00000014.pt").unlink()
+    begun = launch_here(*tiny, "train.steps=14")
+    assert begun.returncode == 2
+    assert begun.stderr == (
+        f"adaspan: error: {folder.path}: was begun {changed}; {accept} goes on with this code, "
+        f"train.restart=true starts over, {ways}"
+    )
+    assert folder.status()["step"] == 7, "nothing of it has changed"
+    gone_on = launch_here(*tiny, "train.steps=14", accept)
+    assert gone_on.returncode == 0, gone_on.stderr
+    assert "by other code than before: adaspan/nn/span/learned.py has changed since" in (
+        folder.log.read_text()
+    )
+    assert "accept_other_code: false" in (folder.path / "config.yaml").read_text(), "for one start"
+    assert len({start["code"] for start in folder.source.starts()}) == 2
+    assert launch_here(*tiny, "train.steps=14").returncode == 2, "in part by other code"
+
+
+@pytest.mark.slow
+def test_a_start_that_saved_nothing_and_a_version_that_told_no_code_hold_up_nobody(
+    tiny: tuple[str, ...], run_folder: FindFolder
+) -> None:
+    train_here(*tiny, "train.steps=7")
+    folder = RunFolder(run_folder())
+    of_other_code(folder)
+    folder.set_status(State.RUNNING, 0)
+    (folder.checkpoints / "step_00000007.pt").unlink()
+    train_here(*tiny, "train.steps=7")
+    assert folder.state == State.DONE
+    (path,) = folder.path.glob("source.json")
+    (start,) = (start for start in folder.source.starts() if start["code"] != "of-before")
+    path.write_text(json.dumps([{key: start[key] for key in start if "code" not in key}]))
+    train_here(*tiny, "train.steps=7")
 
 
 @pytest.mark.slow

@@ -1,9 +1,10 @@
-"""Where the code of an extension is, and the hash by which a change of it is seen."""
+"""Where the code of an extension is, and the hash by which data that it made are known."""
 
 from __future__ import annotations
 
 import hashlib
 import sys
+import sysconfig
 from pathlib import Path
 
 
@@ -13,6 +14,12 @@ def place_of(module: str) -> Path:
     if folders := list(getattr(top, "__path__", [])):
         return Path(folders[0])
     return Path(getattr(top, "__file__", None) or "built-in")
+
+
+def is_installed(place: Path) -> bool:
+    """Whether it is among the installed packages, or Python's own."""
+    paths = sysconfig.get_paths()
+    return any(place.is_relative_to(paths[key]) for key in ("purelib", "platlib", "stdlib"))
 
 
 def code_sha256(module: str) -> str:

@@ -1,16 +1,18 @@
-"""The code as it is now, uncommitted changes included, for jobs that start later."""
+"""The code as it is now, uncommitted changes included, for runs that start later: those of a sweep,
+here or on a cluster.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from adaspan.files import write_json
 from adaspan.places import CODE, EXTENDING, FROZEN_EXTENSIONS, IS_INSTALLED
-from adaspan.runs.code import SOURCE_OF_SNAPSHOT, code_version
+from adaspan.runs.code.commit import SOURCE_OF_SNAPSHOT, code_version
 
 # An installed package has all of it inside.
 _PARTS = (
@@ -28,7 +30,7 @@ def take(root: Path, store: Path, extensions: Sequence[Path] = ()) -> Path:
 
     Args:
         root: the folder that the package is in.
-        store: on a disk that the nodes see.
+        store: where copies are kept; on a cluster, on a disk that the nodes see.
         extensions: files and folders of modules that the code imports besides.
 
     Returns:
@@ -42,16 +44,15 @@ def take(root: Path, store: Path, extensions: Sequence[Path] = ()) -> Path:
         for file in _files(part)
     )
     store.mkdir(parents=True, exist_ok=True)
+    if (known := store.resolve() / _digest(files)).exists():
+        return known
     partial = Path(tempfile.mkdtemp(dir=store, prefix=".partial-"))
     try:
-        digest = hashlib.sha256()  # of what was copied, whatever is edited meanwhile
-        for name, file in files:
-            copy = partial / name
+        copies = [(name, partial / name) for name, _ in files]
+        for (_, file), (_, copy) in zip(files, copies, strict=True):
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, copy)
-            digest.update(f"{name}\0{copy.stat().st_size}\0".encode())
-            digest.update(copy.read_bytes())
-        snapshot = store.resolve() / digest.hexdigest()[:12]
+        snapshot = store.resolve() / _digest(copies)  # whatever is edited meanwhile
         if snapshot.exists():
             return snapshot
         write_json(partial / SOURCE_OF_SNAPSHOT, code_version(root))
@@ -64,6 +65,14 @@ def take(root: Path, store: Path, extensions: Sequence[Path] = ()) -> Path:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return snapshot
+
+
+def _digest(files: Iterable[tuple[Path, Path]]) -> str:
+    digest = hashlib.sha256()
+    for name, file in files:
+        digest.update(f"{name}\0{file.stat().st_size}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _files(path: Path) -> list[Path]:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from adaspan.places import CODE
+from adaspan.runs.code.snapshot import take
 from adaspan.runs.command import program_of
-from adaspan.slurm.snapshot import take
 from tests.conftest import environment
 
 

@@ -1,0 +1,142 @@
+"""The code that a run is trained by, as far as it can change a result: a digest of each file.
+
+What counts is what Python executes: not comments, docstrings and formatting. All of the package
+counts, committed or not, but the parts that `DOES_NOT_COUNT` names; so do extensions with the
+modules beside them that they import, and `launch.py` once it does more than start the package.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from adaspan.config.extensions import IMPORTED
+from adaspan.config.kinds.code import is_installed, place_of
+from adaspan.errors import UserError
+from adaspan.places import CODE, PACKAGE
+from adaspan.runs.code.syntax import digest_of, digests_of
+
+# Parts of the package that plan, start, show and send runs: a result comes out the same without.
+# Whatever else there is in the package counts, and so does what is added to it.
+DOES_NOT_COUNT = {
+    "_plugins": "how Hydra finds launchers and sweepers",
+    "cli": "the command adaspan",
+    "report": "compares runs",
+    "slurm": "submits runs, and starts them on a node",
+    "status": "shows what has become of runs",
+    "sweep": "chooses runs, whose configurations are part of what they are, and starts them",
+    "tracking": "sends rows to W&B; without torch, so it touches no weights",
+    "trained": "evaluates, exports and imports what is trained",
+}
+_LAUNCH = "launch.py"
+_LAUNCH_AS_SHIPPED = b'from adaspan.__main__ import main\nif __name__ == "__main__":\n    main()\n'
+_DIGITS = 12
+_MOST_NAMES = 3
+
+Code = Mapping[str, str]  # file, as a person names it: digest
+
+
+def code_of_run(extensions: Iterable[str]) -> Code:
+    """The code that trains a run in this process, or in one that starts now.
+
+    Args:
+        extensions: modules that the run names; those that are installed are imported by all runs.
+
+    Raises:
+        UserError: a file has been edited since this process began.
+    """
+    package = code_in(CODE)
+    if edited := changed_files(code_of_process(), package):
+        raise UserError(
+            f"{in_words(edited)} this process began; type the command again to train with that"
+        )
+    named = set(extensions)
+    files: dict[str, Path] = {}
+    for name, version in IMPORTED.items():
+        if version or name in named:
+            files |= _files_of_extension(place_of(name))
+    return {**package, **_digests(files)}
+
+
+@cache
+def code_of_process() -> Code:
+    """The package as it was when this was first asked for: at the start of a process, so that it
+    is what the process imports.
+    """
+    return code_in(CODE)
+
+
+def code_in(root: Path) -> Code:
+    """The package in a folder."""
+    digests = _digests(dict(_files_of_package(root)))
+    if digests.get(_LAUNCH) == digest_of(_LAUNCH_AS_SHIPPED):
+        del digests[_LAUNCH]  # which an installed package does not have
+    return digests
+
+
+def short(code: Code) -> str:
+    """What a person tells codes apart by."""
+    return hashlib.sha256(json.dumps(sorted(code.items())).encode()).hexdigest()[:_DIGITS]
+
+
+def changed_files(before: Code, now: Code) -> list[str]:
+    """The files in which two codes differ."""
+    return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+
+
+def in_words(files: Sequence[str]) -> str:
+    """`adaspan/nn/layers.py and 2 more have changed since`."""
+    more = len(files) - _MOST_NAMES
+    names = ", ".join(files[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    return f"{names} {'has' if len(files) == 1 else 'have'} changed since"
+
+
+def _digests(files: Mapping[str, Path]) -> dict[str, str]:
+    return dict(zip(files, digests_of(files.values(), PACKAGE / "__pycache__"), strict=True))
+
+
+def _files_of_package(root: Path) -> Iterator[tuple[str, Path]]:
+    package = root / PACKAGE.name
+    if (root / _LAUNCH).is_file():
+        yield _LAUNCH, root / _LAUNCH
+    for path in sorted(package.rglob("*.py")):
+        if path.relative_to(package).parts[0] not in DOES_NOT_COUNT and path.is_file():
+            yield path.relative_to(root).as_posix(), path
+
+
+def _files_of_extension(place: Path) -> dict[str, Path]:
+    """Its file or package, and of the modules beside it those that it imports; of installed
+    packages only itself: the others have versions.
+    """
+    found: dict[str, Path] = {}
+    waiting = [place]
+    while waiting:
+        place = waiting.pop()
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            name = path.relative_to(place.parent).as_posix()
+            if path.is_file() and name not in found:
+                found[name] = path
+                if not is_installed(path):
+                    waiting += _beside(place.parent, _imported_by(path))
+    return found
+
+
+def _beside(folder: Path, modules: Iterable[str]) -> list[Path]:
+    """Those of the modules that are in a folder, less the package itself."""
+    places = [place for name in modules for place in (folder / name, folder / f"{name}.py")]
+    return [place for place in places if place.exists() and place != PACKAGE]
+
+
+def _imported_by(path: Path) -> set[str]:
+    """The first words of all that a file imports, wherever in it."""
+    nodes: list[ast.AST] = []
+    with suppress(SyntaxError, ValueError):
+        nodes = list(ast.walk(ast.parse(path.read_bytes())))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {name.partition(".")[0] for name in names} - {""}
