@@ -69,12 +69,12 @@ def _takes_folders(path: Path) -> bool:
     return True
 
 
-def readable_splits(key: str, folder: Path) -> Iterator[str]:
+def readable_splits(key: str, folder: Path, *, words: bool) -> Iterator[str]:
     """Whether a folder has files for train, valid and test that can be read."""
     from adaspan.data.sources import split_files
 
     try:
-        files = split_files(folder)
+        files = split_files(folder, words=words)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"has {error}"
         yield f"{key}={folder}: {reason}; name them: data.train, data.valid, data.test"

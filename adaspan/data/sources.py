@@ -141,9 +141,16 @@ def name_of_text(path: Path) -> str:
     return unpacked.stem[:_NAME_LENGTH]
 
 
-def split_files(folder: Path) -> dict[str, Path]:
+def split_files(folder: Path, *, words: bool) -> dict[str, Path]:
     """The files of a folder that hold train, valid and test, by what is between the dots of their
     names: `train.txt`, `wiki.train.tokens`.
+
+    The scripts that prepare text for the papers' code write each split twice: `train.txt` has every
+    byte as a number, every character as a word; `train.txt.raw` is the text as it was.
+
+    Args:
+        folder: to look in.
+        words: tokens are words, so that of such a pair `train.txt` is meant, else `train.txt.raw`.
 
     Raises:
         ValueError: says which split has no file, or several.
@@ -155,6 +162,8 @@ def split_files(folder: Path) -> dict[str, Path]:
             for path in sorted(folder.iterdir())
             if path.is_file() and split in path.name.split(".")
         ]
+        if len(found) == 2 and found[1].name == f"{found[0].name}.raw":
+            found = found[:1] if words else found[1:]
         if len(found) != 1:
             several = f"{len(found)} files for {split}: {', '.join(path.name for path in found)}"
             raise ValueError(several if found else f"no file for {split}, such as {split}.txt")

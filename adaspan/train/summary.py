@@ -42,7 +42,7 @@ def opening_lines(
         f"model   {parameters / 1e6:.2f}M parameters · {model.layers} layers of {model.dim} · "
         f"{model.heads} heads · {span.kind} span, at most {span.limit} tokens",
         f"data    {corpus.name} · train / valid / test {sizes} "
-        f"{corpus.vocabulary.unit} · {len(corpus.vocabulary)} symbols{entropy}{_unknown(corpus)}",
+        f"{corpus.vocabulary.unit} · {len(corpus.vocabulary)} symbols{entropy}{_unknown(corpus)}{_files(config)}",
         f"format  {corpus.facts.told}",
         f"device  {device} · {computing['precision']} · "
         f"attention {computing['attention']} · W&B {config.tracking.mode}",
@@ -53,6 +53,11 @@ def _unknown(corpus: Corpus) -> str:
     """How many words of valid and test train has not; each is read as <unk>."""
     counts = [f"{count:,} of {split}" for split, count in corpus.unknown.items() if count]
     return f" · unknown words: {', '.join(counts)}" if counts else ""
+
+
+def _files(config: RunConfig) -> str:
+    names = config.data.files()
+    return f" · files {', '.join(names)}" if names else ""
 
 
 def _entropy(nats: float | None, measure: Measure) -> str:

@@ -120,6 +120,24 @@ def test_splits_that_are_not_there_are_named(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("symbols", ["bytes", "characters", "words"])
+def test_of_what_the_public_codes_scripts_leave_the_text_is_read_and_named(
+    symbols: str, tmp_path: Path
+) -> None:
+    """Each split twice: its bytes as numbers, or its characters as words, and raw."""
+    folder = split_folder(tmp_path, "{}.txt.raw")
+    for split in ("train", "valid", "test"):
+        content = (folder / f"{split}.txt.raw").read_bytes()
+        (folder / f"{split}.txt").write_text(" ".join(map(str, content)))
+    config = TextDataConfig(path=str(folder), symbols=symbols)
+    assert list(config.mistakes()) == []
+    ending = "txt" if symbols == "words" else "txt.raw"
+    assert config.files() == [f"{split}.{ending}" for split in ("train", "valid", "test")]
+    read = texts_of(corpus_of(config, tmp_path / "data"))[0]
+    numbers = " ".join(map(str, TRAIN.encode()))
+    assert read == (f"{numbers}\n" if symbols == "words" else TRAIN)
+
+
 def archive_of(path: Path) -> Archive:
     """Small, but built as the published one is."""
     with zipfile.ZipFile(path, "w") as archive:

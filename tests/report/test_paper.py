@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from adaspan.config.resolved import flat, read_values, to_yaml
-from adaspan.nn.flops import Shape, paper_macs_per_token
+from adaspan.nn.flops import Shape, mean_span_at, paper_macs_per_token
 from adaspan.report.comparison import Comparison, compare
 from adaspan.report.export import Part, to_csv, to_json, to_markdown
 from adaspan.report.page import write_page
@@ -56,6 +57,34 @@ def test_an_experiment_opens_with_what_the_paper_prints(row: PaperRow) -> None:
     for key, value in row.figures.items():
         words = [f"{value:.2f}", f"{value:.1f}", f"{value:.0f}", f"{value / 1e6:.0f}M"]
         assert any(word in header for word in words), key
+
+
+@pytest.mark.slow
+@of_experiment
+def test_an_experiment_opens_with_the_flops_that_are_counted(row: PaperRow) -> None:
+    text = (ROOT / "conf" / "experiment" / f"{row.experiment}.yaml").read_text()
+    told = re.search(
+        r"^# FLOPs +(\S+)M multiply-adds per token at a mean span of (\d+)\b", text, re.M
+    )
+    assert told
+    model = compose_run(f"experiment={row.experiment}").model
+    shape = Shape(model.layers, model.dim, model.heads, model.ffn_dim, 27, model.persistent)
+    assert told[1] == f"{paper_macs_per_token(shape, int(told[2])) / 1e6:.1f}"
+
+
+@pytest.mark.parametrize(
+    ("experiment", "ffn_dim", "mean_span"), [("enwik8", 2048, 265), ("enwik8_large", 3072, 302)]
+)
+def test_table_2_prints_flops_without_a_mean_span_so_that_only_the_span_follows(
+    experiment: str, ffn_dim: int, mean_span: int
+) -> None:
+    """Of 41M and 181M: close to the 314 and 245 that Table 1 prints for text8."""
+    (row,) = (row for row in EXPERIMENTS if row.experiment == experiment)
+    assert figures.SPAN_MEAN.key not in row.figures
+    model = compose_run(f"experiment={experiment}").model
+    shape = Shape(model.layers, model.dim, model.heads, ffn_dim, vocabulary_size=205)
+    printed = row.figures[figures.PAPER_MACS.key]
+    assert mean_span_at(shape, printed) == pytest.approx(mean_span, abs=1)
 
 
 @pytest.mark.slow

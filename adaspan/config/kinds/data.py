@@ -75,6 +75,10 @@ class DataConfig:
         """
         raise NotImplementedError
 
+    def files(self) -> list[str]:
+        """Names of the files of train, valid and test, where a person named but their folder."""
+        return []
+
     def most_symbols(self) -> int | None:
         """No text of this kind has more different symbols; None: that is not known before it is
         read.
@@ -183,7 +187,7 @@ class TextDataConfig(DataConfig):
             if not self.path:
                 yield "data.path: needs a value, or data.train, data.valid and data.test have one"
             elif (folder := Path(self.path).expanduser()).is_dir():
-                yield from readable_splits("data.path", folder)
+                yield from readable_splits("data.path", folder, words=self._words)
             else:
                 yield from readable_file("data.path", self.path)
             return
@@ -219,12 +223,23 @@ class TextDataConfig(DataConfig):
     def build(self, data_dir: Path) -> FileSource | SplitSource:
         from adaspan.data.sources import FileSource, SplitSource, split_files
 
-        characters, words = self.symbols == "characters", self.symbols == "words"
-        path = Path(self.path).expanduser()
+        characters, path = self.symbols == "characters", Path(self.path).expanduser()
         if self.path and not path.is_dir():
-            return FileSource(path, characters, words, self.encoding)
-        files = split_files(path) if self.path else _paths(self._given)
-        return SplitSource(self.name, files, characters, words, self.encoding)
+            return FileSource(path, characters, self._words, self.encoding)
+        files = split_files(path, words=self._words) if self.path else _paths(self._given)
+        return SplitSource(self.name, files, characters, self._words, self.encoding)
+
+    @property
+    def _words(self) -> bool:
+        return self.symbols == "words"
+
+    def files(self) -> list[str]:
+        from adaspan.data.sources import split_files
+
+        folder = Path(self.path).expanduser()
+        if not self.path or not folder.is_dir():
+            return []
+        return [path.name for path in split_files(folder, words=self._words).values()]
 
     def most_symbols(self) -> int | None:
         return BYTES if self.symbols == "bytes" else None
@@ -297,7 +312,7 @@ class WikiText103DataConfig(_ArchiveConfig):
     def mistakes(self) -> Iterator[str]:
         folder = Path(self.archive or "").expanduser()
         if self.archive and folder.is_dir():
-            yield from readable_splits("data.archive", folder)
+            yield from readable_splits("data.archive", folder, words=True)
         else:
             yield from super().mistakes()
 
@@ -308,7 +323,11 @@ class WikiText103DataConfig(_ArchiveConfig):
         folder = Path(self.archive or "").expanduser()
         if self.archive and folder.is_dir():
             return SplitSource(
-                self.kind, split_files(folder), characters=False, words=True, encoding_option=""
+                self.kind,
+                split_files(folder, words=True),
+                characters=False,
+                words=True,
+                encoding_option="",
             )
         return self._source(WIKITEXT103, data_dir)
 
