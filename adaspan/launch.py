@@ -6,12 +6,14 @@ Hydra composes `conf/`, adaspan does the rest. `--help` shows the groups and the
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
 
 from adaspan import __version__, ranks
-from adaspan.config.command_line import named_extensions, option_folders
+from adaspan.config.command_line import named_extensions, named_folder, option_folders
 from adaspan.config.extensions import import_extensions, import_installed
 from adaspan.config.flags import checked
 from adaspan.config.hydra import folder_of_configuration, register, require_multirun, to_run_config
@@ -21,6 +23,7 @@ from adaspan.config.typed import for_hydra
 from adaspan.errors import UserError, reported_in_one_line
 from adaspan.places import CONF
 from adaspan.runs.code.fingerprint import code_of_process
+from adaspan.runs.extensions import recorded_places
 from adaspan.runs.figures.own import check_own_keys
 from adaspan.runs.folder import RunFolder
 
@@ -35,11 +38,17 @@ def main() -> None:
             return
         _require_a_whole_launcher()
         import_installed()
-        import_extensions(named_extensions(sys.argv[1:]))
+        import_extensions(named_extensions(sys.argv[1:]), _places_before(sys.argv[1:]))
         check_own_keys()
         sys.argv[1:] = for_hydra(sys.argv[1:])
         register(option_folders(sys.argv[1:]))
         _launch()
+
+
+def _places_before(words: Sequence[str]) -> dict[str, Path]:
+    """Where the run whose configuration a command line names had its extensions."""
+    folder = named_folder(words)
+    return recorded_places(RunFolder(folder).source.starts()) if folder else {}
 
 
 def _require_a_whole_launcher() -> None:

@@ -88,7 +88,7 @@ def evaluate(
     where = chosen_device(device)
     model, vocabulary, config, read = load_with_weights(path, where, chosen_weights(weights))
     if data is None:
-        texts = own_texts(config, vocabulary, read.data_sha256, wanted)
+        texts = own_texts(path, config, vocabulary, read.data_sha256, wanted)
     else:
         texts = [other_text(data, vocabulary, chosen_encoding(encoding))]
     scorer = TextScorer(

@@ -24,5 +24,7 @@ def export(run: str, folder: Path, output_dir: Path, weights: str) -> None:
 
     from adaspan.trained.export import export as write
 
-    write(path, folder, chosen_weights(weights))
+    modules = write(path, folder, chosen_weights(weights))
     click.echo(f"{folder}: the model of {path}")
+    for module in modules:
+        click.echo(f"{module}: is needed with it, for an export has no code: see docs/extending.md")

@@ -20,9 +20,15 @@ from adaspan.places import CONF, DEFAULTS
 def option_folders(words: Sequence[str]) -> list[Path]:
     """Where a command line has Hydra look for options: the configuration's own folder first."""
     flags, _ = flags_parser().parse_known_args(words)
-    main = [Path(flags.config_path)] if flags.config_path else []
+    main = [folder] if (folder := named_folder(words)) else []
     own = [Path(flags.config_dir)] if flags.config_dir else []
     return [*main, CONF, *own, DEFAULTS]
+
+
+def named_folder(words: Sequence[str]) -> Path | None:
+    """The folder that `--config-path` names, as that of a run."""
+    flags, _ = flags_parser().parse_known_args(words)
+    return Path(flags.config_path) if flags.config_path else None
 
 
 def named_extensions(words: Sequence[str]) -> list[str]:

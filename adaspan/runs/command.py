@@ -8,19 +8,36 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from adaspan.places import LAUNCH
+from adaspan.places import CODE, LAUNCH
+from adaspan.runs.extensions import recorded_places
+from adaspan.runs.folder import RunFolder
 
 _THREADS = "OMP_NUM_THREADS"
 
 
 def typed(path: Path, *overrides: str) -> str:
     """What a person types to go on with a run; with overrides, to train another one like it."""
-    return typed_words([*_configuration(path), *overrides])
+    return typed_words([*_configuration(path), *overrides], path)
 
 
-def typed_words(words: Sequence[str]) -> str:
-    """What a person types to train what these words describe."""
-    return f"{LAUNCH} {shlex.join(words)}".strip()
+def typed_words(words: Sequence[str], path: Path) -> str:
+    """What a person types in this folder to train what these words describe.
+
+    Args:
+        words: of the command line.
+        path: of the folder of a run with the same extensions.
+    """
+    places = recorded_places(RunFolder(path).source.starts()).values()
+    folders = dict.fromkeys(str(place.parent) for place in places if not _is_found(place))
+    variables = [f"PYTHONPATH={shlex.quote(os.pathsep.join(folders))}"] if folders else []
+    return " ".join([*variables, LAUNCH, shlex.join(words)]).strip()
+
+
+def _is_found(module: Path) -> bool:
+    """Whether an extension is imported from here as well, or not even from where it was."""
+    folders = [Path.cwd(), CODE, *map(Path, sys.path)]
+    is_here = any((folder / module.name).exists() for folder in folders)
+    return is_here or not os.access(module, os.R_OK)
 
 
 def started(path: Path, program: Path) -> list[str]:

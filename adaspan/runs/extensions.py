@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from adaspan.config.extensions import IMPORTED
 from adaspan.config.kinds.code import code_sha256, is_installed, place_of
@@ -17,6 +19,16 @@ def extension_records() -> dict[str, dict[str, str | None]]:
         name: {"file": str(place_of(name)), "sha256": code_sha256(name), "version": version}
         for name, version in IMPORTED.items()
     }
+
+
+def recorded_places(starts: Sequence[Mapping[str, Any]]) -> dict[str, Path]:
+    """Where a run had its extensions when it was last started, but for installed ones.
+
+    Args:
+        starts: an entry for each of its starts.
+    """
+    records = (starts or [{}])[-1].get("extensions", {})
+    return {name: Path(record["file"]) for name, record in records.items() if not record["version"]}
 
 
 def extension_files() -> list[Path]:

@@ -59,7 +59,7 @@ def command(path: Path) -> str:
         for key in ("output_dir", "data_dir")
         if Path(own[key]).resolve() != Path(default[key]).expanduser().resolve()
     ]
-    return typed_words(values)
+    return typed_words(values, path)
 
 
 def starts(path: Path) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from adaspan.config.extensions import import_extensions, import_installed
+from adaspan.config.extensions import import_extensions_of_model, import_installed
 from adaspan.config.resolved import read_config, read_values
 from adaspan.config.schema import RunConfig
 from adaspan.data.prepare import find_vocabulary
@@ -15,6 +15,7 @@ from adaspan.errors import RunError, UserError
 from adaspan.nn.attention import BUILT_IN, why_unfit
 from adaspan.nn.transformer import Transformer
 from adaspan.runs.command import typed
+from adaspan.runs.extensions import recorded_places
 from adaspan.runs.folder import RunFolder, open_folder
 from adaspan.train.build import make_model
 from adaspan.train.weights import Choice, Weights, first_not_finite, read_weights
@@ -32,8 +33,8 @@ def load(
         output = model(torch.tensor([vocabulary.encode("import os")]))
         output.log_probs_BMV[0, -1].exp()    # of each token id to come next
 
-    Nothing in the folder is run: weights are read as plain tensors. Extensions that the run names
-    are imported by their names.
+    Nothing in the folder is run: weights are read as plain tensors. Extensions that the model needs
+    are imported by their names: from the current folder, from PYTHONPATH, or installed.
 
     Args:
         folder: of the run, which may still be training, or of an export.
@@ -64,7 +65,8 @@ def load_with_weights(
     _check_device(device)
     run_folder = open_folder(folder)
     import_installed()
-    import_extensions(read_values(run_folder.path).get("extensions", []))
+    places = recorded_places(run_folder.source.starts())
+    import_extensions_of_model(read_values(run_folder.path), places)
     config = read_config(run_folder.path)
     vocabulary = _vocabulary(run_folder, config)
     read = read_weights(run_folder, weights)

@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 
+from adaspan.config.extensions import import_extensions
 from adaspan.config.kinds.contract import mistakes_of
 from adaspan.config.kinds.data import corpus_of
+from adaspan.config.kinds.registry import KINDS
 from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus, Tokens
 from adaspan.data.foreign import read_foreign, translate
@@ -21,6 +23,8 @@ from adaspan.data.vocabulary import Vocabulary
 from adaspan.errors import UserError
 from adaspan.nn.transformer import Transformer
 from adaspan.runs import measures
+from adaspan.runs.extensions import recorded_places
+from adaspan.runs.folder import RunFolder
 from adaspan.train.device import autocast
 from adaspan.train.evaluate import blocks, evaluate, whole_text
 
@@ -53,11 +57,16 @@ class Text:
 
 
 def own_texts(
-    config: RunConfig, vocabulary: Vocabulary, data_sha256: str | None, splits: Sequence[str]
+    run: Path,
+    config: RunConfig,
+    vocabulary: Vocabulary,
+    data_sha256: str | None,
+    splits: Sequence[str],
 ) -> list[Text]:
     """Splits of the text that a run has learned from.
 
     Args:
+        run: its folder.
         config: of the run.
         vocabulary: of its model, which may number the symbols in another order than the text does.
         data_sha256: of its data; None if that is not known.
@@ -66,7 +75,7 @@ def own_texts(
     Raises:
         UserError: the data cannot be had, or are others than when the run was begun.
     """
-    corpus = _own_corpus(config)
+    corpus = _own_corpus(run, config)
     if data_sha256 not in (None, corpus.fingerprint):
         raise UserError(
             f"data={config.data.name}: is not the text that the run was begun on (sha256 "
@@ -82,9 +91,11 @@ def own_texts(
     return texts
 
 
-def _own_corpus(config: RunConfig) -> Corpus:
-    """What a run has read; perhaps long ago, so that its files may be gone."""
+def _own_corpus(run: Path, config: RunConfig) -> Corpus:
+    """What a run has read; perhaps long ago, so that its files may be gone, or what read them."""
     try:
+        if config.data.kind not in KINDS["data"]:
+            import_extensions(config.extensions, recorded_places(RunFolder(run).source.starts()))
         for mistake in mistakes_of(config.data):
             raise UserError(mistake)
         return corpus_of(config.data, Path(config.data_dir))

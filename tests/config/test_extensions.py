@@ -79,6 +79,7 @@ def folder(
         ("extensions=[mine]", "import nothing_here", "No module named 'nothing_here' (mine.py, l"),
         ("extensions=[mine]", "raise SystemExit(0)", "SystemExit: 0 (mine.py, line 1)"),
         ("extensions=[their]", "", "there is no module their: it must be beside launch.py, in th"),
+        ("extensions=[minne]", "", "there is no module minne: did you mean mine?"),
         ("extensions=[their.own]", "", "there is no module their: it must be beside launch.py"),
         ("extensions=[mine.own]", OWN.format(name="own"), "there is no module mine.own"),
         ("extensions=[mine.py]", OWN.format(name="own"), "must be a module, not a file: mine"),
@@ -409,8 +410,9 @@ def test_an_exception_of_a_kind_while_it_trains_is_why_the_run_failed(
 
 
 def test_a_run_whose_module_is_gone_is_not_loaded(folder: Path) -> None:
-    run = compose_run("output_dir=runs")
+    run = compose_run("output_dir=runs", "train.attention=reference")
     run.extensions = ["gone"]
+    run.train.attention = "of_gone"
     RunFolder(folder / "runs" / "own").freeze(to_yaml(run), "0123")
     with pytest.raises(UserError, match=r"extensions=\[gone\]: there is no module gone"):
         adaspan.load(folder / "runs" / "own")

@@ -17,8 +17,10 @@ from adaspan.config.schema import RunConfig
 from adaspan.data import prepare
 from adaspan.errors import RunError, UserError
 from adaspan.places import LAUNCH
+from adaspan.runs.command import typed
 from adaspan.runs.measures import BPB
 from adaspan.train.evaluate import evaluate, whole_text
+from adaspan.trained.score import own_texts
 from tests.conftest import Launch
 from tests.processes import final_state, rows
 from tests.shared import finished_run
@@ -68,6 +70,48 @@ def test_best_and_last_weights_are_those_of_their_checkpoints(folder: Path) -> N
         model, _, _ = load(folder, weights=weights)  # type: ignore[arg-type]
         for name, tensor in model.state_dict().items():
             assert torch.equal(tensor, state["model"][name])
+
+
+def of_extensions(folder: Path, kept: Path, **kinds: str) -> None:
+    """Make it a run of kinds of a module that was kept in some folder, and is not found here."""
+    config = (folder / "config.yaml").read_text().replace("extensions: []", "extensions: [gone]")
+    for kind, own in {"kind: text": kinds.get("data"), "n: auto": kinds.get("attention")}.items():
+        config = config.replace(kind, f"{kind.split()[0]} {own}") if own else config
+    (folder / "config.yaml").write_text(config)
+    starts = json.loads((folder / "source.json").read_text())
+    record = {"file": str(kept / "gone.py"), "sha256": "", "version": None}
+    starts[-1]["extensions"] = {"gone": record}
+    (folder / "source.json").write_text(json.dumps(starts))
+
+
+def test_a_model_is_loaded_without_modules_that_had_only_its_data_or_figures(
+    folder: Path, tmp_path: Path
+) -> None:
+    of_extensions(folder, tmp_path, data="own")
+    (tmp_path / "gone.py").write_text("")
+    _, vocabulary, config = load(folder)
+    assert config.data.kind == "own"
+    with pytest.raises(UserError, match=r"no module gone: the run had it from .*; --data FILE t"):
+        own_texts(folder, config, vocabulary, None, ["valid"])
+
+
+def test_where_a_run_had_the_module_that_its_model_needs_is_told(
+    folder: Path, tmp_path: Path
+) -> None:
+    of_extensions(folder, tmp_path, attention="own")
+    with pytest.raises(UserError, match=r"and .*gone.py, which the run had, cannot be read: it m"):
+        load(folder)
+    (tmp_path / "gone.py").write_text("")
+    with pytest.raises(UserError) as refused:
+        load(folder)
+    assert str(refused.value) == (
+        f"extensions=[gone]: there is no module gone: the run had it from {tmp_path}/gone.py; "
+        f"start in {tmp_path}, or with PYTHONPATH={tmp_path}"
+    )
+    assert typed(folder).startswith(f"PYTHONPATH={tmp_path} {LAUNCH} --config-path")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        assert typed(folder).startswith(f"{LAUNCH} --config-path")
 
 
 def test_before_the_first_evaluation_there_are_only_last_weights(folder: Path) -> None:
