@@ -10,7 +10,7 @@ WORKERS := $(shell expr $(CORES) + 2)
 train: .venv/ready
 	$(BIN)/python launch.py $(ARGS)
 
-# About a minute on two cores.
+# Under a minute on two cores.
 check: lint
 	$(BIN)/pytest -m "not slow" --numprocesses $(CORES)
 
