@@ -108,9 +108,9 @@ def test_it_trains_the_default_run_in_small_and_explains_it(trained: Trained) ->
 
 
 def test_it_has_the_shipped_sweeps(installed: Installed, tmp_path: Path) -> None:
-    end = installed("train", "sweeps=span_limit_tiny", "hydra.launcher.dry_run=true")
+    end = installed("train", "sweeps=figure3_tiny", "hydra.launcher.dry_run=true")
     assert end.returncode == 0, end.stderr
-    assert end.stdout.count("waiting") == announced_runs(ROOT / "sweeps" / "span_limit_tiny.yaml")
+    assert end.stdout.count("waiting") == announced_runs(ROOT / "sweeps" / "figure3_tiny.yaml")
 
 
 def test_it_trains_on_the_default_data_and_loads_what_it_trained(installed: Installed) -> None:

@@ -71,19 +71,15 @@ def dynamic_spans_are_as_good_as_adaptive_ones_at_much_the_same_mean(
     assert max(means) < 0.5 * adaptive.span_limit
 
 
-def a_longer_limit_costs_fixed_spans_alone(comparison: Comparison) -> None:
+def a_limit_that_reaches_further_is_better_and_learned_spans_stay_cheap(
+    comparison: Comparison,
+) -> None:
     fixed, learned = by_value(comparison, "span").values()
     assert cost(fixed[-1]) > 1.5 * cost(fixed[0])
     assert cost(learned[-1]) < 0.75 * cost(fixed[-1])
     for one, other in zip(fixed, learned, strict=True):
         assert bits(other) < bits(one) + AS_GOOD
     assert "span_limits" in all_plots(comparison)
-
-
-def a_limit_that_reaches_further_is_better_and_learned_spans_stay_cheap(
-    comparison: Comparison,
-) -> None:
-    a_longer_limit_costs_fixed_spans_alone(comparison)
     for groups in by_value(comparison, "span").values():
         at_16, at_32, at_64, at_256 = map(bits, groups)
         assert at_16 > at_32 + AS_GOOD > at_64 + 2 * AS_GOOD  # one, two and all three distances
@@ -136,7 +132,6 @@ EFFECTS: dict[str, Callable[[Comparison], None]] = {
     "table2_tiny": learned_spans_are_as_good_and_cheaper,
     "table3_tiny": dynamic_spans_are_as_good_as_adaptive_ones_at_much_the_same_mean,
     "figure3_tiny": a_limit_that_reaches_further_is_better_and_learned_spans_stay_cheap,
-    "span_limit_tiny": a_longer_limit_costs_fixed_spans_alone,
     "figure4_tiny": heads_part_ways,
     "figure5_tiny": spans_are_longer_where_a_word_is_about_to_begin,
     "all_attention_tiny": attention_alone_is_as_good_as_with_a_feed_forward,
