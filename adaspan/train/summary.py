@@ -42,7 +42,7 @@ def opening_lines(
         f"model   {parameters / 1e6:.2f}M parameters · {model.layers} layers of {model.dim} · "
         f"{model.heads} heads · {span.kind} span, at most {span.limit} tokens",
         f"data    {corpus.name} · train / valid / test {sizes} "
-        f"{corpus.vocabulary.unit} · {len(corpus.vocabulary)} symbols"
+        f"{corpus.vocabulary.unit} · {len(corpus.vocabulary):,} symbols"
         f"{entropy}{_unknown(corpus)}{_files(config)}",
         f"format  {corpus.facts.told}",
         f"device  {device} · {computing['precision']} · "
