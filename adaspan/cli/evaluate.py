@@ -27,7 +27,6 @@ from adaspan.errors import UserError
 from adaspan.runs.folder import RunFolder
 from adaspan.status.find import find_run
 
-_LEAST_BATCH = 32
 _LESS_MEMORY = "lower --batch-size; the figures stay the same"
 
 
@@ -81,9 +80,10 @@ def evaluate(
     path = find_run(output_dir, run)
 
     from adaspan.train.device import choose_precision, device_name
+    from adaspan.train.evaluate import pieces_side_by_side
     from adaspan.train.load import load_with_weights
     from adaspan.train.out_of_memory import memory_errors_in_words
-    from adaspan.trained.score import TextScorer, other_text, own_texts
+    from adaspan.trained.text_score import TextScorer, other_text, own_texts
 
     where = chosen_device(device)
     model, vocabulary, config, read = load_with_weights(path, where, chosen_weights(weights))
@@ -96,7 +96,7 @@ def evaluate(
         vocabulary,
         where,
         choose_precision(precision, where),
-        batch_size or max(_LEAST_BATCH, config.train.batch_size // config.train.micro_batches),
+        batch_size or pieces_side_by_side(config.train),
         block_size or config.train.block_size,
     )
     about = {

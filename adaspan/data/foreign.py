@@ -28,12 +28,42 @@ class ForeignText:
         tokens: ids of the symbols that it has, in their order; the others are left out, but for
             words, which are `<unk>` then, if the vocabulary has that.
         unknown: how many others there are.
-        nats_each: what each of these costs beside the tokens.
+        nats_each: what each of these costs beside the tokens; None where they are among them.
+        is_unknown: of each token, whether it stands for one of these; None if that is not known.
     """
 
     tokens: Tokens
     unknown: int
-    nats_each: float
+    nats_each: float | None
+    is_unknown: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def left_out(self) -> int:
+        """How many are not among the tokens."""
+        return 0 if self.nats_each is None else self.unknown
+
+
+def own_text(
+    tokens: Tokens, known: Vocabulary, vocabulary: Vocabulary, unknown: int
+) -> ForeignText:
+    """A split of the text that a model has learned from.
+
+    Args:
+        tokens: ids of `known`.
+        known: its vocabulary.
+        vocabulary: of the model, the same or one of the same unit.
+        unknown: how many of the tokens are `<unk>` for words that `known` has not.
+    """
+    text = ForeignText(tokens, 0, None)
+    if known != vocabulary:
+        text = translate(tokens, known, vocabulary)
+    if not unknown or UNKNOWN not in vocabulary.symbols:  # then they are left out already
+        return text
+    is_unknown = text.tokens == vocabulary.symbols.index(UNKNOWN)
+    total = text.unknown + unknown
+    # The text itself may say <unk>, which is a word like others.
+    which = is_unknown if np.count_nonzero(is_unknown) == total else None
+    return ForeignText(text.tokens, total, None, which)
 
 
 def read_foreign(vocabulary: Vocabulary, content: bytes, name: str) -> ForeignText:
@@ -100,10 +130,11 @@ def _as_words(vocabulary: Vocabulary, words: Iterable[str]) -> ForeignText:
     tokens = [numbers.get(word, -1) for word in words]
     unknown = tokens.count(-1)
     own = np.array(tokens, np.int64)
-    has_unknown = UNKNOWN in numbers
-    own = np.where(own < 0, numbers[UNKNOWN], own) if has_unknown else own[own >= 0]
-    nats_each = 0.0 if has_unknown else math.log(len(vocabulary))
-    return ForeignText(own.astype(np.min_scalar_type(len(vocabulary))), unknown, nats_each)
+    dtype = np.min_scalar_type(len(vocabulary))
+    if UNKNOWN not in numbers:
+        return ForeignText(own[own >= 0].astype(dtype), unknown, math.log(len(vocabulary)))
+    read = np.where(own < 0, numbers[UNKNOWN], own)
+    return ForeignText(read.astype(dtype), unknown, None, own < 0)
 
 
 def _symbols(unit: Unit, content: bytes, name: str) -> npt.NDArray[np.unsignedinteger]:

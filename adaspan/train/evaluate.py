@@ -12,23 +12,27 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from adaspan.config.schema import TrainConfig
 from adaspan.data import Tokens
 from adaspan.nn.cache import KeyValueCache
 from adaspan.nn.transformer import Transformer
 from adaspan.train.device import to_device
 
 _QUICK_PIECES = 8
+_LEAST_BATCH = 32
 
 
 @dataclass(frozen=True)
 class Score:
-    """Total cost of `tokens` tokens."""
+    """Total cost of `tokens` tokens, and of those among them that were to be told apart."""
 
     nats: float
     tokens: int
+    nats_apart: float = 0.0
 
     @property
     def nats_per_token(self) -> float:
@@ -42,6 +46,11 @@ class Piece:
     start: int
     first: int
     end: int
+
+
+def pieces_side_by_side(train: TrainConfig) -> int:
+    """How many are read at once: as many as in training, or more, for it needs less memory."""
+    return max(_LEAST_BATCH, train.batch_size // train.micro_batches)
 
 
 def whole_text(length: int, receptive_field: int, batch_size: int) -> list[Piece]:
@@ -91,6 +100,7 @@ def evaluate(
     device: torch.device,
     after_block: Callable[[], None] = lambda: None,
     keep_keys: bool = False,
+    apart: npt.NDArray[np.bool_] | None = None,
 ) -> Score:
     """Cost of the counted tokens of `pieces` under `model`, in evaluation mode and without grad.
 
@@ -107,36 +117,43 @@ def evaluate(
         after_block: called after each of the `blocks`, to break off by raising.
         keep_keys: compute keys and values once instead of for every block that sees them. The
             last bits differ: a run's own figures are always had without.
+        apart: of each token of the text, whether its cost is told apart, too; None: of none.
     """
     was_training = model.training
     model.eval()
-    nats, count = 0.0, 0
+    nats, nats_apart, count = 0.0, 0.0, 0
+    if apart is None:
+        apart = np.zeros(len(tokens), bool)
     try:
         for i in range(0, len(pieces), batch_size):
             group = pieces[i : i + batch_size]
-            nats += _cost(model, tokens, group, block_size, device, after_block, keep_keys)
+            cost = _cost(model, tokens, apart, group, block_size, device, after_block, keep_keys)
+            nats, nats_apart = nats + cost[0], nats_apart + cost[1]
             count += sum(piece.end - piece.first for piece in group)
     finally:
         model.train(was_training)
-    return Score(nats, count)
+    return Score(nats, count, nats_apart)
 
 
 @torch.inference_mode()
 def _cost(
     model: Transformer,
     tokens: Tokens,
+    is_apart: npt.NDArray[np.bool_],
     pieces: Sequence[Piece],
     block_size: int,
     device: torch.device,
     after_block: Callable[[], None],
     keep_keys: bool,
-) -> float:
+) -> tuple[float, float]:
+    """In nats: of the counted tokens, and of those among them that are told apart."""
     start = np.array([piece.start for piece in pieces])[:, None]
     first = np.array([piece.first for piece in pieces])[:, None]
     end = np.array([piece.end for piece in pieces])[:, None]
-    total = torch.zeros((), dtype=torch.float64, device=device)
+    total, apart = torch.zeros(2, dtype=torch.float64, device=device)
     if pieces[0].first == 0:
         total += math.log(model.vocabulary_size)
+        apart += math.log(model.vocabulary_size) * bool(is_apart[0])
     plan = model.plan(len(pieces), block_size)
     caches: Sequence[Tensor] | Sequence[KeyValueCache] = model.empty_caches(len(pieces))
     if keep_keys:
@@ -144,14 +161,19 @@ def _cost(
     for offset in _offsets(pieces, block_size):
         where = start + offset + np.arange(block_size + 1)
         # A piece that has ended reads on, uncounted, until the longest ends.
-        block = torch.from_numpy(tokens[where.clip(max=len(tokens) - 1)].astype(np.int64))
-        counted = torch.from_numpy((where[:, 1:] >= first) & (where[:, 1:] < end))
-        block, counted = to_device(block, device), to_device(counted, device)
+        there = where.clip(max=len(tokens) - 1)
+        block = to_device(torch.from_numpy(tokens[there].astype(np.int64)), device)
+        is_counted = (where[:, 1:] >= first) & (where[:, 1:] < end)
+        counted = to_device(torch.from_numpy(is_counted), device)
+        counted_apart = is_counted & is_apart[there[:, 1:]]
         output = model(block[:, :-1], caches, plan, block[:, 1:])
         caches = caches if keep_keys else output.caches
-        total += output.nats_BM.double().masked_fill(~counted, 0).sum()
+        nats_BM = output.nats_BM.double()
+        total += nats_BM.masked_fill(~counted, 0).sum()
+        if counted_apart.any():
+            apart += nats_BM[to_device(torch.from_numpy(counted_apart), device)].sum()
         after_block()
-    return float(total)
+    return float(total), float(apart)
 
 
 def _offsets(pieces: Sequence[Piece], block_size: int) -> range:

@@ -37,7 +37,7 @@ from adaspan.train.rows import (
     final_row,
     own_figures,
 )
-from adaspan.train.score import Scorer
+from adaspan.train.run_score import RunScorer
 from adaspan.train.state import best_state_of, resume_from, state_of, take_best
 from adaspan.train.summary import closing_lines, evaluation_line, progress
 from adaspan.train.terminal import Terminal
@@ -106,7 +106,7 @@ class Session:
         self._terminal = record.terminal
         self._trainer = trainer
         self._checkpoints = Checkpoints(record.folder.checkpoints)
-        self._scorer = Scorer(config, trainer, device, processes)
+        self._scorer = RunScorer(config, trainer, device, processes)
         self._from_another: str | None = None  # where it begins, if there is another such run
 
     def train(self) -> None:

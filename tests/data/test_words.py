@@ -13,7 +13,7 @@ import pytest
 from adaspan.config.kinds.data import TextDataConfig, WikiText103DataConfig, corpus_of
 from adaspan.data import Corpus, Vocabulary
 from adaspan.data.archives import WIKITEXT103, Archive, ArchiveSource
-from adaspan.data.foreign import read_foreign, translate
+from adaspan.data.foreign import own_text, read_foreign, translate
 from adaspan.data.prepare import prepare
 from adaspan.data.text import decoded, first_token
 from adaspan.data.words import text_of, words_of
@@ -198,10 +198,27 @@ def test_words_come_with_the_space_before_them() -> None:
 def test_another_text_is_read_in_the_words_of_a_model() -> None:
     found = read_foreign(WORDS, b"the dog sat\nthe <unk>", "a text")
     assert found.tokens.tolist() == [0, 3, 4, 1, 0, 3, 1]
-    assert (found.unknown, found.nats_each) == (1, 0.0)
+    assert (found.unknown, found.nats_each) == (1, None)
+    assert found.is_unknown is not None
+    assert np.flatnonzero(found.is_unknown).tolist() == [1], "what says <unk> is known"
     other = Vocabulary(("dog", "sat", "<unk>", "<eos>"), "words")
     moved = translate(np.array([1, 0, 0, 3]), other, WORDS)
     assert moved.tokens.tolist() == [4, 3, 3, 1]
     assert moved.unknown == 2
     with pytest.raises(UserError, match="a text: is no UTF-8 text at byte 4"):
         read_foreign(WORDS, b"the \xff", "a text")
+
+
+def test_unknown_words_of_a_models_own_text_are_told_apart_where_it_says_no_unk_itself() -> None:
+    tokens = np.array([0, 3, 4, 1, 3])
+    for unknown, which in ((2, [1, 4]), (1, None), (0, None)):
+        own = own_text(tokens, WORDS, WORDS, unknown)
+        assert (own.tokens is tokens, own.unknown, own.left_out) == (True, unknown, 0)
+        found = None if own.is_unknown is None else np.flatnonzero(own.is_unknown).tolist()
+        assert found == which
+    moved = own_text(tokens, WORDS, Vocabulary(("<unk>", "the", "sat"), "words"), 2)
+    assert (moved.unknown, moved.left_out) == (3, 0), "<eos> is another that the model has not"
+    assert moved.is_unknown is not None
+    assert moved.is_unknown.tolist() == [False, True, False, True, True]
+    without = own_text(tokens, WORDS, Vocabulary(("the", "sat"), "words"), 2)
+    assert (without.tokens.tolist(), without.unknown, without.left_out) == ([0, 1], 3, 3)

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -98,6 +99,23 @@ def test_first_token_costs_a_draw_from_the_vocabulary() -> None:
     score = evaluate(model, TOKENS, [Piece(0, 0, 1)], batch_size=1, block_size=16, device=CPU)
     assert score.nats == pytest.approx(math.log(7))
     assert score.tokens == 1
+
+
+def test_the_cost_of_some_tokens_is_told_apart() -> None:
+    model = small_model(FixedSpanConfig(limit=9))
+    apart = np.arange(len(TOKENS)) % 5 == 0
+
+    def cost(pieces: list[Piece], which: npt.NDArray[np.bool_]) -> Score:
+        return evaluate(model, TOKENS, pieces, batch_size=3, block_size=16, device=CPU, apart=which)
+
+    pieces = whole_text(len(TOKENS), model.receptive_field(), batch_size=3)
+    some, others = cost(pieces, apart), cost(pieces, ~apart)
+    assert some.nats == others.nats
+    assert some.nats_apart + others.nats_apart == pytest.approx(some.nats, rel=1e-9)
+    one_by_one = [
+        cost([Piece(0, t, t + 1)], apart).nats for t in np.flatnonzero(apart)[:4].tolist()
+    ]
+    assert cost([Piece(0, 0, 16)], apart).nats_apart == pytest.approx(sum(one_by_one), rel=1e-6)
 
 
 def test_the_mean_cost_of_a_token() -> None:

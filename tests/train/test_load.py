@@ -20,7 +20,7 @@ from adaspan.places import LAUNCH
 from adaspan.runs.command import typed
 from adaspan.runs.measures import BPB
 from adaspan.train.evaluate import evaluate, whole_text
-from adaspan.trained.score import own_texts
+from adaspan.trained.text_score import own_texts
 from tests.conftest import Launch
 from tests.processes import final_state, rows
 from tests.shared import finished_run

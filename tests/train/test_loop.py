@@ -136,7 +136,7 @@ def test_a_signal_during_an_evaluation_loses_nothing(
             os.kill(os.getpid(), signal.SIGTERM)
         return evaluate(*arguments, **more)
 
-    monkeypatch.setattr("adaspan.train.score.evaluate", disturbed)
+    monkeypatch.setattr("adaspan.train.run_score.evaluate", disturbed)
     with pytest.raises(SystemExit) as end:
         train_here(*tiny, "train.checkpoint_every=1000")
     assert end.value.code == 128 + signal.SIGTERM

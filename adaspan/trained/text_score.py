@@ -16,8 +16,8 @@ from adaspan.config.kinds.contract import mistakes_of
 from adaspan.config.kinds.data import corpus_of
 from adaspan.config.kinds.registry import KINDS
 from adaspan.config.schema import RunConfig
-from adaspan.data import Corpus, Tokens
-from adaspan.data.foreign import read_foreign, translate
+from adaspan.data import Corpus
+from adaspan.data.foreign import ForeignText, own_text, read_foreign
 from adaspan.data.textfile import Reading, TextFile
 from adaspan.data.vocabulary import Vocabulary
 from adaspan.errors import UserError
@@ -26,7 +26,7 @@ from adaspan.runs import measures
 from adaspan.runs.extensions import recorded_places
 from adaspan.runs.folder import RunFolder
 from adaspan.train.device import autocast
-from adaspan.train.evaluate import blocks, evaluate, whole_text
+from adaspan.train.evaluate import Score, blocks, evaluate, whole_text
 
 _ANY_TEXT = "--data FILE takes any text"
 
@@ -39,17 +39,13 @@ class Text:
         name: as a person calls it.
         split: valid or test of the run's own data; None for another text.
         sha256: of the whole data.
-        tokens: ids of the symbols that the model knows.
-        unknown: how many it does not know. It does not read them, but for words, as <unk>.
-        nats_each: what each of these costs that are not read; 0 for words.
+        content: in the alphabet of the model.
     """
 
     name: str
     split: str | None
     sha256: str
-    tokens: Tokens
-    unknown: int = 0
-    nats_each: float = 0.0
+    content: ForeignText
 
     @property
     def title(self) -> str:
@@ -83,11 +79,9 @@ def own_texts(
         )
     texts = []
     for split in splits:
-        tokens, unknown, nats_each = getattr(corpus, split), 0, 0.0
-        if corpus.vocabulary != vocabulary:
-            text = translate(tokens, corpus.vocabulary, vocabulary)
-            tokens, unknown, nats_each = text.tokens, text.unknown, text.nats_each
-        texts.append(Text(corpus.name, split, corpus.fingerprint, tokens, unknown, nats_each))
+        unknown = corpus.unknown.get(split, 0)
+        content = own_text(getattr(corpus, split), corpus.vocabulary, vocabulary, unknown)
+        texts.append(Text(corpus.name, split, corpus.fingerprint, content))
     return texts
 
 
@@ -114,9 +108,8 @@ def other_text(path: Path, vocabulary: Vocabulary, encoding: str | None) -> Text
     name = f"--data {path}"
     reading = Reading(encoding, "--encoding ", as_bytes=vocabulary.unit == "bytes")
     content = b"".join(TextFile(path, name, reading))
-    text = read_foreign(vocabulary, content, name)
     sha256 = hashlib.sha256(content).hexdigest()
-    return Text(path.name, None, sha256, text.tokens, text.unknown, text.nats_each)
+    return Text(path.name, None, sha256, read_foreign(vocabulary, content, name))
 
 
 class TextScorer:
@@ -152,48 +145,66 @@ class TextScorer:
         return blocks(self._pieces(text), **self._reading)
 
     def score(self, text: Text, after_block: Callable[[], None]) -> dict[str, Any]:
-        """What is known of the text, and the score in the measure of its tokens."""
+        """What is known of the text, and the score in the measure of its tokens: with the symbols
+        that the model does not know and of the others alone, None where that is not known.
+        """
+        content, measure = text.content, self._measure
         with autocast(self._device, self._precision):
             score = evaluate(
                 self._model,
-                text.tokens,
+                content.tokens,
                 self._pieces(text),
                 device=self._device,
                 after_block=after_block,
                 keep_keys=True,
+                apart=content.is_unknown,
                 **self._reading,
             )
-        count = score.tokens + (text.unknown if text.nats_each else 0)
-        nats = score.nats + text.unknown * text.nats_each
+        count = score.tokens + content.left_out
+        unknown_nats = _unknown_nats(content, score)
+        nats = score.nats + content.left_out * (content.nats_each or 0.0)
+        known = None
+        if unknown_nats is not None and count > content.unknown:
+            known = measure.of_nats((nats - unknown_nats) / (count - content.unknown))
         return {
             "data": text.name,
             "split": text.split,
             "data_sha256": text.sha256,
             "tokens": count,
-            "unknown": text.unknown,
-            "unknown_bits": text.unknown * text.nats_each / math.log(2),
-            self._measure.name: self._measure.of_nats(nats / count),
+            "unknown": content.unknown,
+            "unknown_bits": None if unknown_nats is None else unknown_nats / math.log(2),
+            measure.name: measure.of_nats(nats / count),
+            f"known_{measure.name}": known,
             "nats": nats,
         }
 
     def line(self, text: Text, row: dict[str, Any], unit: str) -> str:
         """A row of `score` as a person reads it."""
-        measure = self._measure
-        told = (
+        measure, content = self._measure, text.content
+        line = (
             f"{text.title:<7} {measure.written(row[measure.name])} {measure.name} · "
             f"{row['tokens']:,} {unit}"
         )
-        if not text.unknown:
-            return told
-        if not text.nats_each:
-            return f"{told}, {text.unknown:,} of them unknown to the model and read as <unk>"
-        known = measure.of_nats((row["nats"] - text.unknown * text.nats_each) / len(text.tokens))
-        return (
-            f"{told}, {text.unknown:,} of them unknown to the model: "
-            f"{text.nats_each / math.log(2):.1f} bits each; without them {measure.written(known)}"
-        )
+        if not content.unknown:
+            return line
+        line += f", {content.unknown:,} of them unknown to the model"
+        if content.nats_each is None:
+            line += " and read as <unk>"
+        if row["unknown_bits"] is not None:
+            line += f": {row['unknown_bits'] / content.unknown:.1f} bits each"
+        known = row[f"known_{measure.name}"]
+        return line if known is None else f"{line}; without them {measure.written(known)}"
 
     def _pieces(self, text: Text) -> Any:
         return whole_text(
-            len(text.tokens), self._model.receptive_field(), self._reading["batch_size"]
+            len(text.content.tokens), self._model.receptive_field(), self._reading["batch_size"]
         )
+
+
+def _unknown_nats(content: ForeignText, score: Score) -> float | None:
+    """What the symbols cost that the model does not know; None if that is not known."""
+    if content.nats_each is not None:
+        return content.unknown * content.nats_each
+    if content.unknown and content.is_unknown is None:
+        return None
+    return score.nats_apart

@@ -12,14 +12,19 @@ from adaspan.config.schema import RunConfig
 from adaspan.data import Tokens
 from adaspan.train.device import autocast
 from adaspan.train.distributed import Processes
-from adaspan.train.evaluate import Piece, Score, blocks, evaluate, sample, whole_text
+from adaspan.train.evaluate import (
+    Piece,
+    Score,
+    blocks,
+    evaluate,
+    pieces_side_by_side,
+    sample,
+    whole_text,
+)
 from adaspan.train.trainer import Trainer
 
-# Evaluation needs less memory than training and reads at least so many streams side by side.
-_LEAST_BATCH = 32
 
-
-class Scorer:
+class RunScorer:
     """Scores the weights that a trainer has, in the measure of its data. All processes must call
     its methods.
 
@@ -37,8 +42,7 @@ class Scorer:
         self._trainer = trainer
         self._device = device
         self._processes = processes
-        at_once = config.train.batch_size // config.train.micro_batches
-        self._batch_size = max(at_once, _LEAST_BATCH)
+        self._batch_size = pieces_side_by_side(config.train)
 
     def quick(self, valid: Tokens) -> float:
         """The score at the same few places of a text every time.
@@ -66,11 +70,8 @@ class Scorer:
     ) -> float:
         """Mean cost of a token."""
         own = pieces[self._processes.rank :: self._processes.world_size]
-        reading = {
-            "batch_size": self._batch_size,
-            "block_size": self._config.train.block_size,
-        }
-        count = blocks(own, **reading)
+        batch_size, block_size = self._batch_size, self._config.train.block_size
+        count = blocks(own, batch_size, block_size)
         most = self._processes.all_reduce_max(count)
         blocks_read = itertools.count(1)
 
@@ -82,10 +83,10 @@ class Scorer:
                 self._trainer.model,
                 tokens,
                 own,
+                batch_size=batch_size,
+                block_size=block_size,
                 device=self._device,
                 after_block=after,
-                keep_keys=False,
-                **reading,
             )
         for _ in range(most - count):  # others have more
             after()
