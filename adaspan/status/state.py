@@ -40,6 +40,7 @@ class RunState:
     macs_per_token: float | None = None  # as the paper counts
     seconds_left: float | None = None  # at the present speed
     continues: str = ""  # identity of the run whose updates it has taken over, and up to where
+    code: str = ""  # digest of the code that trained it; of several, with + between
     error: str = ""  # class and last line
     log: str = ""  # where there is more of it
 
@@ -128,6 +129,7 @@ def describe(
         macs_per_token=last.get(figures.PAPER_MACS.key),
         seconds_left=_seconds_left(rows, steps) if standing.state == State.RUNNING else None,
         continues=_continues(folder),
+        code="+".join(folder.source.codes()),
         error=standing.error,
         log=str([*logs_of(folder), folder.log][0]),
     )

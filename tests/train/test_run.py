@@ -73,7 +73,9 @@ def test_a_run_that_other_code_has_trained_is_refused_unless_that_is_accepted(
         f"it as it is, train.restart=true trains it anew, {ways}"
     )
     accept = "train.accept_other_code=true"
-    assert launch_here(*tiny, "train.steps=14", accept).stdout.startswith("done already: ")
+    taken = launch_here(*tiny, "train.steps=14", accept).stdout
+    assert taken.startswith("done already: ")
+    assert f" · trained {changed} · " in taken
     longer = launch_here(*tiny, "train.steps=21")
     assert f"it was trained {changed}; {accept} takes it\n" in longer.stdout
 
