@@ -68,6 +68,7 @@ def _cells(state: RunState, measures: Sequence[Measure]) -> dict[str, str]:
             figure.title: "" if value is None else figure.written(value)
             for figure, value in numbers
         },
+        **{key: f"{value:.4g}" for key, value in state.own.items()},
         "left": "" if state.seconds_left is None else duration(state.seconds_left),
         "continues": state.continues,
         "code": "+".join(code[:_SHORT_CODE] for code in state.code.split("+")),

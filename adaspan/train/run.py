@@ -24,7 +24,7 @@ from adaspan.places import shown
 from adaspan.runs import figures
 from adaspan.runs.code.fingerprint import code_of_run, in_words
 from adaspan.runs.failures import State
-from adaspan.runs.figures.own import check_own_keys
+from adaspan.runs.figures.own import check_own_keys, own_keys
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import run_name
 from adaspan.runs.other_code import files_changed_since
@@ -162,10 +162,12 @@ def _is_done(config: RunConfig, folder: RunFolder, corpus: Corpus, device: torch
     if folder.state != State.DONE:
         return False
     final = folder.rows()[-1]
+    lacks = [f"no {key} · " for key in own_keys() if key not in final]
     print(
         f"done already: {folder.path} · valid {figures.VALID.told(final)} · "
-        f"test {figures.TEST.told(final)} · {_other_precision(config.train, folder, device)}"
-        f"{_other_code(config, folder)}train.restart=true starts over"
+        f"test {figures.TEST.told(final)} · {''.join(lacks)}"
+        f"{_other_precision(config.train, folder, device)}{_other_code(config, folder)}"
+        "train.restart=true starts over"
     )
     return True
 

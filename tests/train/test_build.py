@@ -194,13 +194,14 @@ def test_a_span_that_nothing_brings_back_is_told_what_it_lacks(
 def test_a_loss_that_is_no_number_from_the_start_is_not_blamed_on_the_learning_rate(
     run: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    class Broken(OwnSpan):
+        def forward(self, hidden_BMD: Tensor) -> Tensor:
+            return super().forward(hidden_BMD) * torch.nan
+
     monkeypatch.setitem(KINDS["span"], "own", OwnSpanConfig)
-    run.span = OwnSpanConfig()
-    trainer = trainer_of(run)
-    trainer.update()
-    trainer.load_losses(torch.tensor([torch.nan]))
+    run.span = OwnSpanConfig(made=Broken)
     with pytest.raises(NonFiniteError) as refused:
-        trainer.take_losses()
+        train(run, updates=2)
     assert str(refused.value) == (
         "step 1: the loss is nan: what the model gives is not finite from the start; look at "
         "span=own"

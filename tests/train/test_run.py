@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from adaspan.config.kinds.registry import KINDS
 from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from tests.conftest import ROOT, Launch, environment
@@ -46,6 +47,10 @@ def test_a_finished_run_says_so_and_restart_starts_over(
     assert line.startswith("done already: ")
     assert "train.restart=true" in line
     assert "float32" not in line
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(KINDS["figure"], "span/own", lambda evaluation: 1.0)
+        train_here(*tiny)
+    assert " · no span/own · train.restart=true starts over" in capsys.readouterr().out
     source = run_folder() / "source.json"
     (start,) = json.loads(source.read_text())
     source.write_text(json.dumps([{**start, "precision": "bfloat16"}]))
