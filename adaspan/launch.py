@@ -16,7 +16,13 @@ from adaspan import __version__, ranks
 from adaspan.config.command_line import named_extensions, named_folder, option_folders
 from adaspan.config.extensions import import_extensions, import_installed
 from adaspan.config.flags import checked
-from adaspan.config.hydra import folder_of_configuration, register, require_multirun, to_run_config
+from adaspan.config.hydra import (
+    folder_of_configuration,
+    names_text,
+    register,
+    require_multirun,
+    to_run_config,
+)
 from adaspan.config.mistakes import user_errors
 from adaspan.config.schema import RunConfig
 from adaspan.config.typed import for_hydra
@@ -26,6 +32,7 @@ from adaspan.runs.code.fingerprint import code_of_process
 from adaspan.runs.extensions import recorded_places
 from adaspan.runs.figures.own import check_own_keys
 from adaspan.runs.folder import RunFolder
+from adaspan.runs.identity import folder_of
 
 
 def main() -> None:
@@ -67,15 +74,17 @@ def _launch(composed: DictConfig) -> None:
     config = to_run_config(composed)
     from adaspan.train.run import train  # imports torch: not needed for --help or to find a mistake
 
-    train(config, _begun_on(config))
+    begun = folder_of_configuration()
+    if begun is None:
+        train(config)
+    else:
+        begun_on = None if names_text() else _text_of(begun, config)
+        train(config, folder_of(config, begun), begun_on)
 
 
-def _begun_on(config: RunConfig) -> str | None:
-    """SHA-256 of the text of the run whose configuration this is; None for a run that is new."""
-    path = folder_of_configuration()
-    if path is None or config.data.content() is None:
-        return None
-    return RunFolder(path).source.data_fingerprint()
+def _text_of(begun: Path, config: RunConfig) -> str | None:
+    """SHA-256 of the text of a run; None if its kind of data says all of it."""
+    return None if config.data.content() is None else RunFolder(begun).source.data_fingerprint()
 
 
 if __name__ == "__main__":

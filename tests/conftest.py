@@ -211,11 +211,12 @@ def write_sums(folder: Path) -> Path:
 
 
 @pytest.fixture
-def runs_of_before(tmp_path: Path) -> Path:
+def runs_of_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with two runs of the version before the packages had their present names: one done,
     one to go on with. Both read a text like `text`, at a place that is no more, and W&B has
-    neither.
+    neither. What is prepared on this machine is not theirs.
     """
+    monkeypatch.setenv("ADASPAN_DATA_DIR", str(tmp_path / "data"))
     return Path(shutil.copytree(ROOT / "tests" / "runs" / "before", tmp_path / "runs"))
 
 
@@ -316,9 +317,7 @@ def run_folder(tmp_path: Path) -> Callable[[], Path]:
     """The only run folder below the test's `runs`."""
 
     def find() -> Path:
-        (folder,) = (
-            path for path in (tmp_path / "runs").iterdir() if path.name not in ("sweeps", "code")
-        )
+        (folder,) = (path for path in (tmp_path / "runs").iterdir() if path.name != "sweeps")
         return folder
 
     return find

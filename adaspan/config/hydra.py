@@ -20,6 +20,7 @@ from adaspan.config import schema
 from adaspan.config.extensions import extensions_in_words, import_extensions
 from adaspan.config.kinds.registry import GROUPS, KINDS, extension_of
 from adaspan.config.mistakes import explained_errors, keys_of, unknown_key
+from adaspan.config.moved import is_run_folder
 from adaspan.config.typed import SWEEP_CHOICES
 from adaspan.config.validate import validate
 from adaspan.errors import UserError
@@ -76,7 +77,7 @@ Each option is a file, which explains itself:
   {sweeps}/OPTION.yaml
   DIR/GROUP/OPTION.yaml  (your own, with --config-dir DIR)
 
-Keys that matter, as key=value; {launch} --cfg job shows all:
+Keys that matter, as key=value; all are in {schema}:
 
   model.layers  model.dim  model.heads  model.dropout
   model.ffn_dim  (0: no feed-forward)  model.persistent  (learned keys and values per head)
@@ -154,6 +155,7 @@ def _help(folders: Sequence[Path]) -> str:
         launch=LAUNCH,
         conf=shown(CONF),
         sweeps=shown(SWEEPS),
+        schema=shown(PACKAGE / "config" / "schema.py"),
         groups="\n".join(groups),
     )
 
@@ -226,12 +228,15 @@ def require_multirun() -> None:
 
 
 def folder_of_configuration() -> Path | None:
-    """The folder from which `--config-path` takes the run, unless another text is named with it."""
-    hydra = HydraConfig.get()
-    if any(_OF_DATA.match(word) for word in hydra.overrides.task):
-        return None
-    sources = hydra.runtime.config_sources
-    return next((Path(source.path) for source in sources if source.provider == "main"), None)
+    """The run folder from which `--config-path` takes the run; None where it names none."""
+    sources = HydraConfig.get().runtime.config_sources
+    paths = (Path(source.path) for source in sources if source.provider == "main")
+    return next((path for path in paths if is_run_folder(path)), None)
+
+
+def names_text() -> bool:
+    """Whether the command line says something of the text."""
+    return any(_OF_DATA.match(word) for word in HydraConfig.get().overrides.task)
 
 
 def default_values(overrides: Sequence[str]) -> dict[str, Any]:

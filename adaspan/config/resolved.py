@@ -15,6 +15,7 @@ from adaspan.config.kinds.data import DataConfig
 from adaspan.config.kinds.optimizer import OptimizerConfig
 from adaspan.config.kinds.registry import GROUPS, KINDS
 from adaspan.config.kinds.span import SpanConfig
+from adaspan.config.moved import places_now
 from adaspan.config.schema import ModelConfig, RunConfig, TrackingConfig, TrainConfig
 from adaspan.errors import RunError, UserError
 
@@ -45,6 +46,18 @@ def to_yaml(config: RunConfig, *, for_one_start: bool = False) -> str:
     quiet: list[Any] = [{f"override hydra/{log}_logging": "none"} for log in ("job", "hydra")]
     defaults = ["/_schema/run", "/_schema/hydra_settings", *kinds, "_self_", *quiet]
     return OmegaConf.to_yaml({"defaults": defaults, **values})
+
+
+def has_places_of(config: RunConfig, values: Mapping[str, Any]) -> bool:
+    """Whether a configuration was written with the same places of data.
+
+    Args:
+        config: of a run.
+        values: as they were written, nested; empty if they are lost.
+    """
+    own, before = dataclasses.asdict(config.data), values.get("data", {})
+    is_data_dir = str(Path(config.data_dir).absolute()) == values.get("data_dir")
+    return is_data_dir and all(before.get(key) == own[key] for key in config.data.places)
 
 
 def read_values(path: Path) -> dict[str, Any]:
@@ -80,7 +93,7 @@ def read_chosen(path: Path) -> dict[str, Any]:
 
 
 def read_config(path: Path) -> RunConfig:
-    """The configuration of a run folder that has one.
+    """The configuration of a run folder that has one, with the places where things are now.
 
     A kind that is not registered in this process keeps its values, but builds nothing.
 
@@ -90,6 +103,7 @@ def read_config(path: Path) -> RunConfig:
     """
     values = read_values(path)
     try:
+        values |= places_now(path, values)
         typed: dict[str, Any] = {key: part(**values[key]) for key, part in _PLAIN.items()}
         kinds = {group: _of_kind(group, values[group]) for group in GROUPS}
         return RunConfig(**values | typed | kinds)

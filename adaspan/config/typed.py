@@ -17,6 +17,9 @@ from hydra.errors import HydraException
 from adaspan.config import schema
 from adaspan.config.flags import flags_parser
 from adaspan.config.kinds.registry import GROUPS, KINDS
+from adaspan.config.moved import is_run_folder, missing_files, places_now
+from adaspan.config.resolved import read_values
+from adaspan.errors import RunError, UserError
 
 _STRING = (str, str | None)
 _STRINGS = (list[str], list[str] | None)
@@ -37,11 +40,11 @@ def for_hydra(words: Sequence[str]) -> list[str]:
     """The words of a command line as Hydra is to read them. After all kinds are registered."""
     flags, _ = flags_parser().parse_known_args(words)
     typed = as_typed(words)
-    if not flags.multirun and not any(word.startswith("sweeps=") for word in words):
-        return typed
+    sweeps = flags.multirun or any(word.startswith("sweeps=") for word in words)
     first = words.index(flags.overrides[0]) if flags.overrides else len(words)
-    told = [*typed[:first], *_launcher_of_ours(flags), *typed[first:]]  # Hydra wants them together
-    return [_for_each_run(word) for word in told]
+    added = [*_where_the_run_is_now(flags), *(_launcher_of_ours(flags) if sweeps else [])]
+    told = [*typed[:first], *added, *typed[first:]]  # Hydra wants them together
+    return [_for_each_run(word) for word in told] if sweeps else told
 
 
 def as_typed(words: Sequence[str]) -> list[str]:
@@ -146,6 +149,29 @@ def _for_each_run(word: str) -> str:
     if all(having) or not any(having) or sweeps:
         return word
     return f"{match[1]}=choice({match[2]})"
+
+
+def _where_the_run_is_now(flags: argparse.Namespace) -> list[str]:
+    """The places of a run folder that was moved since its configuration was written.
+
+    Raises:
+        UserError: its text is not here.
+    """
+    folder = Path(flags.config_path or "")
+    if (flags.config_name or "config") not in ("config", "config.yaml"):
+        return []
+    if not flags.config_path or not is_run_folder(folder):
+        return []
+    try:
+        values = read_values(folder)
+        places = places_now(folder, values)
+    except (KeyError, RunError):  # Hydra is about to say what is wrong
+        return []
+    typed = [match[1] for word in flags.overrides if (match := _OVERRIDE.match(word))]
+    trains = not (flags.cfg or flags.info)
+    if places and trains and (mistakes := [*missing_files(values, typed)]):
+        raise UserError("\n".join(mistakes))
+    return [f"{key}={written(value)}" for key, value in places.items() if key not in typed]
 
 
 def _launcher_of_ours(flags: argparse.Namespace) -> list[str]:

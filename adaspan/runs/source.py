@@ -2,12 +2,13 @@
 
 An entry has the step that the start went on from, commit and uncommitted changes (`diff`), a
 digest of the `code` that counts and one of each of its files (`code_files`; like `diff`, left out
-where they are those of the entry before), extensions, the SHA-256 of the data, machine and versions
-(`start.py`), and what `auto` became: device, GPU, precision, attention, processes, threads. Before
-the first start a sweep writes an entry that has the data only. A run that was trained elsewhere has
-one entry: its data and the file that it was `imported` from. A run that continues a shorter one has
-the entries of that one first, each with the other's name under `of_run`, and the step up to which
-its updates were taken over. Older runs have one entry, without a list around it.
+where they are those of the entry before), extensions, the SHA-256 of the data, the identity of the
+run (`id` and `values`: see `identity.py`), machine and versions (`start.py`), and what `auto`
+became: device, GPU, precision, attention, processes, threads. Before the first start a sweep writes
+an entry that has the data only. A run that was trained elsewhere has one entry: its data and the
+file that it was `imported` from. A run that continues a shorter one has the entries of that one
+first, each with the other's name under `of_run`, and the step up to which its updates were taken
+over. Older runs have one entry, without a list around it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from adaspan.runs.code.fingerprint import Code, short
 from adaspan.runs.extensions import extension_records
 from adaspan.runs.start import Start, differences, environment, inexact
 
-UNKNOWN_CODE = "unknown"
 _DATA = "data_sha256"
 _CODE, _CODE_FILES = "code", "code_files"
 _ONCE = ("diff", _CODE_FILES)  # not where it is that of the entry before
@@ -55,6 +55,11 @@ class Source:
     def begun_with(self) -> Start:
         """The entry of the start that began the run; empty before."""
         return next((entry for entry in reversed(self.starts()) if not entry.get("step")), {})
+
+    def own(self, key: str) -> str | None:
+        """What the last start of the run itself has written down, if it has."""
+        values = [entry[key] for entry in self._begun(taken_over=False) if key in entry]
+        return str(values[-1]) if values else None
 
     def data_fingerprint(self) -> str | None:
         """SHA-256 of the data that the run is of; None for a new run."""
@@ -123,13 +128,6 @@ class Source:
                 made.pop()
             made.append(entry)
         return [entry for entry in made if entry.get("step", 0) < step]
-
-    def codes(self) -> list[str]:
-        """The digests of all codes that have trained the run, `UNKNOWN_CODE` for versions that did
-        not write theirs down; empty before it begins, and for a model that was brought along.
-        """
-        made = [entry for entry in self.made_by() if _IMPORTED not in entry]
-        return list(dict.fromkeys(entry.get(_CODE, UNKNOWN_CODE) for entry in made))
 
     def add_start(
         self,

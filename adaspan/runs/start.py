@@ -18,7 +18,7 @@ _SHORT_COMMIT = 9
 _PLACE = ("host", "python")
 _COMPUTING = ("device", "cpu", "precision", "attention", "processes", "threads", "cuda")
 _LIBRARIES = ("torch", "triton", "numpy")
-_CODE = ("code", "commit", "uncommitted changes", "version")
+_CODE = ("commit", "uncommitted changes", "version")
 # What stays on this machine, or goes elsewhere as a whole.
 _NOT_PUBLISHED = ("host", "uncommitted changes")
 
@@ -58,10 +58,7 @@ def differences(before: Start, now: Start) -> list[str]:
 def inexact(before: Start, now: Start) -> list[str]:
     """What of an earlier start may give an update other last bits than this one: `threads 4`."""
     other = _other(before, now)
-    # Of the same code, what else differs between two commits changes nothing.
-    same_code = "code" in before and before["code"] == now.get("code")
-    harmless = (*_PLACE, *_CODE) if same_code else _PLACE
-    return [f"{key} {value}" for key, value in other.items() if key not in harmless]
+    return [f"{key} {value}" for key, value in other.items() if key not in _PLACE]
 
 
 def _other(before: Start, now: Start) -> dict[str, Any]:

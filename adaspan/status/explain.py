@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
@@ -10,15 +11,15 @@ from typing import Any
 
 from adaspan.config.hydra import default_values
 from adaspan.config.kinds.registry import GROUPS, KINDS
-from adaspan.config.resolved import flat, read_chosen, read_values
+from adaspan.config.moved import places_now
+from adaspan.config.resolved import flat, read_chosen, read_config, read_values
 from adaspan.config.typed import written
+from adaspan.errors import RunError, UserError
 from adaspan.runs import figures
-from adaspan.runs.code.fingerprint import in_words
-from adaspan.runs.command import typed_words
+from adaspan.runs.command import typed, typed_words
 from adaspan.runs.figures import Row
 from adaspan.runs.folder import RunFolder
-from adaspan.runs.other_code import files_other_here
-from adaspan.runs.source import UNKNOWN_CODE
+from adaspan.runs.identity import run_name
 from adaspan.runs.start import differences, told
 
 # Clipping that often is what decides how far spans move.
@@ -37,8 +38,11 @@ _INCIDENTAL = (
 
 
 def command(path: Path) -> str:
-    """The command line that gives exactly this run's configuration."""
+    """The command line that goes on with exactly this run, or would train it again."""
     own = read_values(path)
+    if _has_another_name(path):
+        return typed(path)
+    own |= places_now(path, own)
     default = default_values([])
     kinds = {
         group: own[group]["kind"]
@@ -78,15 +82,13 @@ def starts(path: Path) -> list[str]:
     ]
 
 
-def code(path: Path) -> str:
-    """Which code has trained a run, and whether it is the one here; empty if none has so far."""
-    folder = RunFolder(path)
-    codes = folder.source.codes()
-    if UNKNOWN_CODE in codes:
-        return "not known: the version that trained the run did not write it down"
-    if files := files_other_here(folder):
-        return f"{', then '.join(codes)}; it is other here: {in_words(files)}"
-    return ", then ".join(codes) + bool(codes) * "; the same here"
+def _has_another_name(path: Path) -> bool:
+    """Whether its values, typed, make another run: it was renamed, or its text is gone."""
+    with suppress(RunError, UserError):  # what another version has written is spelled out
+        config = read_config(path)
+        is_known = all(getattr(config, group).kind in KINDS[group] for group in GROUPS)
+        return is_known and run_name(config) != path.resolve().name
+    return False
 
 
 def against_default(path: Path) -> list[str]:

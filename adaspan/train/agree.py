@@ -16,8 +16,6 @@ from adaspan.config.resolved import flat
 from adaspan.config.schema import RunConfig
 from adaspan.config.typed import written
 from adaspan.errors import SharedError
-from adaspan.places import CODE
-from adaspan.runs.code.commit import code_version
 from adaspan.runs.code.fingerprint import code_of_run
 from adaspan.runs.start import environment, told
 from adaspan.train.build import choose_attention
@@ -44,7 +42,6 @@ def facts_of(config: RunConfig, device: torch.device) -> Facts:
     attention = choose_attention(config.train.attention, config.model, device, precision)
     own = {
         **environment(),
-        **code_version(CODE),
         **computing_on(device),
         "gpu": device.type,  # whichever it is
         "precision": precision_name(precision),

@@ -7,14 +7,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from adaspan.config.resolved import to_yaml
+from adaspan.config.moved import was_moved
+from adaspan.config.resolved import has_places_of, read_values, to_yaml
 from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus
+from adaspan.errors import RunError
 from adaspan.runs import figures
 from adaspan.runs.code.fingerprint import code_of_run, in_words
 from adaspan.runs.failures import FailureClass, State, failure_of
 from adaspan.runs.figures import Row
 from adaspan.runs.folder import RunFolder
+from adaspan.runs.identity import identity_record
 from adaspan.runs.other_code import files_changed_since
 from adaspan.tracking.run import Tracker, description
 from adaspan.train.rows import best_row
@@ -61,12 +64,16 @@ class Record:
         if not self._is_main:
             return
         step = trainer.step
-        if not step or self._config.train.accept_other_code:  # which holds for one start
+        before = self._config_as_written()
+        moved_from = before["output_dir"] if before and was_moved(self.folder.path, before) else ""
+        is_for_one_start = self._config.train.accept_other_code
+        if not (step and has_places_of(self._config, before)) or moved_from or is_for_one_start:
             self.folder.write_config(to_yaml(self._config))
         code = code_of_run(self._config.extensions)
         changed = files_changed_since(self.folder, code)
         source = self.folder.source
-        source.add_start(step, corpus.fingerprint, code, computing, corpus.described())
+        known = {**identity_record(self.folder.path, self._config), **computing}
+        source.add_start(step, corpus.fingerprint, code, known, corpus.described())
         self.folder.cut_back(step)
         self.folder.set_status(State.RUNNING, step)
         for line in opening_lines(self._config, corpus, trainer, computing, self.folder.path):
@@ -79,6 +86,8 @@ class Record:
                 )
         elif step:
             self.terminal.line(f"going on from step {step}")
+            if moved_from:
+                self.terminal.line(f"moved here from {moved_from}")
             if unlike := source.unlike_before():
                 self.terminal.line(f"not as when it was last started: {' · '.join(unlike)}")
             if changed:
@@ -93,6 +102,12 @@ class Record:
             self.terminal.line(f"W&B     {self._tracker.url}")
         if trainer.best_step:
             self.note_best(trainer)
+
+    def _config_as_written(self) -> dict[str, Any]:
+        """Its values; empty if it is gone or damaged, and so written again."""
+        with suppress(RunError):
+            return read_values(self.folder.path)
+        return {}
 
     def _inexact_after(self, step: int) -> str:
         """Why updates of another run are not to the bit those of this one; empty if they are."""

@@ -24,7 +24,7 @@ from adaspan.places import shown
 from adaspan.runs import figures
 from adaspan.runs.code.fingerprint import code_of_run, in_words
 from adaspan.runs.failures import State
-from adaspan.runs.figures.own import check_own_keys, own_keys
+from adaspan.runs.figures.own import check_own_keys
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import run_name
 from adaspan.runs.other_code import files_changed_since
@@ -37,11 +37,12 @@ from adaspan.train.distributed import Processes, joined
 from adaspan.train.loop import train_in_session
 
 
-def train(config: RunConfig, begun_on: str | None = None) -> None:
+def train(config: RunConfig, path: Path | None = None, begun_on: str | None = None) -> None:
     """Train a run, or go on with it where it was stopped; say so if it is done already.
 
     Args:
         config: of the run.
+        path: of its folder; None: `run_name` in `output_dir`.
         begun_on: SHA-256 of the data that it must be trained on; None: of those that are there.
 
     Raises:
@@ -50,14 +51,14 @@ def train(config: RunConfig, begun_on: str | None = None) -> None:
         SystemExit: a signal stopped it after its state was saved; 128 + the signal's number.
     """
     with extensions_in_words():
-        folder = RunFolder(Path(config.output_dir) / run_name(config))
+        folder = RunFolder(path or Path(config.output_dir) / run_name(config))
     try:
         with extensions_in_words():
             _train(config, folder, begun_on)
     except (ExtensionError, KindError) as error:
         raise _with_trace(error, folder.log) from error
     except OSError as error:
-        begun = (Path(config.output_dir) / run_name(config)).exists()
+        begun = folder.path.exists()
         raise RunError(
             f"{error.filename or config.output_dir}: {error.strerror or error}; "
             f"{'what was saved is kept, ' * begun}fix this and type the same command again"
@@ -92,7 +93,7 @@ def _train(config: RunConfig, folder: RunFolder, begun_on: str | None) -> None:
             if config.train.restart:
                 clear(folder)
             _require_same_code(config, folder)
-            done = _is_done(config, folder, corpus, device)
+            done = _is_done(config.train, folder, corpus, device)
             corpus.vocabulary.write(folder.vocabulary)
             return int(done)
 
@@ -151,7 +152,9 @@ def _require_same_code(config: RunConfig, folder: RunFolder) -> None:
     )
 
 
-def _is_done(config: RunConfig, folder: RunFolder, corpus: Corpus, device: torch.device) -> bool:
+def _is_done(
+    settings: TrainConfig, folder: RunFolder, corpus: Corpus, device: torch.device
+) -> bool:
     """Whether the run is done, and say so; refuse data that have changed since it began."""
     before = folder.source.data_fingerprint()
     if before not in (None, corpus.fingerprint):
@@ -162,20 +165,12 @@ def _is_done(config: RunConfig, folder: RunFolder, corpus: Corpus, device: torch
     if folder.state != State.DONE:
         return False
     final = folder.rows()[-1]
-    lacks = [f"no {key} · " for key in own_keys() if key not in final]
     print(
         f"done already: {folder.path} · valid {figures.VALID.told(final)} · "
-        f"test {figures.TEST.told(final)} · {''.join(lacks)}"
-        f"{_other_precision(config.train, folder, device)}{_other_code(config, folder)}"
+        f"test {figures.TEST.told(final)} · {_other_precision(settings, folder, device)}"
         "train.restart=true starts over"
     )
     return True
-
-
-def _other_code(config: RunConfig, folder: RunFolder) -> str:
-    """That a run was trained by other code, which the user accepts."""
-    changed = files_changed_since(folder, code_of_run(config.extensions))
-    return f"trained by other code ({in_words(changed)}) · " if changed else ""
 
 
 def _other_precision(settings: TrainConfig, folder: RunFolder, device: torch.device) -> str:

@@ -18,6 +18,7 @@ from adaspan.runs.identity import run_name
 from adaspan.status.state import read_states
 from adaspan.train.load import load
 from adaspan.train.run import train
+from tests.conftest import Launch
 
 DONE = "sums-1x8-adaptive16-a4b04d2d9d"
 RESUMABLE = "sums-1x8-adaptive16-41c314fa45"
@@ -72,6 +73,23 @@ def test_one_that_was_begun_goes_on(runs_of_before: Path, text: Path) -> None:
     assert folder.status()["state"] == State.DONE
     assert [row["step"] for row in folder.rows()] == [100, 200, 300, 400, 400]
     assert [state.state for state in read_states({folder.path: {}})] == [State.DONE]
+
+
+@pytest.mark.slow
+def test_one_that_was_sent_here_goes_on_under_its_name(
+    runs_of_before: Path, text: Path, launch_here: Launch
+) -> None:
+    """Its identity held the path of the text, which is another here than there."""
+    folder = RunFolder(runs_of_before / RESUMABLE)
+    configuration = ("--config-path", str(folder.path), "--config-name", "config")
+    words = (f"data.path={text}", "tracking.mode=disabled")
+    end = launch_here(*configuration, *words)
+    assert end.returncode == 0, end.stderr
+    assert "going on from step 149\nmoved here from /home/researcher/runs\n" in end.stdout
+    assert folder.status()["state"] == State.DONE
+    assert folder.source.own("id") == RESUMABLE.rpartition("-")[2]
+    assert launch_here(*configuration, *words).stdout.startswith("done already: ")
+    assert sorted(path.name for path in runs_of_before.iterdir()) == [RESUMABLE, DONE]
 
 
 def test_weights_that_lack_their_vocabulary_are_refused_in_one_line(runs_of_before: Path) -> None:

@@ -24,10 +24,17 @@ CLIPPED = (
 )
 
 
-def frozen(folder: Path, *overrides: str) -> Path:
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def frozen(*overrides: str) -> Path:
     """The folder of a run that was never started."""
-    RunFolder(folder).freeze(to_yaml(compose_run(*overrides)), "0123")
-    return folder
+    config = compose_run(*overrides)
+    folder = RunFolder(Path(config.output_dir) / run_name(config))
+    folder.freeze(to_yaml(config), "0123")
+    return folder.path
 
 
 @pytest.mark.slow
@@ -41,26 +48,26 @@ def frozen(folder: Path, *overrides: str) -> Path:
         ["span=dynamic", "train.compile=true", "optimizer=sgd"],
     ],
 )
-def test_the_command_gives_the_very_run(overrides: list[str], tmp_path: Path) -> None:
-    words = shlex.split(command(frozen(tmp_path / "run", *overrides)))
+def test_the_command_gives_the_very_run(overrides: list[str]) -> None:
+    words = shlex.split(command(frozen(*overrides)))
     assert words[:2] == ["python", "launch.py"]
     assert run_name(compose_run(*words[2:])) == run_name(compose_run(*overrides))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["plain.txt", "it's 1=2, (odd) [name].txt"])
-def test_the_command_names_a_text_of_ones_own(name: str, text: Path, tmp_path: Path) -> None:
+def test_the_command_names_a_text_of_ones_own(name: str, text: Path) -> None:
     renamed = text.rename(text.with_name(name))
     quoted = str(renamed).replace("'", "\\'")
     overrides = ["data=text", f"data.path='{quoted}'", "data.symbols=characters"]
-    words = shlex.split(command(frozen(tmp_path / "run", *overrides)))
+    words = shlex.split(command(frozen(*overrides)))
     assert run_name(compose_run(*words[2:])) == run_name(compose_run(*overrides))
 
 
 @pytest.mark.slow
 def test_the_command_goes_on_with_a_run_wherever_it_is(tmp_path: Path) -> None:
     elsewhere = f"output_dir={tmp_path / 'else where'}"
-    words = shlex.split(command(frozen(tmp_path / "run", elsewhere)))
+    words = shlex.split(command(frozen(elsewhere)))
     assert compose_run(*words[2:]).output_dir == str(tmp_path / "else where")
 
 
@@ -90,15 +97,16 @@ def test_of_a_run_of_an_earlier_version_no_machine_is_known(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_the_default_run_is_the_bare_command(tmp_path: Path) -> None:
-    assert command(frozen(tmp_path / "run")) == "python launch.py"
-    assert against_default(tmp_path / "run") == []
+def test_the_default_run_is_the_bare_command() -> None:
+    run = frozen()
+    assert command(run) == "python launch.py"
+    assert against_default(run) == []
 
 
 @pytest.mark.slow
-def test_differences_from_the_default_and_from_siblings(tmp_path: Path) -> None:
-    run = frozen(tmp_path / "a", "span=fixed", "span.limit=64")
-    siblings = [run, frozen(tmp_path / "b", "span=fixed"), frozen(tmp_path / "c", "span.limit=64")]
+def test_differences_from_the_default_and_from_siblings() -> None:
+    run = frozen("span=fixed", "span.limit=64")
+    siblings = [run, frozen("span=fixed"), frozen("span.limit=64")]
     assert against_default(run) == ["span: fixed, not adaptive", "span.limit: 64, not 1024"]
     assert against_siblings(run, siblings) == [
         "span: fixed, others adaptive",
@@ -112,9 +120,9 @@ def test_differences_from_the_default_and_from_siblings(tmp_path: Path) -> None:
     [("adagrad", 0.98, True), ("adagrad", 0.1, False), ("adam", 0.98, False)],
 )
 def test_spans_whose_steps_were_mostly_clipped_are_told(
-    tmp_path: Path, optimizer: str, clipped: float, is_told: bool
+    optimizer: str, clipped: float, is_told: bool
 ) -> None:
-    path = frozen(tmp_path / "run", f"optimizer={optimizer}")
+    path = frozen(f"optimizer={optimizer}")
     folder = RunFolder(path)
     assert clipped_spans(path) is None
     for step, share in ((10, clipped + 0.02), (20, clipped - 0.02)):

@@ -1,0 +1,68 @@
+"""Where things are that a configuration names, if its run folder was moved, renamed or sent
+elsewhere since: it is that run, and goes on where it is now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from adaspan.places import CONF
+
+# Keys of data that name a file.
+_FILES = ("path", "train", "valid", "test", "archive")
+
+
+def is_run_folder(path: Path) -> bool:
+    """Whether it holds a run, and not only a configuration."""
+    return (path / "config.yaml").exists() and (path / "source.json").exists()
+
+
+def was_moved(path: Path, values: Mapping[str, Any]) -> bool:
+    """Whether a run folder is not where its configuration says.
+
+    Args:
+        path: of the folder.
+        values: of its configuration, nested.
+    """
+    there = Path(values["output_dir"]) / path.name
+    return not (there.exists() and there.samefile(path))
+
+
+def places_now(path: Path, values: Mapping[str, Any]) -> dict[str, str]:
+    """`output_dir` and `data_dir` where those of a run folder's configuration hold no more.
+
+    Args:
+        path: of the folder.
+        values: of its configuration, nested.
+    """
+    if not is_run_folder(path) or not was_moved(path, values):
+        return {}
+    now = {"output_dir": str(path.absolute().parent)}
+    if not Path(values["data_dir"]).is_dir():  # of another machine
+        now["data_dir"] = _default_data_dir()
+    return now
+
+
+def missing_files(values: Mapping[str, Any], typed: Sequence[str]) -> Iterator[str]:
+    """The files that the text of a configuration was read from, and that are not here.
+
+    Args:
+        values: of the configuration, nested.
+        typed: the keys for which something else was typed.
+    """
+    if any(key == "data" or key.startswith("data.") for key in typed):
+        return
+    data = values.get("data", {})
+    for key in _FILES:
+        if data.get(key) and not Path(data[key]).expanduser().exists():
+            yield f"data.{key}={data[key]}: is not here; say where it is: data.{key}=FILE"
+
+
+def _default_data_dir() -> str:
+    """Where a new run has its data."""
+    default: str = OmegaConf.load(CONF / "config.yaml").data_dir
+    return str(Path(default).expanduser())
