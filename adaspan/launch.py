@@ -13,7 +13,12 @@ import hydra
 from omegaconf import DictConfig
 
 from adaspan import __version__, ranks
-from adaspan.config.command_line import named_extensions, named_folder, option_folders
+from adaspan.config.command_line import (
+    named_extensions,
+    named_folder,
+    note_typed,
+    option_folders,
+)
 from adaspan.config.extensions import import_extensions, import_installed
 from adaspan.config.flags import checked
 from adaspan.config.hydra import (
@@ -39,6 +44,7 @@ def main() -> None:
     """Train the run that the command line describes, or the runs of a sweep."""
     code_of_process()  # before more of it is imported
     with user_errors():
+        note_typed(sys.argv[1:])
         sys.argv[1:] = checked(sys.argv[1:])
         if "--version" in sys.argv:  # Hydra would tell its own
             print(f"adaspan, version {__version__}")

@@ -13,6 +13,7 @@ from rich.console import Console
 from adaspan.cli.choose import chosen_runs, runs_option
 from adaspan.errors import UserError, from_extra
 from adaspan.files import replacing
+from adaspan.status.find import typed_words_of
 
 if TYPE_CHECKING:
     from adaspan.report.comparison import Comparison
@@ -55,6 +56,12 @@ _FOR_PROGRAMS = ("csv", "json")
     type=click.Choice(["paper"]),
     help="Show what the papers print beside the runs that repeat a row of theirs.",
 )
+@click.option(
+    "--accept-other-code",
+    "across_code",
+    is_flag=True,
+    help="Rank runs together that were trained by different code.",
+)
 @click.option("--open", "open_it", is_flag=True, help="Open the page in the browser.")
 def report(
     sweep: str | None,
@@ -65,6 +72,7 @@ def report(
     dry_run: bool,
     margin: float | None,
     against: str | None,
+    across_code: bool,
     open_it: bool,
 ) -> None:
     """Compare the runs of SWEEP, or all runs.
@@ -93,7 +101,8 @@ def report(
     beside = output_dir / "sweeps" / title if sweep else output_dir
     if out:
         _check(out, is_folder=form == "png")
-    parts = compare(title, runs).apart()
+    typed = typed_words_of(output_dir, title) if sweep else []
+    parts = compare(title, runs, typed, across_code=across_code).apart()
     if form in _FOR_PROGRAMS and not on_wandb:
         _write_for_programs(parts, margin, form, out, against=against is not None)
         return

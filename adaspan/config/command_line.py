@@ -16,6 +16,18 @@ from adaspan.config.flags import flags_parser
 from adaspan.errors import UserError
 from adaspan.places import CONF, DEFAULTS
 
+_TYPED: list[str] = []
+
+
+def note_typed(words: Sequence[str]) -> None:
+    """Keep the words of the command line as they were typed."""
+    _TYPED[:] = words
+
+
+def typed_words() -> list[str]:
+    """The words of the command line as they were typed, which Hydra reads in another form."""
+    return list(_TYPED)
+
 
 def option_folders(words: Sequence[str]) -> list[Path]:
     """Where a command line has Hydra look for options: the configuration's own folder first."""

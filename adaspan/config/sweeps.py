@@ -15,6 +15,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from adaspan.config.command_line import typed_words
 from adaspan.config.hydra import to_run_config
 from adaspan.config.mistakes import explained_errors
 from adaspan.config.schema import RunConfig
@@ -42,6 +43,7 @@ class Request:
     compose: Callable[[Sequence[str]], RunConfig]  # raises UserError
     kind: str  # the sweep file, or what else names the sweep
     search: Search | None
+    typed: Sequence[str] = ()  # the words of the command line; of a search none, which goes on
 
 
 def grid(
@@ -101,7 +103,7 @@ def request_of(
         identity = hashlib.sha256(command.encode()).hexdigest()[:6]
         search = Search(hydra.sweeper._target_, identity, Path(hydra.sweep.dir))
     kind = (hydra.runtime.choices.get("sweeps") or "multirun").replace("/", "-")
-    return Request(overrides, compose, kind, search)
+    return Request(overrides, compose, kind, search, () if search else typed_words())
 
 
 def _require_one_launcher(of_sweep: DictConfig, of_run: DictConfig) -> None:

@@ -7,6 +7,7 @@ comparison.py   groups side by side: the only thing that the rest looks at
 labels.py       what varies, in short
 table.py        the figures of a group in a row
 finding.py      what was found out, in words
+caveats.py      what was not computed alike
 paper.py        rows of the papers beside the groups that repeat them; paper.yaml has them
 style.py        the colour and the marker of a group, the same everywhere
 plots.py        figures to plots; curves.py, spans.py, layers.py, token_spans.py and

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,16 @@ from pathlib import Path
 
 from adaspan.config.kinds.registry import KINDS
 from adaspan.config.resolved import flat, read_chosen, read_values
-from adaspan.report.groups import SEED, Group, Run, first_begun
+from adaspan.report.groups import CODE, SEED, Group, Run, first_begun
 from adaspan.report.labels import by_number
 from adaspan.report.ranking import Ranking
 from adaspan.runs.folder import DATA_KEY, RunFolder
 from adaspan.runs.identity import NOT_IDENTITY
 from adaspan.runs.measures import BPB, MEASURES, Measure
+from adaspan.runs.start import Start, told
 from adaspan.status.state import describe, standings
+
+_PRECISION = "train.precision"  # auto: what it became
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Comparison:
     groups: Sequence[Group]
     copies: Sequence[Run]  # copies of other folders, left out: they would count as seeds
     elsewhere: Mapping[Measure, int] = field(default_factory=dict)  # runs of other measures
+    typed: Sequence[str] = ()  # the words that trained them all, if there are such
+    across_code: bool = False  # rank runs of different code together
 
     @cached_property
     def measure(self) -> Measure:
@@ -48,13 +54,13 @@ class Comparison:
         groups = [group for group in self.groups if group.measure in (measure, None)]
         runs = [run for group in groups for run in group.runs]
         elsewhere = Counter(
-            group.measure
+            other
             for group in self.groups
             for _ in group.runs
-            if group.measure not in (measure, None)
+            if (other := group.measure) and other != measure
         )
         title = f"{self.title}-{measure.name}"
-        return Comparison(title, runs, groups, self.copies, elsewhere)
+        return dataclasses.replace(self, title=title, runs=runs, groups=groups, elsewhere=elsewhere)
 
     @property
     def varied(self) -> list[str]:
@@ -69,11 +75,14 @@ class Comparison:
 
     @cached_property
     def rankings(self) -> list[Ranking]:
-        """Groups with a result that are comparable: a ranking for each text, the longest first."""
-        by_text: dict[str, list[Group]] = {}
+        """Groups with a result that are comparable: a ranking for each text and each code, unless
+        codes are ranked together, the longest first.
+        """
+        alike: dict[tuple[str, str], list[Group]] = {}
         for group in self.done:
-            by_text.setdefault(group.first.data, []).append(group)
-        return sorted(map(Ranking, by_text.values()), key=lambda one: -len(one.groups))
+            run = group.done[0]
+            alike.setdefault((run.data, "" if self.across_code else run.code), []).append(group)
+        return sorted(map(Ranking, alike.values()), key=lambda one: -len(one.groups))
 
     def differences(self) -> tuple[list[str], list[list[str]]]:
         """Keys in which configurations differ, seeds aside, and each group's values of them."""
@@ -84,12 +93,20 @@ class Comparison:
         return list(differing), [list(row) for row in zip(*differing.values(), strict=True)]
 
 
-def compare(title: str, runs: Mapping[Path, Mapping[str, str]]) -> Comparison:
+def compare(
+    title: str,
+    runs: Mapping[Path, Mapping[str, str]],
+    typed: Sequence[str] = (),
+    *,
+    across_code: bool = False,
+) -> Comparison:
     """Read run folders.
 
     Args:
         title: of the sweep.
         runs: folders, and the values in which each differs from the others as far as known.
+        typed: the words that trained them all, if there are such.
+        across_code: rank runs of different code together.
     """
     read, copies = _apart(_read(runs))
     groups: dict[str, list[Run]] = {}
@@ -106,7 +123,7 @@ def compare(title: str, runs: Mapping[Path, Mapping[str, str]]) -> Comparison:
         compared_groups.sort(
             key=lambda group: [by_number(value) for value in group.varies.values()]
         )
-    return Comparison(title, read, compared_groups, copies)
+    return Comparison(title, read, compared_groups, copies, {}, typed, across_code)
 
 
 def _read(runs: Mapping[Path, Mapping[str, str]]) -> list[Run]:
@@ -118,9 +135,15 @@ def _read(runs: Mapping[Path, Mapping[str, str]]) -> list[Run]:
         values, rows = read_values(folder.path), folder.rows()
         state = describe(folder, dict(runs[folder.path]), standing, values, rows)
         data = folder.source.short_fingerprint()
+        starts = [_told(start) for start in folder.source.starts()]
         chosen = {key: value for key, value in flat(values).items() if key in asked_for}
-        read.append(Run(folder.path, state, chosen, data, rows))
+        read.append(Run(folder.path, state, chosen, data, rows, starts))
     return read
+
+
+def _told(start: Start) -> dict[str, object]:
+    """What is told of a start, and its code."""
+    return told(start) | ({CODE: start[CODE]} if CODE in start else {})
 
 
 def _apart(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
@@ -140,11 +163,17 @@ def _given(run: Run) -> dict[str, str]:
 def _identities(runs: Sequence[Run]) -> list[str]:
     """The same for runs that differ in their seed only.
 
-    Of a run that has not begun, only what it varies is known.
+    Of a run that has not begun, what `auto` becomes is not known, or only what it varies is.
     """
-    known = {_text(_given(run)): _identity(run) for run in runs if run.values}
+    begun = [run for run in runs if run.has_begun]
+    by_plan = {_text(_planned(run)): _identity(run) for run in reversed(begun)}
+    by_values = {_text(_given(run)): _identity(run) for run in runs if run.values}
     return [
-        _identity(run) if run.values else known.get(_text(_given(run)), _text(_given(run)))
+        _identity(run)
+        if run.has_begun
+        else by_plan.get(_text(_planned(run)), _identity(run))
+        if run.values
+        else by_values.get(_text(_given(run)), _text(_given(run)))
         for run in runs
     ]
 
@@ -154,18 +183,27 @@ def _identity(run: Run) -> str:
 
 
 def _compared(run: Run) -> dict[str, object]:
-    """What determines the result, the seed aside."""
+    """What determines the result, the seed aside: what was asked for, what `auto` became, and the
+    code.
+    """
+    values, precision = _planned(run), run.precision
+    if precision and _PRECISION in values:
+        values[_PRECISION] = precision
+    return values | ({CODE: run.code} if run.code else {})
+
+
+def _planned(run: Run) -> dict[str, object]:
+    """What was asked for."""
     ignored = (SEED, *NOT_IDENTITY)
     values = {
         key: value
         for key, value in run.values.items()
         if not any(key == other or key.startswith(f"{other}.") for other in ignored)
     }
-    if not run.data:
-        return values
-    # One text at two places is one text.
-    elsewhere = {key: value for key, value in values.items() if key not in _places(run)}
-    return elsewhere | {DATA_KEY: run.data}
+    if run.data:  # one text at two places is one text
+        values = {key: value for key, value in values.items() if key not in _places(run)}
+        values[DATA_KEY] = run.data
+    return values
 
 
 def _places(run: Run) -> dict[str, object]:
@@ -183,6 +221,12 @@ def _shown(runs: Sequence[Run]) -> list[dict[str, object]]:
     texts = [run.data for run in runs]
     pairs = set(zip(places, texts, strict=True))
     compared = [_compared(run) for run in runs]
+    for key in (_PRECISION, CODE):  # of what has not begun, it is not known
+        pairs_of_runs = list(zip(runs, compared, strict=True))
+        begun = {values.get(key) for run, values in pairs_of_runs if run.has_begun}
+        for run, values in pairs_of_runs:
+            if len(begun) == 1 and None not in begun and not run.has_begun:
+                values[key] = min(begun, key=str)
     if not all(texts) or not len(pairs) == len(set(places)) == len(set(texts)):
         return compared
     return [

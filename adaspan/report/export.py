@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 
 from adaspan.report.comparison import Comparison
-from adaspan.report.finding import finding
+from adaspan.report.finding import finding, notes
 from adaspan.report.groups import Group
 from adaspan.report.paper import AgainstPaper
 from adaspan.report.table import standing_of, table_of, unfinished
@@ -93,7 +93,13 @@ def _content(
     ]
     remarks = {"remarks": list(against.remarks())} if against else {}
     told = finding(comparison, margin)
-    return {"title": comparison.title, "finding": told, "groups": groups, **remarks}
+    return {
+        "title": comparison.title,
+        "finding": told,
+        "notes": notes(comparison),
+        "groups": groups,
+        **remarks,
+    }
 
 
 def _of_papers(
@@ -119,7 +125,8 @@ def to_markdown(comparison: Comparison, margin: float, against: AgainstPaper | N
     missing = [
         f"- {_escaped(f'{run.name}: {standing_of(run)}')}" for _, run in unfinished(comparison)
     ]
-    parts = [_escaped(finding(comparison, margin)), cells, "\n".join(missing)]
+    known = [f"- {_escaped(note)}" for note in notes(comparison)]
+    parts = [_escaped(finding(comparison, margin)), "\n".join(known), cells, "\n".join(missing)]
     if against:
         lines = against.table()
         numbers = [index > 0 for index in range(len(against.titles))]

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from adaspan.report.caveats import caveats
 from adaspan.report.comparison import Comparison
-from adaspan.report.groups import Group
+from adaspan.report.groups import SEED, Group
 from adaspan.report.labels import brief
 from adaspan.report.ranking import Ranking
 from adaspan.report.statistics import CONFIDENCE
 from adaspan.report.table import unfinished
+from adaspan.runs.command import typed_sweep, typed_words
 from adaspan.runs.folder import DATA_KEY
 from adaspan.runs.measures import Measure
 from adaspan.units import si
 
-# So many texts and groups are named; of more, how many.
-_MOST_TEXTS, _MOST_GROUPS = 3, 3
+# So many rankings and groups are named; of more, how many.
+_MOST_RANKINGS, _MOST_GROUPS = 3, 3
 _SURE = f"{CONFIDENCE:.0%}".replace("%", " %")
 
 
@@ -29,23 +31,40 @@ def finding(comparison: Comparison, margin: float) -> str:
     return " ".join(_sentences(comparison, margin))
 
 
+def notes(comparison: Comparison) -> list[str]:
+    """What else is to be known, a line each: how to know more, and what was not computed alike."""
+    return [*_more_seeds(comparison), *caveats(comparison.groups)]
+
+
 def _sentences(comparison: Comparison, margin: float) -> Iterator[str]:
     rankings, runs = comparison.rankings, len(comparison.runs)
     if not rankings:
         yield f"None of the {runs} runs is done yet." if runs > 1 else "The run is not done yet."
         return
-    if len(rankings) > 1:
-        yield (
-            f"The runs are on different data: {len(rankings)} texts, whose scores are not "
-            "comparable; each is ranked apart."
-        )
-    for ranking in rankings[:_MOST_TEXTS]:
+    yield from _apart(rankings)
+    for ranking in rankings[:_MOST_RANKINGS]:
         if len(rankings) > 1:
-            yield f"On {_text_of(ranking, rankings)}:"
-        yield from _of_ranking(ranking, comparison.measure, margin)
-    if more := len(rankings) - _MOST_TEXTS if len(rankings) > _MOST_TEXTS else 0:
-        yield f"{_count(more, 'more text is', 'more texts are')} in the table."
+            yield f"{_place(ranking, rankings)}:"
+        yield from _of_ranking(ranking, comparison, margin)
+    if (more := len(rankings) - _MOST_RANKINGS) > 0:
+        yield f"{_count(more, 'more ranking is', 'more rankings are')} in the table."
     yield from _of_others(comparison)
+
+
+def _apart(rankings: Sequence[Ranking]) -> Iterator[str]:
+    """Why not all is in one ranking."""
+    runs = [ranking.leader.done[0] for ranking in rankings]
+    if (texts := len({run.data for run in runs})) > 1:
+        yield (
+            f"The runs are on different data: {texts} texts, whose scores are not comparable; each "
+            "is ranked apart."
+        )
+    if len(rankings) > texts:
+        codes = len({run.code for run in runs})
+        yield (
+            f"The runs are of {codes} codes, which may differ in more than what was varied; each "
+            "is ranked apart, unless --accept-other-code is given."
+        )
 
 
 def _of_others(comparison: Comparison) -> Iterator[str]:
@@ -63,8 +82,8 @@ def _of_others(comparison: Comparison) -> Iterator[str]:
         yield f"Left out as copies of other folders: {names}."
 
 
-def _of_ranking(ranking: Ranking, measure: Measure, margin: float) -> Iterator[str]:
-    leader = ranking.leader
+def _of_ranking(ranking: Ranking, comparison: Comparison, margin: float) -> Iterator[str]:
+    leader, measure = ranking.leader, comparison.measure
     told = (
         f"{_name(leader, ranking)}, {_score(leader, measure)} on valid, "
         f"{measure.written(leader.test or 0.0)} on test, {_cost(leader)}"
@@ -76,27 +95,52 @@ def _of_ranking(ranking: Ranking, measure: Measure, margin: float) -> Iterator[s
         return
     sure = f"({_seeds(ranking)}, {_SURE})"
     if ranking.has_winner:
-        than = "the other one" if others == 1 else f"each of the {others} others"
-        yield f"Best: {told}; better than {than} {sure}."
+        yield f"Best: {told}; better than {_all(others)} {sure}."
     elif ranking.has_seeds:
         yield f"Leads: {told}; {_as_good(ranking)} {sure}{_named(ranking)}."
     else:
         yield f"Lowest score: {told}."
-        yield (
-            "Every configuration has one seed, so nothing is known of what another seed would "
-            "change, and no winner can be named."
-        )
+        yield from _of_one_seed(ranking)
     yield from _cheapest(ranking, measure, margin)
+
+
+def _of_one_seed(ranking: Ranking) -> Iterator[str]:
+    """What the evaluation alone can tell apart, and what cannot be known without more seeds."""
+    if ranking.evidence is not None:
+        count, others = len(ranking.as_good()), len(ranking.groups) - 1
+        as_good, lower = f"{_as_good(ranking)}", f"it is lower than {_all(others)}"
+        told = f"{as_good}{_named(ranking)}" if count else lower
+        yield f"As far as the evaluation goes (bootstrap over slices of valid, {_SURE}), {told}."
+    yield (
+        "Each has one seed, so what another would change is not known, and no winner can be named."
+    )
+
+
+def _more_seeds(comparison: Comparison) -> Iterator[str]:
+    """The command that trains them: the whole sweep's, or one run's."""
+    lacking = [one for one in comparison.rankings if len(one.groups) > 1 and not one.has_seeds]
+    if not lacking:
+        return
+    begun = lacking[0].leader.done[0]
+    first = int(begun.seed or 1)
+    seeds = f"{SEED}={first},{first + 1},{first + 2}"
+    if comparison.typed:
+        kept = [word for word in comparison.typed if not word.startswith(f"{SEED}=")]
+        yield f"More seeds: {typed_words([*kept, seeds], begun.path)}"
+    else:
+        yield f"More seeds, likewise of the others: {typed_sweep(begun.path, seeds)}"
 
 
 def _as_good(ranking: Ranking) -> str:
     """How many cannot be told from the leader."""
     count, others = len(ranking.as_good()), len(ranking.groups) - 1
-    return (
-        "the other one cannot be told from it"
-        if others == 1
-        else f"{count} of the {others} others cannot be told from it"
-    )
+    if others == 1:
+        return "the other one cannot be told from it"
+    return f"{count} of the {others} others cannot be told from it"
+
+
+def _all(others: int) -> str:
+    return "the other one" if others == 1 else f"each of the {others} others"
 
 
 def _named(ranking: Ranking) -> str:
@@ -110,15 +154,16 @@ def _named(ranking: Ranking) -> str:
 def _cheapest(ranking: Ranking, measure: Measure, margin: float) -> Iterator[str]:
     """What costs less and is as good, or nearly."""
     cheaper, close = ranking.cheaper(), f"{margin:g} {measure.name}"
+    has_evidence = ranking.evidence is not None
     within = [group for group in cheaper if ranking.most_above(group) <= margin]
-    known = f" ({_SURE})" if ranking.has_seeds else ""
+    known = f" ({_SURE}{'' if ranking.has_seeds else ' of evaluations'})" * has_evidence
     if within:
         yield f"Within {close} of it{known} the cheapest is {_beside(within[0], ranking, measure)}."
         return
-    is_known = "is known to come" if ranking.has_seeds else "comes"
+    is_known = "is known to come" if has_evidence else "comes"
     yield f"No run that is clearly cheaper {is_known} within {close} of it{known}."
     as_good = [group for group in cheaper if group in ranking.as_good()]
-    if ranking.has_seeds and as_good:
+    if has_evidence and as_good:
         yield (
             "Of those that cannot be told from it the cheapest is "
             f"{_beside(as_good[0], ranking, measure)}."
@@ -166,14 +211,28 @@ def _name(group: Group, ranking: Ranking) -> str:
     return brief({key: group.varies[key] for key in telling}) or group.brief_label
 
 
+def _place(ranking: Ranking, rankings: Sequence[Ranking]) -> str:
+    """What a person calls the text and the code of a ranking."""
+    codes = {one.leader.done[0].code for one in rankings}
+    code = ranking.leader.done[0].code or "not known"
+    of_code = [f"code {code}"] if len(codes) > 1 else []
+    texts = {one.leader.done[0].data for one in rankings}
+    of_text = [_text_of(ranking, rankings)] if len(texts) > 1 else []
+    return f"On {', '.join([*of_text, *of_code])}" if of_text else f"Of {of_code[0]}"
+
+
 def _text_of(ranking: Ranking, rankings: Sequence[Ranking]) -> str:
     """What a person calls the text of a ranking."""
     firsts = [one.leader.first.values for one in rankings]
     own = ranking.leader.first
     keys = [key for key in own.values if key == "data" or key.startswith("data.")]
     differing = [key for key in keys if len({str(values.get(key)) for values in firsts}) > 1]
-    values = [[str(one.get(key)) for key in differing] for one in firsts]
-    is_unique = values.count([str(own.values.get(key)) for key in differing]) == 1
+    mine = [str(own.values.get(key)) for key in differing]
+    is_unique = not any(
+        one.leader.first.data != own.data
+        and mine == [str(one.leader.first.values.get(key)) for key in differing]
+        for one in rankings
+    )
     named = {key: str(own.values[key]) for key in differing if key in own.values}
     return brief(named if is_unique else {DATA_KEY: own.data} | named)
 

@@ -21,10 +21,13 @@ from adaspan.runs import figures
 from adaspan.runs.failures import State
 from adaspan.runs.figures import Figure, Row
 from adaspan.runs.figures.rows import head_span_key, head_spans, is_final, measure_of
+from adaspan.runs.folder import RunFolder
 from adaspan.runs.measures import Measure
+from adaspan.runs.slices import Slices, read_slices
 from adaspan.status.state import RunState
 
 SEED = "train.seed"
+CODE = "code"
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Run:
     values: Mapping[str, object]  # dotted keys of its configuration; none before it begins
     data: str  # the beginning of its text's fingerprint; empty before it begins
     rows: Sequence[Row]
+    starts: Sequence[Mapping[str, object]] = ()  # what is told of each: see `runs/start.py`
 
     @property
     def name(self) -> str:
@@ -66,6 +70,24 @@ class Run:
     @property
     def seed(self) -> str:
         return str(self.values.get(SEED, self.state.varies.get(SEED, "")))
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it is known how it was computed."""
+        return any(self.starts)
+
+    @property
+    def precision(self) -> str:
+        """Of its products, whatever was asked for; empty if that is not known."""
+        return "+".join(self._of_starts("precision"))
+
+    @property
+    def code(self) -> str:
+        """What tells apart the code that trained it; empty if that is not known."""
+        return "+".join(self._of_starts(CODE))
+
+    def _of_starts(self, key: str) -> list[str]:
+        return list(dict.fromkeys(str(start[key]) for start in self.starts if key in start))
 
     @property
     def is_done(self) -> bool:
@@ -84,6 +106,11 @@ class Run:
     def measure(self) -> Measure | None:
         """Of its scores; None before it has one."""
         return measure_of(self.rows)
+
+    @cached_property
+    def slices(self) -> Slices | None:
+        """What slices of valid cost it; None if that was not kept."""
+        return read_slices(RunFolder(self.path).slices)
 
     @property
     def quick(self) -> float | None:

@@ -18,7 +18,7 @@ from plotly.offline import get_plotlyjs
 from adaspan import __version__
 from adaspan.files import replacing
 from adaspan.report.comparison import Comparison
-from adaspan.report.finding import finding
+from adaspan.report.finding import finding, notes
 from adaspan.report.groups import Group, Run, thinned
 from adaspan.report.paper import AgainstPaper
 from adaspan.report.plots import all_plots
@@ -62,6 +62,7 @@ def write_page(
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=__version__,
         finding=finding(comparison, margin),
+        notes=notes(comparison),
         columns=table.columns,
         rows=_rows(comparison, table, path.parent),
         unfinished=[

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from adaspan.report.groups import Group
-from adaspan.report.statistics import Evidence, from_seeds
+from adaspan.report.statistics import FEWEST_SLICES, Evidence, from_seeds, from_slices
 from adaspan.runs import figures
 
 # A group counts as cheaper from this ratio of FLOPs on.
@@ -38,9 +38,23 @@ class Ranking:
 
     @cached_property
     def evidence(self) -> Evidence | None:
-        """What the scores can tell apart; None if nothing is known of how uncertain they are."""
+        """What the scores can tell apart: as far as seeds say, or where each group has one, as far
+        as the text does. None if nothing is known of how uncertain they are.
+        """
         scores = [[score_of(run.last) for run in group.done] for group in self.groups]
-        return from_seeds(scores)
+        return from_seeds(scores) or self._of_one_text()
+
+    def _of_one_text(self) -> Evidence | None:
+        slices = [group.done[0].slices for group in self.groups]
+        first = next(filter(None, slices), None)
+        measure = self.leader.measure
+        if first is None or measure is None or len(first.nats) < FEWEST_SLICES:
+            return None
+        costs = [
+            one.nats * measure.per_nat(group.rank) if one and one.length == first.length else None
+            for group, one in zip(self.groups, slices, strict=True)
+        ]
+        return from_slices(costs, first.tokens, [group.rank for group in self.groups])
 
     @property
     def has_winner(self) -> bool:

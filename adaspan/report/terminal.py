@@ -21,7 +21,7 @@ from rich.text import Text
 
 from adaspan.report.comparison import Comparison
 from adaspan.report.curves import SHOWN_FROM
-from adaspan.report.finding import finding
+from adaspan.report.finding import finding, notes
 from adaspan.report.groups import Group
 from adaspan.report.paper import AgainstPaper
 from adaspan.report.style import Look, looks
@@ -92,6 +92,8 @@ def to_text(
     best_first = sorted(marked, key=lambda item: item[0].rank)
     console.print(Text(comparison.title, style="bold"))
     console.print(Text(finding(comparison, margin)))
+    for note in notes(comparison):
+        console.print(Text(note))
     console.print()
     left_out = _print_table(console, comparison, marked)
     if left_out:

@@ -20,6 +20,11 @@ def typed(path: Path, *overrides: str) -> str:
     return typed_words([*_configuration(path), *overrides], path)
 
 
+def typed_sweep(path: Path, *overrides: str) -> str:
+    """What a person types to train several runs that differ from one in these values."""
+    return typed_words(["-m", *_configuration(path), *overrides], path)
+
+
 def typed_words(words: Sequence[str], path: Path) -> str:
     """What a person types in this folder to train what these words describe.
 

@@ -6,6 +6,7 @@ source.json      see `source.py`
 status.json      running, done, failed or resumable; step, last error
 metrics.jsonl    one row per line: the source of truth
 token_spans.json of dynamic spans: how far each token of a short text looks back
+slices.json      what each slice of valid cost the best weights: see `slices.py`
 evaluations.jsonl  what `adaspan evaluate` has found: one text a line
 log.txt          what the terminal showed
 output.txt       what a run of a sweep printed, traces included
@@ -52,6 +53,7 @@ class RunFolder:
         self.output = path / "output.txt"
         self.trace = path / "trace.json.gz"
         self.token_spans = path / "token_spans.json"
+        self.slices = path / "slices.json"
         self.vocabulary = path / "vocabulary.json"
         self.source = Source(path / "source.json")
         self.evaluations = path / "evaluations.jsonl"

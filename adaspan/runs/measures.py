@@ -25,6 +25,8 @@ class Measure:
         name: in keys of rows, and after numbers.
         meaning: in words.
         of_nats: from the mean loss of a token.
+        per_nat: by how much a score changes with that loss, which is as good as linear between
+            scores that are close.
         decimals: that a person reads.
         margin: by which a score may be worse and still count as close.
     """
@@ -32,6 +34,7 @@ class Measure:
     name: str
     meaning: str
     of_nats: Callable[[float], float]
+    per_nat: Callable[[float], float]
     decimals: int
     margin: float
 
@@ -53,9 +56,19 @@ def perplexity(nats: float) -> float:
     return math.exp(min(nats, _MOST_NATS))
 
 
-BPB = Measure("bpb", "bits per byte", bits, decimals=3, margin=0.02)
-BPC = Measure("bpc", "bits per character", bits, decimals=3, margin=0.02)
-PPL = Measure("ppl", "perplexity", perplexity, decimals=2, margin=0.2)
+def _of_bits(score: float) -> float:
+    """The derivative of `bits`, whatever the score."""
+    return bits(1.0)
+
+
+def _of_perplexity(score: float) -> float:
+    """The derivative of `perplexity`, which is the score."""
+    return score
+
+
+BPB = Measure("bpb", "bits per byte", bits, _of_bits, decimals=3, margin=0.02)
+BPC = Measure("bpc", "bits per character", bits, _of_bits, decimals=3, margin=0.02)
+PPL = Measure("ppl", "perplexity", perplexity, _of_perplexity, decimals=2, margin=0.2)
 
 MEASURES = (BPB, BPC, PPL)
 # By what a vocabulary's tokens are.

@@ -59,6 +59,12 @@ def find_run(output_dir: Path, name: str) -> Path:
     return output_dir / _only(str(output_dir), name, matching)
 
 
+def typed_words_of(output_dir: Path, sweep: str) -> list[str]:
+    """The words that ask for all runs of a sweep; none if there are none such."""
+    manifest = json.loads((output_dir / "sweeps" / sweep / "manifest.json").read_text())
+    return [str(word) for word in manifest.get("typed", [])]
+
+
 def find_runs(output_dir: Path, names: Sequence[str]) -> Runs:
     """All runs of the sweeps and the single runs that are named; without a name, every run.
 

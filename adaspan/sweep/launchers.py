@@ -51,7 +51,7 @@ class OnThisMachine:
             return []
         require_same_code(sweep)
         data = prepare_data(sweep)
-        write_manifest(sweep)
+        write_manifest(sweep, request.typed)
         self._code = self._code or frozen_code(sweep)
         program = program_of(self._code)
         try:
@@ -90,7 +90,7 @@ class OnACluster:
             return []
         require_same_code(sweep)
         data = prepare_data(sweep)
-        write_manifest(sweep)
+        write_manifest(sweep, request.typed)
         self._code = self._code or frozen_code(sweep)
         submit_missing(sweep, data, self._code, settings, settings.canary)
         if settings.wait:

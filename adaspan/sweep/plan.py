@@ -138,14 +138,21 @@ def prepare_data(sweep: Sweep) -> dict[str, str]:
     return fingerprints
 
 
-def write_manifest(sweep: Sweep) -> None:
-    """Add the runs to `runs/sweeps/<name>/manifest.json`."""
+def write_manifest(sweep: Sweep, typed: Sequence[str] = ()) -> None:
+    """Add the runs to `runs/sweeps/<name>/manifest.json`.
+
+    Args:
+        sweep: the runs.
+        typed: the words that ask for them; they are kept if they ask for all that there are.
+    """
     path = sweep.folder / "manifest.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(".lock")):
         runs = json.loads(path.read_text())["runs"] if path.exists() else {}
         runs |= {job.name: job.varies for job in sweep.jobs}
-        write_json(path, {"name": sweep.name, "runs": runs})
+        asks_for_all = runs.keys() == {job.name for job in sweep.jobs}
+        words = list(typed) if asks_for_all else []
+        write_json(path, {"name": sweep.name, "typed": words, "runs": runs})
 
 
 def _refuse(mistakes: dict[str, list[str]], jobs: int) -> None:

@@ -20,6 +20,7 @@ from adaspan.config.schema import TrainConfig
 from adaspan.data import Tokens
 from adaspan.nn.cache import KeyValueCache
 from adaspan.nn.transformer import Transformer
+from adaspan.runs.slices import slice_of
 from adaspan.train.device import to_device
 
 _QUICK_PIECES = 8
@@ -101,6 +102,7 @@ def evaluate(
     after_block: Callable[[], None] = lambda: None,
     keep_keys: bool = False,
     apart: npt.NDArray[np.bool_] | None = None,
+    slices_S: Tensor | None = None,
 ) -> Score:
     """Cost of the counted tokens of `pieces` under `model`, in evaluation mode and without grad.
 
@@ -118,6 +120,8 @@ def evaluate(
         keep_keys: compute keys and values once instead of for every block that sees them. The
             last bits differ: a run's own figures are always had without.
         apart: of each token of the text, whether its cost is told apart, too; None: of none.
+        slices_S: costs of equal slices of the text, float64, to which those of the counted tokens
+            are added.
     """
     was_training = model.training
     model.eval()
@@ -127,7 +131,9 @@ def evaluate(
     try:
         for i in range(0, len(pieces), batch_size):
             group = pieces[i : i + batch_size]
-            cost = _cost(model, tokens, apart, group, block_size, device, after_block, keep_keys)
+            cost = _cost(
+                model, tokens, apart, group, block_size, device, after_block, keep_keys, slices_S
+            )
             nats, nats_apart = nats + cost[0], nats_apart + cost[1]
             count += sum(piece.end - piece.first for piece in group)
     finally:
@@ -145,6 +151,7 @@ def _cost(
     device: torch.device,
     after_block: Callable[[], None],
     keep_keys: bool,
+    slices_S: Tensor | None,
 ) -> tuple[float, float]:
     """In nats: of the counted tokens, and of those among them that are told apart."""
     start = np.array([piece.start for piece in pieces])[:, None]
@@ -154,6 +161,8 @@ def _cost(
     if pieces[0].first == 0:
         total += math.log(model.vocabulary_size)
         apart += math.log(model.vocabulary_size) * bool(is_apart[0])
+        if slices_S is not None:
+            slices_S[0] += math.log(model.vocabulary_size)
     plan = model.plan(len(pieces), block_size)
     caches: Sequence[Tensor] | Sequence[KeyValueCache] = model.empty_caches(len(pieces))
     if keep_keys:
@@ -169,9 +178,13 @@ def _cost(
         output = model(block[:, :-1], caches, plan, block[:, 1:])
         caches = caches if keep_keys else output.caches
         nats_BM = output.nats_BM.double()
-        total += nats_BM.masked_fill(~counted, 0).sum()
+        of_counted_BM = nats_BM.masked_fill(~counted, 0)
+        total += of_counted_BM.sum()
         if counted_apart.any():
             apart += nats_BM[to_device(torch.from_numpy(counted_apart), device)].sum()
+        if slices_S is not None:
+            index = torch.from_numpy(slice_of(there[:, 1:], len(tokens), len(slices_S)))
+            slices_S.index_add_(0, to_device(index, device).flatten(), of_counted_BM.flatten())
         after_block()
     return float(total), float(apart)
 

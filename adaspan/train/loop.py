@@ -16,6 +16,7 @@ from adaspan.files import write_json
 from adaspan.runs.figures import Row
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.length import evaluates
+from adaspan.runs.slices import Slices
 from adaspan.signals import StopRequest
 from adaspan.train.build import kinds_in_words
 from adaspan.train.checkpoint import Checkpoints
@@ -215,10 +216,11 @@ class Session:
         self._terminal.line(
             f"scoring the weights of step {trainer.best_step}, the best, on all of valid and test"
         )
-        valid = self._score("valid", corpus.valid)
-        test = self._score("test", corpus.test)
+        valid, slices = self._score("valid", corpus.valid)
+        test, _ = self._score("test", corpus.test)
         if not self._processes.is_main:
             return
+        slices.write(self._folder.slices)
         final = final_row(trainer, valid, test, self._record.last_quick())
         final |= entropy_row(trainer, self._config.data.entropy_nats(corpus.valid))
         final |= own_figures(trainer, corpus.valid)
@@ -237,8 +239,8 @@ class Session:
             found = token_spans(model, corpus.valid, corpus.vocabulary)
         write_json(self._folder.token_spans, dataclasses.asdict(found))
 
-    def _score(self, split: str, tokens: Tokens) -> float:
-        """The score of all of a split, with a bar; leaves if asked to."""
+    def _score(self, split: str, tokens: Tokens) -> tuple[float, Slices]:
+        """The score of all of a split and of its slices, with a bar; leaves if asked to."""
         with self._terminal.bar(f"scoring {split}") as show:
 
             def after_block(share: float) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from adaspan.config.schema import RunConfig
 from adaspan.data import Tokens
+from adaspan.runs.slices import Slices, count_of_slices
 from adaspan.train.device import autocast
 from adaspan.train.distributed import Processes
 from adaspan.train.evaluate import (
@@ -57,18 +58,26 @@ class RunScorer:
             self._trainer.fail(f"the loss on valid is {nats}")
         return self._trainer.measure.of_nats(nats)
 
-    def whole(self, tokens: Tokens, after_block: Callable[[float], None]) -> float:
-        """The score of a whole text; all processes call `after_block` equally often, with the share
-        of the text that has been read.
+    def whole(self, tokens: Tokens, after_block: Callable[[float], None]) -> tuple[float, Slices]:
+        """The score of a whole text, and what its slices cost; all processes call `after_block`
+        equally often, with the share of the text that has been read.
         """
         receptive_field = self._trainer.model.receptive_field()
         pieces = whole_text(len(tokens), receptive_field, self._batch_size)
-        return self._trainer.measure.of_nats(self._nats(tokens, pieces, after_block))
+        count = count_of_slices(len(tokens))
+        slices_S = torch.zeros(count, dtype=torch.float64, device=self._device)
+        nats = self._nats(tokens, pieces, after_block, slices_S)
+        slices = Slices(len(tokens), self._processes.sum(slices_S).numpy())
+        return self._trainer.measure.of_nats(nats), slices
 
     def _nats(
-        self, tokens: Tokens, pieces: list[Piece], after_block: Callable[[float], None]
+        self,
+        tokens: Tokens,
+        pieces: list[Piece],
+        after_block: Callable[[float], None],
+        slices_S: torch.Tensor | None = None,
     ) -> float:
-        """Mean cost of a token."""
+        """Mean cost of a token; the sums of its slices are added to `slices_S`."""
         own = pieces[self._processes.rank :: self._processes.world_size]
         batch_size, block_size = self._batch_size, self._config.train.block_size
         count = blocks(own, batch_size, block_size)
@@ -87,6 +96,7 @@ class RunScorer:
                 block_size=block_size,
                 device=self._device,
                 after_block=after,
+                slices_S=slices_S,
             )
         for _ in range(most - count):  # others have more
             after()

@@ -137,7 +137,7 @@ class TextScorer:
         self._model = model
         self._device = device
         self._precision = precision
-        self._reading = {"batch_size": batch_size, "block_size": block_size}
+        self._reading: dict[str, Any] = {"batch_size": batch_size, "block_size": block_size}
         self._measure = measures.OF_UNIT[vocabulary.unit]
 
     def blocks(self, text: Text) -> int:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from adaspan.report.comparison import Comparison, compare
-from adaspan.report.finding import finding
+from adaspan.report.finding import finding, notes
+from adaspan.report.groups import Group
+from adaspan.runs.folder import RunFolder
 from adaspan.runs.measures import BPC
+from adaspan.runs.slices import Slices
 from adaspan.status.find import Runs
+from tests.conftest import Launch
 from tests.report.sweeps import group, sweep
 
 
@@ -71,8 +78,10 @@ def test_sixty_configurations_of_noise_have_no_winner() -> None:
 def test_one_seed_names_no_winner_and_says_that_seeds_are_missing() -> None:
     shown = finding(noise(60, 1, seed=1), margin=0.02)
     assert shown.startswith("Lowest score: ")
-    assert "Every configuration has one seed" in shown
-    assert "no winner can be named" in shown
+    assert (
+        "Each has one seed, so what another would change is not known, and no winner can be named. "
+        "No run that is clearly cheaper comes within 0.02 bpb of it." in shown
+    )
     for word in ("Best", "better", "95 %"):
         assert word not in shown
 
@@ -113,7 +122,7 @@ def test_texts_are_ranked_apart_and_each_is_named() -> None:
     assert "On data.sha256=bbbb: Result: model.dim=3," in shown
     assert [len(ranking.groups) for ranking in comparison.rankings] == [2, 1]
     many = sweep(*(group(f"{i}", [1.0], data=f"text {i}") for i in range(9)))
-    assert "6 more texts are in the table." in finding(many, margin=0.02)
+    assert "6 more rankings are in the table." in finding(many, margin=0.02)
 
 
 def test_a_mixed_folder_names_a_few_of_the_keys_that_vary() -> None:
@@ -154,3 +163,66 @@ def test_runs_without_a_result_are_no_finding(runs: Runs) -> None:
     comparison = compare("failed", dict([*runs.items()][-2:]))
     assert finding(comparison, margin=0.02) == "None of the 2 runs is done yet."
     assert not comparison.rankings
+
+
+def with_slices(one: Group, folder: Path, nats: np.ndarray) -> Group:
+    """The same, whose only run has kept what slices of valid cost it."""
+    (run,) = one.runs
+    path = folder / run.name
+    path.mkdir()
+    Slices(length=50_000, nats=nats).write(RunFolder(path).slices)
+    return dataclasses.replace(one, runs=[dataclasses.replace(run, path=path)])
+
+
+def test_of_one_seed_the_error_of_the_evaluation_is_told(tmp_path: Path) -> None:
+    chance = np.random.default_rng(5)
+    usual = 500 * chance.normal(0.8, 0.1, 100)  # what is hard for one is hard for all
+    near, far = (usual + 500 * chance.normal(more, 0.02, 100) for more in (0.0, 0.1))
+    costs = {"1": usual, "2": near, "3": far}
+    groups = [
+        with_slices(
+            group(name, [float(nats.sum()) / 50_000 / math.log(2)], 1000.0 * int(name)),
+            tmp_path,
+            nats,
+        )
+        for name, nats in costs.items()
+    ]
+    shown = finding(sweep(*groups), margin=0.02)
+    lead, other = sorted(groups[:2], key=lambda one: one.rank)
+    assert shown.startswith(f"Lowest score: {lead.label}, ")
+    assert (
+        "As far as the evaluation goes (bootstrap over slices of valid, 95 %), 1 of the 2 others "
+        f"cannot be told from it: {other.label}. Each has one seed, so what another would change "
+        "is not known, and no winner can be named." in shown
+    )
+    alone = finding(sweep(lead, groups[2]), margin=0.02)
+    assert "95 %), it is lower than the other one. Each has one seed" in alone
+    assert "Best" not in alone
+    (ranking,) = sweep(*groups).rankings
+    assert groups[2] not in ranking.pareto_front()
+    unkept = sweep(lead, group("9", [9.0]))
+    assert "cannot be told from it" in finding(unkept, margin=0.02), "whose slices are not known"
+
+
+PLANNED = {"waiting", "done"}
+
+
+@pytest.mark.parametrize("typed", [(), ("-m", "train.seed=7", "span.limit=12,24")])
+def test_the_command_for_more_seeds_asks_for_them(
+    runs: Runs, typed: tuple[str, ...], launch_here: Launch
+) -> None:
+    fixed = {path: varies for path, varies in runs.items() if varies["span"] == "fixed"}
+    (line,) = notes(compare("one seed", fixed, typed))
+    command = line.partition(": ")[2].split()
+    assert command[:2] == ["python", "launch.py"]
+    end = launch_here(*command[2:], "hydra.launcher.dry_run=true")
+    assert end.returncode == 0, end.stderr
+    lines = [line.replace("│", " ").split() for line in end.stdout.splitlines()]
+    planned = [line for line in lines if PLANNED & {*line}]
+    seeds = [words[1 if typed else 0] for words in planned]
+    assert seeds == ["1", "2", "3"] * (2 if typed else 1)
+
+
+def test_several_seeds_need_no_more() -> None:
+    assert notes(sweep(group("1", [1.0, 1.1]), group("2", [2.0]))) == []
+    assert notes(sweep(group("1", [1.0]))) == []

@@ -78,7 +78,7 @@ def test_what_a_program_reads_is_one_table_or_document(
 ) -> None:
     of_words(runs_of_before / DONE)
     bpb, ppl = json.loads(report(runs_of_before, "--format", "json").stdout)
-    assert [set(part) for part in (bpb, ppl)] == [{"title", "finding", "groups"}] * 2
+    assert [set(part) for part in (bpb, ppl)] == [{"title", "finding", "notes", "groups"}] * 2
     assert " ppl on valid" in ppl["finding"]
     written = report(runs_of_before, "--format", "csv", "--out", str(tmp_path / "runs.csv"))
     assert written.exit_code == 0, written.output

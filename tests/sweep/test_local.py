@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from adaspan.errors import RunError
+from adaspan.status.find import typed_words_of
 from adaspan.sweep.local import train_all
 from adaspan.sweep.plan import plan, prepare_data
 from tests.conftest import Launch, compose_run
@@ -67,9 +68,12 @@ def test_every_mistake_of_every_run_is_told_before_anything_starts(
 def test_runs_are_as_they_would_be_alone_and_done_once(
     quick: Tiny, launch_here: Launch, tmp_path: Path
 ) -> None:
-    end = launch_here(*quick, "train.seed=1,2", "hydra.launcher.processes=2")
+    words = (*quick, "train.seed=1,2", "hydra.launcher.processes=2")
+    end = launch_here(*words)
     assert end.returncode == 0, end.stderr
     assert states(tmp_path) == ["done", "done"]
+    (sweep,) = (tmp_path / "runs" / "sweeps").iterdir()
+    assert typed_words_of(tmp_path / "runs", sweep.name) == [*words]
     alone = tmp_path / "alone"
     common = [o for o in quick if o != "-m" and not o.startswith("output_dir")]
     train_here(*common, "train.seed=2", f"output_dir={alone}")

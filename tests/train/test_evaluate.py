@@ -1,6 +1,7 @@
 """Every token counts once, and the score does not depend on how the text is cut up."""
 
 import math
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ import torch
 from adaspan.config.kinds.span import AdaptiveSpanConfig, FixedSpanConfig, SpanConfig
 from adaspan.config.schema import ModelConfig
 from adaspan.nn.transformer import Transformer
+from adaspan.runs.slices import Slices
 from adaspan.train.build import make_model
 from adaspan.train.evaluate import Piece, Score, blocks, evaluate, sample, whole_text
 
@@ -120,3 +122,26 @@ def test_the_cost_of_some_tokens_is_told_apart() -> None:
 
 def test_the_mean_cost_of_a_token() -> None:
     assert Score(nats=30.0, tokens=10).nats_per_token == 3.0
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("count", [1, 7, 50])
+def test_slices_are_the_costs_of_equal_parts_however_the_text_is_cut_up(
+    batch_size: int, count: int
+) -> None:
+    model = small_model(FixedSpanConfig(limit=9))
+    pieces = whole_text(len(TOKENS), model.receptive_field(), batch_size)
+    slices_S = torch.zeros(count, dtype=torch.float64)
+    read = partial(
+        evaluate, model, TOKENS, pieces, batch_size=batch_size, block_size=16, device=CPU
+    )
+    assert read(slices_S=slices_S) == read(), "to the bit"
+    tokens = torch.from_numpy(TOKENS.astype(np.int64))[None]
+    log_probs = model.eval()(tokens[:, :-1], model.empty_caches(1)).log_probs_BMV
+    nats = [math.log(7), *(-log_probs.gather(-1, tokens[:, 1:, None])).flatten().tolist()]
+    slices = Slices(len(TOKENS), slices_S.numpy())
+    ends = np.cumsum(slices.tokens).astype(int)
+    assert ends[-1] == len(TOKENS)
+    assert np.ptp(slices.tokens) <= 1
+    expected = [sum(part) for part in np.split(np.array(nats), ends[:-1])]
+    assert slices.nats == pytest.approx(np.array(expected), rel=1e-10)
