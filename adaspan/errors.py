@@ -77,7 +77,10 @@ def in_words(value: object) -> str:
     """What a function gave, where that is wrong: `None`, `the class SGD`, `a str`."""
     if value is None:
         return "None"
-    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}"
 
 
 @contextmanager

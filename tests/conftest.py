@@ -317,7 +317,9 @@ def run_folder(tmp_path: Path) -> Callable[[], Path]:
     """The only run folder below the test's `runs`."""
 
     def find() -> Path:
-        (folder,) = (path for path in (tmp_path / "runs").iterdir() if path.name != "sweeps")
+        (folder,) = (
+            path for path in (tmp_path / "runs").iterdir() if path.name not in ("sweeps", "code")
+        )
         return folder
 
     return find

@@ -38,6 +38,8 @@ def explain(run: str, output_dir: Path) -> None:
         click.echo(f"command  {explanation.command(path)}")
     for line in explanation.starts(path):
         click.echo(f"trained  {line}")
+    if line := explanation.code(path):
+        click.echo(f"code     {line}")
     if clipped := explanation.clipped_spans(path):
         click.echo(f"spans    {clipped}")
     for line in explanation.against_default(path):

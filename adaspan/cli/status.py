@@ -13,7 +13,10 @@ from rich.live import Live
 
 from adaspan.cli.choose import chosen_runs, runs_option
 from adaspan.errors import UserError
+from adaspan.runs.code.fingerprint import in_words
 from adaspan.runs.failures import UNDER_WAY, State
+from adaspan.runs.folder import RunFolder
+from adaspan.runs.other_code import files_other_here
 from adaspan.status.state import RunState, read_states
 from adaspan.status.table import show
 from adaspan.status.table import table as table_of
@@ -47,6 +50,7 @@ def status(sweep: str | None, output_dir: Path, watch: bool, as_json: bool) -> N
                 live.update(table_of(title, states), refresh=True)
     else:
         show(table_of(title, states))
+        _show_other_code(list(runs))
         _show_logs(states)
         _show_counts(states)
     raise SystemExit(_exit_code(states))
@@ -57,6 +61,14 @@ def _exit_code(states: Sequence[RunState]) -> int:
     if states_found & UNDER_WAY:
         return 3
     return 0 if states_found == {State.DONE} else 1
+
+
+def _show_other_code(runs: Sequence[Path]) -> None:
+    """How many runs are not of the code here."""
+    found = [files for run in runs if (files := files_other_here(RunFolder(run)))]
+    if found:
+        files = sorted({file for of_run in found for file in of_run})
+        click.echo(f"{len(found)} of {len(runs)} trained by other code: {in_words(files)}")
 
 
 def _show_logs(states: Sequence[RunState]) -> None:

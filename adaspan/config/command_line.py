@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ def named_extensions(words: Sequence[str]) -> list[str]:
     for key, value in _values(flags.overrides):
         if key == "extensions":
             names += _names(value)
+        elif difflib.get_close_matches(key, ["extensions"], cutoff=0.85):  # else told of the kinds
+            raise UserError(f"{key}: no such key; did you mean extensions?")
         elif isinstance(value, str) and "." not in key and not Path(value).is_absolute():
             files += [folder / key / value for folder in folders]
     for file in files:

@@ -77,7 +77,7 @@ Each option is a file, which explains itself:
   {sweeps}/OPTION.yaml
   DIR/GROUP/OPTION.yaml  (your own, with --config-dir DIR)
 
-Keys that matter, as key=value; all are in {schema}:
+Keys that matter, as key=value; {launch} --cfg job shows all:
 
   model.layers  model.dim  model.heads  model.dropout
   model.ffn_dim  (0: no feed-forward)  model.persistent  (learned keys and values per head)
@@ -155,7 +155,6 @@ def _help(folders: Sequence[Path]) -> str:
         launch=LAUNCH,
         conf=shown(CONF),
         sweeps=shown(SWEEPS),
-        schema=shown(PACKAGE / "config" / "schema.py"),
         groups="\n".join(groups),
     )
 

@@ -173,8 +173,9 @@ def _part_of(schema_class: str) -> str:
 
 def unknown_kind(group: str, name: str, options: Iterable[str]) -> str:
     """One line for a kind that is not registered, nor an option of its group."""
+    name_it = f"name the module of one of your own: 'extensions=[MODULE]'; {HOW_TO_ADD}"
     known = sorted({*KINDS[group], *(option for option in options if "_schema" not in option)})
-    return f"{group}={name}: no such option; one of {', '.join(known)}; {HOW_TO_ADD}"
+    return f"{group}={name}: no such option; one of {', '.join(known)}; {name_it}"
 
 
 def unknown_key(full_key: str, schema_class: Any, typed: str | None = None) -> str:

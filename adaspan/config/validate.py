@@ -169,7 +169,7 @@ def _train(train: TrainConfig) -> Iterator[str]:
         yield f"train.device={train.device}: must be auto, cpu, cuda or cuda:N"
     yield from one_of("train.precision", train.precision, ("auto", "float32", "bfloat16"))
     for mistake in one_of("train.attention", train.attention, ("auto", *KINDS["attention"])):
-        yield f"{mistake}; {HOW_TO_ADD}"
+        yield f"{mistake}; name the module of one of your own: 'extensions=[MODULE]'; {HOW_TO_ADD}"
 
 
 def _tracking(tracking: TrackingConfig) -> Iterator[str]:

@@ -24,7 +24,7 @@ from adaspan.nn.checks import (
 )
 from adaspan.nn.heads import ProjectedHeads, both_of, joined, of_heads, spans_of_heads
 from adaspan.nn.persistent import PersistentMemory
-from adaspan.nn.span import Span, check_is_span, reach
+from adaspan.nn.span import Span, SpanRangeError, check_is_span, reach
 
 
 class Attended(NamedTuple):
@@ -219,7 +219,11 @@ class MultiHeadAttention(nn.Module):
 @contextmanager
 def _blamed_on(span: Span, method: str) -> Iterator[None]:
     """Raise what is wrong with what a span gives as the mistake of its method."""
+    name = type(span).__name__
     try:
         yield
+    except SpanRangeError as error:
+        lacks = f"{error.refusal}; {name} has no clamp_() that brings it back after each update"
+        raise ContractError(f"{name}.{method}: {error if span.clamps else lacks}") from None
     except ValueError as error:
-        raise ContractError(f"{type(span).__name__}.{method}: {error}") from None
+        raise ContractError(f"{name}.{method}: {error}") from None

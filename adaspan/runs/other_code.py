@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from adaspan.runs.code.fingerprint import Code, changed_files
+from adaspan.places import CODE, PACKAGE
+from adaspan.runs.code.fingerprint import Code, changed_files, code_in
 from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.start import Start
+
+_OF_PACKAGE = (f"{PACKAGE.name}/", "launch.py")
 
 
 def files_changed_since(folder: RunFolder, code: Code) -> list[str]:
@@ -24,6 +27,16 @@ def files_changed_since(folder: RunFolder, code: Code) -> list[str]:
     if folder.state == State.DONE:
         return changed_since(folder.source.made_by(), code)
     return changed_since(folder.source.made_by(folder.newest_checkpoint())[-1:], code)
+
+
+def files_other_here(folder: RunFolder) -> list[str]:
+    """The files of the package that have trained a run and are others in this one. Extensions are
+    left out: who only looks does not import them.
+    """
+    here = code_in(CODE)
+    made = [start for start in folder.source.made_by() if "code_files" in start]
+    own = {file for start in made for file in start["code_files"] if file.startswith(_OF_PACKAGE)}
+    return [file for file in changed_since(made, here) if file in {*own, *here}]
 
 
 def changed_since(starts: Iterable[Start], code: Code) -> list[str]:

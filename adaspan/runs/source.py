@@ -28,6 +28,7 @@ from adaspan.runs.code.fingerprint import Code, short
 from adaspan.runs.extensions import extension_records
 from adaspan.runs.start import Start, differences, environment, inexact
 
+UNKNOWN_CODE = "unknown"
 _DATA = "data_sha256"
 _CODE, _CODE_FILES = "code", "code_files"
 _ONCE = ("diff", _CODE_FILES)  # not where it is that of the entry before
@@ -128,6 +129,13 @@ class Source:
                 made.pop()
             made.append(entry)
         return [entry for entry in made if entry.get("step", 0) < step]
+
+    def codes(self) -> list[str]:
+        """The digests of all codes that have trained the run, `UNKNOWN_CODE` for versions that did
+        not write theirs down; empty before it begins, and for a model that was brought along.
+        """
+        made = [entry for entry in self.made_by() if _IMPORTED not in entry]
+        return list(dict.fromkeys(entry.get(_CODE, UNKNOWN_CODE) for entry in made))
 
     def add_start(
         self,

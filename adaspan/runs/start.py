@@ -18,7 +18,7 @@ _SHORT_COMMIT = 9
 _PLACE = ("host", "python")
 _COMPUTING = ("device", "cpu", "precision", "attention", "processes", "threads", "cuda")
 _LIBRARIES = ("torch", "triton", "numpy")
-_CODE = ("commit", "uncommitted changes", "version")
+_CODE = ("code", "commit", "uncommitted changes", "version")
 # What stays on this machine, or goes elsewhere as a whole.
 _NOT_PUBLISHED = ("host", "uncommitted changes")
 
@@ -58,7 +58,10 @@ def differences(before: Start, now: Start) -> list[str]:
 def inexact(before: Start, now: Start) -> list[str]:
     """What of an earlier start may give an update other last bits than this one: `threads 4`."""
     other = _other(before, now)
-    return [f"{key} {value}" for key, value in other.items() if key not in _PLACE]
+    # Of the same code, what else differs between two commits changes nothing.
+    same_code = "code" in before and before["code"] == now.get("code")
+    harmless = (*_PLACE, *_CODE) if same_code else _PLACE
+    return [f"{key} {value}" for key, value in other.items() if key not in harmless]
 
 
 def _other(before: Start, now: Start) -> dict[str, Any]:

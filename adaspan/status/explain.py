@@ -16,10 +16,13 @@ from adaspan.config.resolved import flat, read_chosen, read_config, read_values
 from adaspan.config.typed import written
 from adaspan.errors import RunError, UserError
 from adaspan.runs import figures
+from adaspan.runs.code.fingerprint import in_words
 from adaspan.runs.command import typed, typed_words
 from adaspan.runs.figures import Row
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import run_name
+from adaspan.runs.other_code import files_other_here
+from adaspan.runs.source import UNKNOWN_CODE
 from adaspan.runs.start import differences, told
 
 # Clipping that often is what decides how far spans move.
@@ -80,6 +83,17 @@ def starts(path: Path) -> list[str]:
         f"from step {start['step']}: {' · '.join(parts)}"
         for start, parts in zip(known, [*begun, *later], strict=True)
     ]
+
+
+def code(path: Path) -> str:
+    """Which code has trained a run, and whether it is the one here; empty if none has so far."""
+    folder = RunFolder(path)
+    codes = folder.source.codes()
+    if UNKNOWN_CODE in codes:
+        return "not known: the version that trained the run did not write it down"
+    if files := files_other_here(folder):
+        return f"{', then '.join(codes)}; it is other here: {in_words(files)}"
+    return ", then ".join(codes) + bool(codes) * "; the same here"
 
 
 def _has_another_name(path: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from adaspan.errors import RunError
 from adaspan.runs import figures
 from adaspan.runs.failures import SLURM_ENDS, Failure, FailureClass, State
 from adaspan.runs.figures import Row
+from adaspan.runs.figures.own import is_built_in
 from adaspan.runs.figures.rows import is_final, measure_of
 from adaspan.runs.folder import RunFolder
 from adaspan.slurm import cluster
@@ -38,8 +39,10 @@ class RunState:
     span_mean: float | None = None
     span_max: float | None = None
     macs_per_token: float | None = None  # as the paper counts
+    own: dict[str, float] = field(default_factory=dict)  # figures of a user's own, by their keys
     seconds_left: float | None = None  # at the present speed
     continues: str = ""  # identity of the run whose updates it has taken over, and up to where
+    code: str = ""  # digest of the code that trained it; of several, with + between
     error: str = ""  # class and last line
     log: str = ""  # where there is more of it
 
@@ -126,8 +129,10 @@ def describe(
         span_mean=last.get(figures.SPAN_MEAN.key),
         span_max=last.get(figures.SPAN_MAX.key),
         macs_per_token=last.get(figures.PAPER_MACS.key),
+        own={key: value for key, value in last.items() if not is_built_in(key)},
         seconds_left=_seconds_left(rows, steps) if standing.state == State.RUNNING else None,
         continues=_continues(folder),
+        code="+".join(folder.source.codes()),
         error=standing.error,
         log=str([*logs_of(folder), folder.log][0]),
     )

@@ -15,6 +15,8 @@ from adaspan.units import duration
 
 # Columns of a table that goes to a file, where nothing need be cut or folded.
 _FILE_WIDTH = 200
+# Of a digest, as git shows commits.
+_SHORT_CODE = 7
 
 
 def show(table: Table) -> None:
@@ -26,16 +28,17 @@ def show(table: Table) -> None:
 
 
 def table(title: str, states: Sequence[RunState]) -> Table:
-    """A run a line; columns that say nothing yet are left out."""
+    """A run a line; columns that say nothing yet are left out, and the code if all have one."""
     used = {state.measure for state in states}
     measures = [measure for measure in MEASURES if measure.name in used]
+    one_code = len({state.code for state in states if state.code}) < 2
     lines = [
         {**(state.varies or {"run": state.run}), **_cells(state, measures)} for state in states
     ]
     columns = [
         key
         for key in dict.fromkeys(key for line in lines for key in line)
-        if any(line.get(key) for line in lines)
+        if any(line.get(key) for line in lines) and not (key == "code" and one_code)
     ]
     shown = Table(title=title, box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for column in columns:
@@ -65,7 +68,9 @@ def _cells(state: RunState, measures: Sequence[Measure]) -> dict[str, str]:
             figure.title: "" if value is None else figure.written(value)
             for figure, value in numbers
         },
+        **{key: f"{value:.4g}" for key, value in state.own.items()},
         "left": "" if state.seconds_left is None else duration(state.seconds_left),
         "continues": state.continues,
+        "code": "+".join(code[:_SHORT_CODE] for code in state.code.split("+")),
         "error": state.error,
     }

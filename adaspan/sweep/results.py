@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Sequence
 
 from adaspan.errors import RunError
@@ -29,7 +30,9 @@ def objective_mistakes(objectives: Sequence[str] | None) -> Iterator[str]:
         if key not in known:
             in_vain = key in without_direction
             mistake = "neither lower nor higher is better" if in_vain else "no such figure"
-            yield f"hydra.launcher.objectives={key}: {mistake}; one of {', '.join(known)}"
+            close = difflib.get_close_matches(key, [] if in_vain else known, n=1, cutoff=0.85)
+            way_out = f"did you mean {close[0]}?" if close else f"one of {', '.join(known)}"
+            yield f"hydra.launcher.objectives={key}: {mistake}; {way_out}"
 
 
 def results(jobs: Sequence[Job], objectives: Sequence[str] | None) -> list[Values | RunError]:

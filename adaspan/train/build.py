@@ -6,28 +6,26 @@ What a kind gives is checked here, for it may be a user's own: each mistake is o
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import Any
 
 import torch
 
 from adaspan.config.extensions import extensions_in_words
-from adaspan.config.kinds.contract import method_of, wrong_signature
+from adaspan.config.kinds.contract import method_of
 from adaspan.config.kinds.optimizer import OptimizerConfig
-from adaspan.config.kinds.registry import KINDS
+from adaspan.config.kinds.registry import KINDS, extension_of
 from adaspan.config.kinds.span import SpanConfig
-from adaspan.config.schema import ModelConfig
+from adaspan.config.schema import ModelConfig, RunConfig
 from adaspan.data import Vocabulary
 from adaspan.errors import KindError, UserError, in_words
-from adaspan.nn.attention import IMPLEMENTATIONS, Implementation, why_unfit
-from adaspan.nn.attention.implementation import Attend, CountMacs, GroupCost
+from adaspan.nn.attention import IMPLEMENTATIONS, why_unfit
 from adaspan.nn.checks import ContractError
 from adaspan.nn.flops import Shape, decoding_flops
 from adaspan.nn.span import Span
 from adaspan.nn.transformer import Transformer
 from adaspan.places import EXTENDING, shown
+from adaspan.train.attention import implementation_of
 
 
 def check_clusters(model: ModelConfig, vocabulary: Vocabulary) -> None:
@@ -81,7 +79,7 @@ def make_model(
         KindError: a kind builds something else than it must.
     """
     if attention in KINDS["attention"]:
-        IMPLEMENTATIONS[attention] = _implementation(attention)
+        IMPLEMENTATIONS[attention] = implementation_of(attention)
     span = span.in_model(model)
     with kinds_in_words():
         transformer = Transformer(
@@ -101,6 +99,19 @@ def make_model(
         )
         span.connect(transformer.spans)
         return transformer
+
+
+def own_kinds(config: RunConfig) -> list[str]:
+    """What of a model a user's own code computes, as it was chosen: `span=shared`."""
+    chosen = [
+        ("span", "span", config.span.kind),
+        ("attention", "train.attention", config.train.attention),
+    ]
+    return [
+        f"{key}={kind}"
+        for group, key, kind in chosen
+        if kind in KINDS[group] and extension_of(group, kind)
+    ]
 
 
 def shape_of(config: ModelConfig, model: Transformer) -> Shape:
@@ -129,34 +140,6 @@ def flops_of_one_token(config: ModelConfig, model: Transformer) -> int:
         device=token_11.device,
         io_macs=model.io_macs(token_11, None),
     )
-
-
-def _implementation(attention: str) -> Implementation:
-    implementation: object = KINDS["attention"][attention]()
-    chosen = f"train.attention={attention}"
-    if not isinstance(implementation, Implementation):
-        raise KindError(
-            f"{chosen}: its function must return an adaspan.Implementation, returned "
-            f"{in_words(implementation)}"
-        )
-    for part, contract in (("attend", Attend), ("macs", CountMacs), ("group_cost", GroupCost)):
-        own: object = getattr(implementation, part)
-        may_be_left_out = own is None and part == "group_cost"
-        if not may_be_left_out and (mistake := _mistake_in(own, contract.__call__)):
-            raise KindError(f"{chosen}: {part}: {mistake}")
-    counted: object = implementation.macs(
-        sequences=1, block=1, keys=2, window=1, head_dim=1, device=torch.device("cpu")
-    )
-    match counted:
-        case (int(), int()):
-            return implementation
-    raise KindError(f"{chosen}: macs: must give two whole numbers, gave {in_words(counted)}")
-
-
-def _mistake_in(own: object, method: Callable[..., Any]) -> str | None:
-    if not callable(own):
-        return f"must be a function, is {in_words(own)}"
-    return wrong_signature(own, partial(method, None))  # without self
 
 
 def _span(model: ModelConfig, config: SpanConfig, layer: int) -> Span:

@@ -24,7 +24,7 @@ from adaspan.places import shown
 from adaspan.runs import figures
 from adaspan.runs.code.fingerprint import code_of_run, in_words
 from adaspan.runs.failures import State
-from adaspan.runs.figures.own import check_own_keys
+from adaspan.runs.figures.own import check_own_keys, own_keys
 from adaspan.runs.folder import RunFolder
 from adaspan.runs.identity import run_name
 from adaspan.runs.other_code import files_changed_since
@@ -93,7 +93,7 @@ def _train(config: RunConfig, folder: RunFolder, begun_on: str | None) -> None:
             if config.train.restart:
                 clear(folder)
             _require_same_code(config, folder)
-            done = _is_done(config.train, folder, corpus, device)
+            done = _is_done(config, folder, corpus, device)
             corpus.vocabulary.write(folder.vocabulary)
             return int(done)
 
@@ -152,9 +152,7 @@ def _require_same_code(config: RunConfig, folder: RunFolder) -> None:
     )
 
 
-def _is_done(
-    settings: TrainConfig, folder: RunFolder, corpus: Corpus, device: torch.device
-) -> bool:
+def _is_done(config: RunConfig, folder: RunFolder, corpus: Corpus, device: torch.device) -> bool:
     """Whether the run is done, and say so; refuse data that have changed since it began."""
     before = folder.source.data_fingerprint()
     if before not in (None, corpus.fingerprint):
@@ -165,12 +163,20 @@ def _is_done(
     if folder.state != State.DONE:
         return False
     final = folder.rows()[-1]
+    lacks = [f"no {key} · " for key in own_keys() if key not in final]
     print(
         f"done already: {folder.path} · valid {figures.VALID.told(final)} · "
-        f"test {figures.TEST.told(final)} · {_other_precision(settings, folder, device)}"
+        f"test {figures.TEST.told(final)} · {''.join(lacks)}"
+        f"{_other_precision(config.train, folder, device)}{_other_code(config, folder)}"
         "train.restart=true starts over"
     )
     return True
+
+
+def _other_code(config: RunConfig, folder: RunFolder) -> str:
+    """That a run was trained by other code, which the user accepts."""
+    changed = files_changed_since(folder, code_of_run(config.extensions))
+    return f"trained by other code ({in_words(changed)}) · " if changed else ""
 
 
 def _other_precision(settings: TrainConfig, folder: RunFolder, device: torch.device) -> str:

@@ -15,13 +15,14 @@ from adaspan.nn.transformer import Transformer
 
 
 @torch.no_grad()
-def check_spans(model: Transformer, hidden: Sequence[Tensor]) -> None:
+def check_spans(model: Transformer, hidden: Sequence[Tensor], *, learned: bool) -> None:
     """Refuse spans that are out of their range or that attention does not see whole. Waits for the
     device once.
 
     Args:
         model: with the spans as they are now.
         hidden: hidden states (B, M, D) that each layer may get.
+        learned: whether an update has changed the spans.
 
     Raises:
         KindError: names the class, the method, the value and the layer.
@@ -36,7 +37,7 @@ def check_spans(model: Transformer, hidden: Sequence[Tensor]) -> None:
     if extremes:
         numbers = torch.stack([*extremes.values()]).tolist()
         for layer, of_layer in zip(extremes, numbers, strict=True):
-            _refuse(model.spans[layer], layer, _Extremes(*of_layer))
+            _refuse(model.spans[layer], layer, _Extremes(*of_layer), learned)
 
 
 class _Extremes(NamedTuple):
@@ -59,7 +60,7 @@ def _extremes(span: Tensor, current_H: Tensor | None) -> Tensor:
     return torch.stack([*ends, longest_H[head], seen_H[head]])
 
 
-def _refuse(span: Span, layer: int, extremes: _Extremes) -> None:
+def _refuse(span: Span, layer: int, extremes: _Extremes, learned: bool) -> None:
     of_class, rounding = type(span).__name__, ROUNDING * span.limit
     for method, value in (
         ("forward", extremes.least),
@@ -69,9 +70,16 @@ def _refuse(span: Span, layer: int, extremes: _Extremes) -> None:
     ):
         # One that is no number makes a loss that is none, which is told with its learning rate.
         if not (math.isnan(value) or -rounding <= value <= span.limit + rounding):
+            given = f"{of_class}.{method}: gives a span of {value:g} tokens in layer {layer}"
+            if not learned:
+                raise KindError(f"{given} at the start; must be 0 to {span.limit}")
+            if not span.clamps:
+                raise KindError(
+                    f"{given}; {of_class} has no clamp_() that brings it back into 0 to "
+                    f"{span.limit} after each update"
+                )
             raise KindError(
-                f"{of_class}.{method}: gives a span of {value:g} tokens in layer {layer}; clamp_() "
-                f"must bring it back into 0 to {span.limit} after each update"
+                f"{given}; clamp_() must bring it back into 0 to {span.limit} after each update"
             )
     if extremes.longest > extremes.seen + rounding:
         raise KindError(

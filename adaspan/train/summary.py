@@ -39,8 +39,9 @@ def opening_lines(
     sizes = " / ".join(f"{len(split):,}" for split in (corpus.train, corpus.valid, corpus.test))
     return [
         f"run     {path}",
-        f"model   {parameters / 1e6:.2f}M parameters · {model.layers} layers of {model.dim} · "
-        f"{model.heads} heads · {span.kind} span, at most {span.limit} tokens",
+        f"model   {parameters / 1e6:.2f}M parameters · {model.layers} "
+        f"layer{'s' * (model.layers > 1)} of {model.dim} · {model.heads} "
+        f"head{'s' * (model.heads > 1)} · {span.kind} span, at most {span.limit} tokens",
         f"data    {corpus.name} · train / valid / test {sizes} "
         f"{corpus.vocabulary.unit} · {len(corpus.vocabulary):,} symbols"
         f"{entropy}{_unknown(corpus)}{_files(config)}",

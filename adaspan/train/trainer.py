@@ -14,7 +14,8 @@ from adaspan.data.streams import Block, Streams
 from adaspan.errors import NonFiniteError
 from adaspan.nn.transformer import Transformer
 from adaspan.runs import measures
-from adaspan.train.build import choose_attention, make_model, make_optimizer, shape_of
+from adaspan.train.attention import check_attend
+from adaspan.train.build import choose_attention, make_model, make_optimizer, own_kinds, shape_of
 from adaspan.train.device import autocast, choose_precision, to_device
 from adaspan.train.distributed import Processes
 from adaspan.train.flat import FlatParameters
@@ -71,13 +72,13 @@ class Trainer:
         )
         self._step, self.standing = self._make_step()
         self.caches = self._empty_caches()
-        self._check_spans()
+        self.step = 0
+        self._check_kinds()
         # Mean loss of each update since `take_losses`: the first ones over all processes, from a
         # checkpoint, then this process's own, on the device.
         self._shared = torch.empty(0)
         self._losses: list[Tensor] = []
         self.shape = shape_of(config.model, self.model)
-        self.step = 0
         self.flops = ExecutedFlops(config, self.model, self.shape, device, processes)
         # In the last update.
         self.mean_spans_LH = torch.zeros(config.model.layers, config.model.heads)
@@ -194,6 +195,12 @@ class Trainer:
         self._check_spans()
         return losses
 
+    def _check_kinds(self) -> None:
+        """Look for what a kind of a user's own gets wrong, before the run has cost anything."""
+        with autocast(self.device, self.precision):
+            check_attend(self.model, self.precision)
+        self._check_spans()
+
     def _check_spans(self) -> None:
         """Look at the spans for the last block; before there is one, for any hidden states."""
         hidden = [cache[:, -self.config.train.block_size :] for cache in self.caches]
@@ -204,7 +211,7 @@ class Trainer:
 
         def check() -> int:
             with autocast(self.device, self.precision):
-                check_spans(self.model, hidden)
+                check_spans(self.model, hidden, learned=self.step > 0)
             return 0
 
         self.processes.main_process_first(check)
@@ -249,6 +256,11 @@ class Trainer:
     def fail(self, what: str, step: int | None = None) -> NoReturn:
         """End a run that has diverged, at `step` or the last one. Raises `NonFiniteError`."""
         step = self.step if step is None else step
+        if step <= 1:  # no update is the cause
+            look = "".join(f"; look at {kind}" for kind in own_kinds(self.config))
+            raise NonFiniteError(
+                f"step {step}: {what}: what the model gives is not finite from the start{look}"
+            )
         rate = learning_rate(self.config.optimizer, step, self.config.train.steps)
         raise NonFiniteError(
             f"step {step}: {what} (learning rate {rate:g}); what was saved before is kept, "

@@ -17,7 +17,7 @@ from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from adaspan.slurm.job_record import RunJob, set_job
 from tests.conftest import Launch, call
-from tests.processes import train_here
+from tests.processes import of_other_code, train_here
 
 Adaspan = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -72,6 +72,13 @@ def test_what_is_known_of_local_runs_is_shown(
     assert done["state"] == "done"
     last = run_at(tmp_path, "done").rows()[-1]
     assert (done["valid"], done["span_mean"]) == (last["final/valid_bpb"], last["span/mean"])
+
+    assert "trained by other code" not in shown.stdout
+    of_other_code(run_at(tmp_path, "done"))
+    shown = adaspan("status")
+    changed = "adaspan/nn/span/learned.py has changed since"
+    assert f"\n1 of 2 trained by other code: {changed}\n" in shown.stdout
+    assert "of-befo" in shown.stdout, "a column tells them apart"
 
     failed = run_at(tmp_path, "failed").path.name
     explained = adaspan("explain", failed)

@@ -99,6 +99,15 @@ def test_what_is_wrong_with_a_module_is_one_line(words: str, content: str, messa
     assert message in line
 
 
+@pytest.mark.parametrize("word", ["extension=[mine]", "extentions=[mine]"])
+def test_a_key_that_is_nearly_extensions_is_told_before_the_kinds_that_it_lacks(word: str) -> None:
+    with pytest.raises(UserError) as refused:
+        load_extensions([word, "span=own", "experiment=debug"])
+    key = word.partition("=")[0]
+    assert str(refused.value) == f"{key}: no such key; did you mean extensions?"
+    load_extensions(["experiment=debug"])
+
+
 def install(site: Path, module: str, content: str) -> None:
     """As pip does with a package that has an entry point."""
     record = site / f"{module}-1.0.dist-info"

@@ -90,7 +90,7 @@ class ComplexSpanConfig(OwnSpanConfig):
         ("span", "own", NoSpanConfig, "NoSpanConfig must have a method build"),
         ("span", "own", PathSpanConfig, f"files: list[{Path.__module__}.Path]; a key is an int, f"),
         ("span", "own", ComplexSpanConfig, "frequency: Unexpected type annotation: complex"),
-        ("attention", "own", 3, "3 must be a function"),
+        ("attention", "own", 3, "must be a function, is an int"),
         ("span", "own", OldSpanConfig, "build must take (self, *, dim, heads, layer), takes (self"),
         ("attention", "own", lambda query: query, "must take (), takes (query)"),
         ("figure", "own/a", lambda: 1.0, "must take (evaluation), takes ()"),
@@ -146,7 +146,7 @@ def test_values_of_two_groups_are_checked_together_once_each_is_right(
     [
         (None, "must yield lines, returned None"),
         ("span.width=3: must be even", "must yield lines, returned a str"),
-        ([3], "must yield lines, gave a int"),
+        ([3], "must yield lines, gave an int"),
     ],
 )
 @pytest.mark.parametrize("method", ["mistakes", "mistakes_in"])

@@ -23,7 +23,8 @@ MISTAKES = [
     (
         "span=foo",
         "span=foo: no such option; one of adaptive, adaptive_8192, adaptive_full, "
-        "budget, dynamic, fixed, full, local_global; docs/extending.md shows how to add one",
+        "budget, dynamic, fixed, full, local_global; name the module of one of your own: "
+        "'extensions=[MODULE]'; docs/extending.md shows how to add one",
     ),
     ("model=null", "a group needs the name of one of its options"),
     ("model.dim=wide", "model.dim=wide: must be a whole number"),
@@ -69,7 +70,8 @@ MISTAKES = [
     ("train.micro_batches=5", "train.micro_batches=5: must divide train.batch_size=12"),
     (
         "train.attention=fast",
-        "train.attention=fast: must be one of auto, banded, triton, reference; docs/",
+        "train.attention=fast: must be one of auto, banded, triton, reference; name the "
+        "module of one of your own: 'ext",
     ),
     ("output_dir=README.md/runs", "README.md is a file, must be a folder"),
     ("train.seed=18446744073709551616", "train.seed=18446744073709551616: must be at least 0 and"),

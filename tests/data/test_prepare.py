@@ -285,7 +285,7 @@ def test_the_folder_of_a_built_in_kinds_text_stays_the_same(tmp_path: Path) -> N
             "data=own: is no UTF-8 text at byte 1 of valid; use data.symbols=bytes, or "
             "characters=False in a source of your own",
         ),
-        (OwnSource(own_key=17), "data: OwnSource.key: must be str, is a int"),
+        (OwnSource(own_key=17), "data: OwnSource.key: must be str, is an int"),
         (OwnSource(name=None), "data: OwnSource.name: must be str, is None"),
         (OwnSource(name="a/b"), "data: OwnSource.name='a/b': must be a name without /"),
         (OwnSource(characters="no"), "data: OwnSource.characters: must be bool, is a str"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from adaspan import AdaptiveSpan, DynamicSpan, FixedSpan, Span, Transformer
-from adaspan.nn.attention import ANYWHERE, IMPLEMENTATIONS
+from adaspan.nn.attention import ANYWHERE, IMPLEMENTATIONS, Implementation
 from adaspan.nn.cache import next_cache
 from adaspan.nn.flops import Shape, decoding_flops
 
@@ -85,6 +86,33 @@ def test_cached_keys_and_values_give_what_one_long_block_gives(
         torch.testing.assert_close(
             read(model, tokens, blocks), model(tokens).log_probs_BMV, rtol=0, atol=1e-12
         )
+
+
+@pytest.mark.parametrize("span", ["adaptive", "dynamic"])
+def test_an_attention_without_a_group_cost_gets_all_heads_of_a_layer_in_their_order(
+    span: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it may have a constant for each, however they are read."""
+    heads = []
+    constant_H11 = torch.tensor([1.0, 2.0, 4.0, 8.0]).view(4, 1, 1)
+
+    def attend_with_constants(*, query_BHMK: Tensor, **others: Any) -> tuple[Tensor, Tensor]:
+        heads.append(query_BHMK.shape[1])
+        return reference.attend(query_BHMK=query_BHMK * constant_H11, **others)
+
+    reference = IMPLEMENTATIONS["reference"]
+    own = Implementation(attend_with_constants, reference.macs, group_cost=None)
+    monkeypatch.setitem(IMPLEMENTATIONS, "own", own)
+    model, plain = small_model(span, "own"), small_model(span, "reference")
+    plain.load_state_dict(model.state_dict())
+    for layer in plain.typed_layers():
+        layer.attention.query.weight.mul_(constant_H11.expand(4, 4, 1).reshape(16, 1))
+    tokens = torch.randint(11, (1, 60))
+    with torch.no_grad():
+        wanted = plain(tokens).log_probs_BMV
+        for blocks in ([1] * 60, [30, 1, 29]):
+            torch.testing.assert_close(read(model, tokens, blocks), wanted, rtol=0, atol=1e-12)
+    assert set(heads) == {4}
 
 
 def test_memory_moves_to_its_front_and_nothing_is_lost() -> None:

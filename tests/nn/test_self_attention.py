@@ -244,7 +244,7 @@ def test_spans_that_were_never_clamped_are_named() -> None:
     for out_of_range, tokens in ((-0.5, "-8"), (-0.125, "-2"), (1.5, "24")):
         span.fraction.data.fill_(0.5)
         span.fraction.data[-1] = out_of_range  # of one head alone
-        wanted = rf"span={tokens}: must be 0 to 16; call clamp_spans_\(\)"
+        wanted = rf"span={tokens}: must be 0 to 16; clamp_spans_\(\), to be called"
         with pytest.raises(ValueError, match=wanted):
             layer(torch.randn(2, 5, DIM).double())
         layer.clamp_spans_()

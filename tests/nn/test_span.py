@@ -81,7 +81,7 @@ def test_reach_counts_every_key_on_the_closed_ramp(span: float, ramp: float, col
 
 @pytest.mark.parametrize("span", [-1.0, 21.0])
 def test_reach_refuses_a_span_that_was_never_clamped(span: float) -> None:
-    with pytest.raises(ValueError, match=rf"span={span:g}: must be 0 to 20; call clamp_spans_"):
+    with pytest.raises(ValueError, match=rf"span={span:g}: must be 0 to 20; clamp_spans_"):
         reach(span, limit=20, ramp=4.0)
     assert reach(20.0005, limit=20, ramp=4.0) == 20, "rounding"
 

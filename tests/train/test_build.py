@@ -15,7 +15,7 @@ from adaspan.config.kinds.optimizer import OptimizerConfig
 from adaspan.config.kinds.registry import KINDS
 from adaspan.config.kinds.span import SpanConfig
 from adaspan.config.schema import RunConfig
-from adaspan.errors import KindError, UserError
+from adaspan.errors import KindError, NonFiniteError, UserError
 from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.span import Span
 from adaspan.train.build import choose_attention, kinds_in_words
@@ -123,7 +123,7 @@ def test_a_span_without_forward_is_refused(run: RunConfig) -> None:
         (
             "forward",
             lambda z: z[:, None] - 100,
-            "forward: gives a span of -88 tokens in layer 0; clamp_\\(\\) must bring it back",
+            "forward: gives a span of -88 tokens in layer 0 at the start; must be 0 to 24",
         ),
         ("forward", lambda z: z[:, None] * 100, "forward: gives a span of 1200 tokens in layer 0"),
         ("current", lambda z: z[:, None], r"current: span: must have shape \(H=2\), has \(2, 1\)"),
@@ -166,6 +166,48 @@ def test_a_span_that_leaves_its_range_while_it_learns_is_refused_at_the_next_row
     )
 
 
+@pytest.mark.parametrize("drift", [-1.0, 1.0])
+def test_a_span_that_nothing_brings_back_is_told_what_it_lacks(
+    run: RunConfig, drift: float
+) -> None:
+    class Free(OwnSpan):
+        pass
+
+    run.span = OwnSpanConfig(made=Free)
+    trainer = trainer_of(run)
+    with torch.no_grad():
+        for span in trainer.model.spans:
+            next(span.parameters()).add_(drift)
+    trainer.step = 1
+    lacks = r"Free has no clamp_\(\) that brings it back into 0 to 24 after each update"
+    with pytest.raises(
+        KindError, match=rf"forward: gives a span of \S+ tokens in layer 0; {lacks}"
+    ):
+        trainer.take_losses()
+    with (
+        pytest.raises(KindError, match=r"Free.forward: span=.*; Free has no clamp_\(\) that"),
+        kinds_in_words(),
+    ):
+        trainer.update()
+
+
+def test_a_loss_that_is_no_number_from_the_start_is_not_blamed_on_the_learning_rate(
+    run: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(OwnSpan):
+        def forward(self, hidden_BMD: Tensor) -> Tensor:
+            return super().forward(hidden_BMD) * torch.nan
+
+    monkeypatch.setitem(KINDS["span"], "own", OwnSpanConfig)
+    run.span = OwnSpanConfig(made=Broken)
+    with pytest.raises(NonFiniteError) as refused:
+        train(run, updates=2)
+    assert str(refused.value) == (
+        "step 1: the loss is nan: what the model gives is not finite from the start; look at "
+        "span=own"
+    )
+
+
 def test_a_span_whose_current_is_found_too_low_in_a_step_is_refused(run: RunConfig) -> None:
     class Drifting(OwnSpan):
         def current(self) -> Tensor:
@@ -197,6 +239,22 @@ def first_of(**given: Any) -> Any:
 
 def swapped(**given: Any) -> Any:
     return IMPLEMENTATIONS["reference"].attend(**given)[::-1]
+
+
+def sees_itself(**given: Any) -> Any:
+    """Its queries see their own keys, and those after."""
+    shifted = {name: given[name].roll(-1, 2) for name in ("key_BHCK", "value_BHCK")}
+    return IMPLEMENTATIONS["reference"].attend(**{**given, **shifted})
+
+
+def not_finite(**given: Any) -> Any:
+    output, log_sum = IMPLEMENTATIONS["reference"].attend(**given)
+    return output * torch.nan, log_sum
+
+
+def narrow(**given: Any) -> Any:
+    output, log_sum = IMPLEMENTATIONS["reference"].attend(**given)
+    return output, log_sum.half()
 
 
 def some(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
@@ -239,11 +297,23 @@ reference: Any = IMPLEMENTATIONS["reference"]
         ),
         (
             reference._replace(attend=first_of),
-            "attention own: attend must give two tensors, (2, 2, 8, 8) and (2, 2, 8), gave Tensor",
+            "attention own: attend must give two tensors, (1, 2, 3, 8) and (1, 2, 3), gave Tensor",
         ),
         (
             reference._replace(attend=swapped),
-            "attention own: attend must give two tensors, (2, 2, 8, 8) and (2, 2, 8), gave shapes",
+            "attention own: attend must give two tensors, (1, 2, 3, 8) and (1, 2, 3), gave shapes",
+        ),
+        (
+            reference._replace(attend=sees_itself),
+            "attention own: attend lets a query see its own token or a later one: what it gives ch",
+        ),
+        (
+            reference._replace(attend=not_finite),
+            "attention own: attend gives values that are not finite, for random queries, keys and",
+        ),
+        (
+            reference._replace(attend=narrow),
+            "attention own: the logarithms that attend gives must be float32 or float64, are torch",
         ),
         (
             reference._replace(attend=lambda query, key, value: query),
@@ -260,8 +330,8 @@ reference: Any = IMPLEMENTATIONS["reference"]
         ),
         (reference._replace(macs=None), "train.attention=own: macs: must be a function, is None"),
         (
-            reference._replace(macs=lambda **sizes: 17),
-            "train.attention=own: macs: must give two whole numbers, gave a int",
+            reference._replace(macs=lambda **sizes: (17, 40960.0)),
+            "train.attention=own: macs: must give two whole numbers, gave (17, 40960.0)",
         ),
     ],
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from adaspan.config.kinds.registry import KINDS
 from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from tests.conftest import ROOT, Launch, environment
@@ -46,6 +47,10 @@ def test_a_finished_run_says_so_and_restart_starts_over(
     assert line.startswith("done already: ")
     assert "train.restart=true" in line
     assert "float32" not in line
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(KINDS["figure"], "span/own", lambda evaluation: 1.0)
+        train_here(*tiny)
+    assert " · no span/own · train.restart=true starts over" in capsys.readouterr().out
     source = run_folder() / "source.json"
     (start,) = json.loads(source.read_text())
     source.write_text(json.dumps([{**start, "precision": "bfloat16"}]))
@@ -73,7 +78,9 @@ def test_a_run_that_other_code_has_trained_is_refused_unless_that_is_accepted(
         f"it as it is, train.restart=true trains it anew, {ways}"
     )
     accept = "train.accept_other_code=true"
-    assert launch_here(*tiny, "train.steps=14", accept).stdout.startswith("done already: ")
+    taken = launch_here(*tiny, "train.steps=14", accept).stdout
+    assert taken.startswith("done already: ")
+    assert f" · trained {changed} · " in taken
     longer = launch_here(*tiny, "train.steps=21")
     assert f"it was trained {changed}; {accept} takes it\n" in longer.stdout
 

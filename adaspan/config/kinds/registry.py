@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from adaspan.config.kinds.contract import wrong_signature
-from adaspan.errors import UserError
+from adaspan.errors import UserError, in_words
 from adaspan.places import EXTENDING, shown
 
 HOW_TO_ADD = f"{shown(EXTENDING)} shows how to add one"
@@ -67,9 +67,9 @@ def _mistakes(group: str, name: str, kind: Any) -> list[str]:
     if not all(part.isidentifier() for part in (name.split("/") if group == "figure" else [name])):
         slashes = ", with slashes between" if group == "figure" else ""
         return [f"a name has letters, digits and underscores only{slashes}"]
-    written = getattr(kind, "__qualname__", repr(kind))
     if group in _FUNCTIONS and not callable(kind):
-        return [f"{written} must be a function"]
+        return [f"must be a function, is {in_words(kind)}"]
+    written = getattr(kind, "__qualname__", None) or in_words(kind)
     derived = getattr(kind, "group", None) == group
     if group in GROUPS and not derived:
         return [f"{written} must be a dataclass derived from adaspan.{group.capitalize()}Config"]

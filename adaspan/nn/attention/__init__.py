@@ -264,7 +264,12 @@ def _checked(result: object, name: str, query_BHMK: Tensor) -> tuple[Tensor, Ten
     match result:
         case (Tensor() as output_BHMK, Tensor() as log_sum_BHM):
             if (output_BHMK.shape, log_sum_BHM.shape) == (shape, shape[:-1]):
-                return output_BHMK, log_sum_BHM
+                if log_sum_BHM.dtype in (torch.float32, torch.float64):
+                    return output_BHMK, log_sum_BHM
+                raise ContractError(
+                    f"attention {name}: the logarithms that attend gives must be float32 or "
+                    f"float64, are {log_sum_BHM.dtype}"
+                )
             given = f"shapes {tuple(output_BHMK.shape)} and {tuple(log_sum_BHM.shape)}"
         case _:
             given = type(result).__name__

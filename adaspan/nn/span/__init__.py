@@ -23,7 +23,7 @@ from adaspan.nn.span.dynamic import DynamicSpan
 from adaspan.nn.span.fixed import FixedSpan
 from adaspan.nn.span.learned import LOSS_COEFFICIENT, RAMP, LearnedSpan
 from adaspan.nn.span.mask import soft_mask
-from adaspan.nn.span.window import ROUNDING, cache_length, reach, within
+from adaspan.nn.span.window import ROUNDING, SpanRangeError, cache_length, reach, within
 
 __all__ = [
     "LOSS_COEFFICIENT",
@@ -34,6 +34,7 @@ __all__ = [
     "FixedSpan",
     "LearnedSpan",
     "Span",
+    "SpanRangeError",
     "cache_length",
     "check_is_span",
     "reach",

@@ -79,6 +79,11 @@ class Span(nn.Module):
     def clamp_(self) -> None:
         """Put the parameters back into their range; call after each update."""
 
+    @property
+    def clamps(self) -> bool:
+        """Whether the kind has a `clamp_` of its own."""
+        return type(self).clamp_ is not Span.clamp_
+
     def macs_per_token(self) -> int:
         """Multiply-accumulates of the products in `forward`, for each token."""
         return 0

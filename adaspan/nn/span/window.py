@@ -11,17 +11,25 @@ ROUNDING = 1e-4
 _CACHE_BUFFER = 64
 
 
+class SpanRangeError(ValueError):
+    """A span is out of its range."""
+
+    def __init__(self, span: float, limit: int) -> None:
+        self.refusal = f"span={span:g}: must be 0 to {limit}"
+        super().__init__(
+            f"{self.refusal}; clamp_spans_(), to be called after each update, has the span's "
+            "clamp_() bring it back"
+        )
+
+
 def within(span: float, limit: int) -> float:
     """A span put back into [0, S], where rounding alone has led out of it.
 
     Raises:
-        ValueError: it is farther out.
+        SpanRangeError: it is farther out.
     """
     if not -ROUNDING * limit <= span <= limit + ROUNDING * limit:
-        raise ValueError(
-            f"span={span:g}: must be 0 to {limit}; call clamp_spans_() after each update, which "
-            "calls the span's clamp_()"
-        )
+        raise SpanRangeError(span, limit)
     return min(max(span, 0.0), limit)
 
 
@@ -29,7 +37,7 @@ def reach(longest: float, limit: int, ramp: float) -> int:
     """Past keys that a span of `longest` tokens can see: x = 0 ... floor(z + R), S at the most.
 
     Raises:
-        ValueError: the span is not within 0 and S.
+        SpanRangeError: the span is not within 0 and S.
     """
     if not math.isfinite(longest):  # the run has diverged, which its loss is about to say
         return limit
