@@ -23,14 +23,16 @@ def load(checkout: Path) -> Any:
     return importlib.import_module("models")
 
 
-def options(limit: int, ramp: int, persistent: int = 0) -> dict[str, Any]:
+def options(
+    limit: int, ramp: int, persistent: int = 0, loss_coefficient: float = 0.0
+) -> dict[str, Any]:
     """Arguments that its layers and its whole model share."""
     return {
         "attn_span": limit,
         "dropout": 0.0,
         "adapt_span_params": {
             "adapt_span_enabled": True,
-            "adapt_span_loss": 0.0,
+            "adapt_span_loss": loss_coefficient,
             "adapt_span_ramp": ramp,
             "adapt_span_init": 0.0,
             "adapt_span_cache": True,
