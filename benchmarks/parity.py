@@ -2,12 +2,12 @@
 
     python benchmarks/parity.py --reference DIR
 
-Compares output, penalty, gradients and the losses of a short training, in float64, for layers with a
-feed-forward, for the all-attention network, and for adaptive input and output. Ends with 1 if they
-are too far apart. Blocks are read after the cache is full: before that, the public code attends to
-zeros where there is no history. Its casts to float32 are left out, and so is its 1e-8 beside the
-sum of masked weights, for it couples the heads; with persistent memory it cannot be, and is what
-remains.
+Compares output, penalty, gradients and the losses of a short training, in float64, for layers with
+a feed-forward, for the all-attention network, and for adaptive input and output. Ends with 1 if
+they are too far apart. Blocks are read after the cache is full: before that, the public code
+attends to zeros where there is no history. Its casts to float32 are left out, and so is its 1e-8
+beside the sum of masked weights, for it couples the heads; with persistent memory it cannot be, and
+is what remains.
 """
 
 from __future__ import annotations
@@ -59,7 +59,13 @@ def main() -> None:
     table = Table(title="Largest difference from the public code, 12 layers, float64")
     table.add_column("layers")
     table.add_column("attention")
-    for column in ("output", "penalty", "gradients", "largest gradient", f"loss, {UPDATES} updates"):
+    for column in (
+        "output",
+        "penalty",
+        "gradients",
+        "largest gradient",
+        f"loss, {UPDATES} updates",
+    ):
         table.add_column(column, justify="right")
     is_same = True
     for name, (shape, most) in CASES.items():
