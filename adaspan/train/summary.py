@@ -58,7 +58,7 @@ def _unknown(corpus: Corpus) -> str:
 
 
 def _files(config: RunConfig) -> str:
-    names = config.data.files()
+    names = config.data.split_names()
     return f" · files {', '.join(names)}" if names else ""
 
 

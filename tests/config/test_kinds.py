@@ -73,6 +73,11 @@ class PathSpanConfig(OwnSpanConfig):
 
 
 @dataclass
+class HidingSpanConfig(OwnSpanConfig):
+    budget: int = 3  # type: ignore[assignment]
+
+
+@dataclass
 class ComplexSpanConfig(OwnSpanConfig):
     frequency: complex = 1j
 
@@ -88,6 +93,7 @@ class ComplexSpanConfig(OwnSpanConfig):
         ("span", "own", not_a_dataclass(), "Plain must be a dataclass: @dataclass stands below @"),
         ("span", "own", lambda: 3, "must be a dataclass derived from adaspan.SpanConfig"),
         ("span", "own", NoSpanConfig, "NoSpanConfig must have a method build"),
+        ("span", "own", HidingSpanConfig, "budget: SpanConfig has something of this name; rename"),
         ("span", "own", PathSpanConfig, f"files: list[{Path.__module__}.Path]; a key is an int, f"),
         ("span", "own", ComplexSpanConfig, "frequency: Unexpected type annotation: complex"),
         ("attention", "own", 3, "must be a function, is an int"),

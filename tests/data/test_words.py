@@ -132,7 +132,7 @@ def test_of_what_the_public_codes_scripts_leave_the_text_is_read_and_named(
     config = TextDataConfig(path=str(folder), symbols=symbols)
     assert list(config.mistakes()) == []
     ending = "txt" if symbols == "words" else "txt.raw"
-    assert config.files() == [f"{split}.{ending}" for split in ("train", "valid", "test")]
+    assert config.split_names() == [f"{split}.{ending}" for split in ("train", "valid", "test")]
     read = texts_of(corpus_of(config, tmp_path / "data"))[0]
     numbers = " ".join(map(str, TRAIN.encode()))
     assert read == (f"{numbers}\n" if symbols == "words" else TRAIN)

@@ -75,7 +75,7 @@ class DataConfig:
         """
         raise NotImplementedError
 
-    def files(self) -> list[str]:
+    def split_names(self) -> list[str]:
         """Names of the files of train, valid and test, where a person named but their folder."""
         return []
 
@@ -233,7 +233,7 @@ class TextDataConfig(DataConfig):
     def _words(self) -> bool:
         return self.symbols == "words"
 
-    def files(self) -> list[str]:
+    def split_names(self) -> list[str]:
         from adaspan.data.sources import split_files
 
         folder = Path(self.path).expanduser()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -77,7 +78,7 @@ def _mistakes(group: str, name: str, kind: Any) -> list[str]:
         return [f"{written} must be a dataclass: @dataclass stands below @adaspan.register"]
     if group in GROUPS and kind.build.__qualname__ == f"{group.capitalize()}Config.build":
         return [f"{written} must have a method build"]
-    if group in GROUPS and (mistake := _mistake_in_types(kind)):
+    if group in GROUPS and (mistake := _mistake_in_keys(kind)):
         return [f"{written}.{mistake}"]
     if mistake := _mistake_in_signatures(group, kind):
         return [f"{written}{mistake}"]
@@ -92,8 +93,13 @@ def _mistakes(group: str, name: str, kind: Any) -> list[str]:
     return []
 
 
-def _mistake_in_types(kind: Any) -> str | None:
-    """The key whose type or default a configuration cannot have."""
+def _mistake_in_keys(kind: Any) -> str | None:
+    """The key whose name, type or default a configuration cannot have."""
+    base = _base_of(kind)
+    known = {field.name for field in fields(base)} | {"name"}  # which a text may have as a key
+    for field in fields(kind):
+        if field.name not in known and hasattr(base, field.name):
+            return f"{field.name}: {base.__name__} has something of this name; rename the key"
     allowed = "a key is an int, float, bool or str, or a list or dict of them"
     try:
         OmegaConf.structured(kind)
@@ -110,13 +116,18 @@ def _mistake_in_signatures(group: str, kind: Any) -> str | None:
     if group in _FUNCTIONS:
         mistake = wrong_signature(kind, _FUNCTIONS[group])
         return mistake and f" {mistake}"
-    base = next(part for part in reversed(kind.__mro__) if hasattr(part, "group"))
+    base = _base_of(kind)
     for method in ("build", "mistakes", "mistakes_in", "in_model", "connect", "budget"):
         if not hasattr(base, method):
             continue
         if mistake := wrong_signature(getattr(kind, method), getattr(base, method)):
             return f".{method} {mistake}"
     return None
+
+
+def _base_of(kind: Any) -> Any:
+    """`SpanConfig` and its like, of a kind of such a group."""
+    return next(part for part in reversed(kind.__mro__) if hasattr(part, "group"))
 
 
 def _origin(kind: Any) -> tuple[str, str]:
