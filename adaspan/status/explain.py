@@ -164,10 +164,15 @@ def _strength_of_penalty(rows: Sequence[Row]) -> str:
         stronger, weaker = weaker, stronger
         then = ": a larger span.loss_coefficient moves them more slowly"
     least, most = sorted((penalty, prediction))
-    times = f"{most / least:.2g} times as hard as the {weaker}" if least else "alone"
+    times = f"{_two_digits(most / least)} times as hard as the {weaker}" if least else "alone"
     return f"; the {stronger} pulls at them {times}{then} (docs/choosing.md)"
 
 
 def _compared(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values that make a run what it is, under dotted keys."""
     return {key: value for key, value in flat(values).items() if key not in _INCIDENTAL}
+
+
+def _two_digits(number: float) -> str:
+    """Rounded to two digits, and never 2.4e+02."""
+    return f"{float(f'{number:.2g}'):,g}"

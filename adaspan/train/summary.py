@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adaspan.config.schema import RunConfig
+from adaspan.config.keys import values_of
+from adaspan.config.kinds.span import SpanConfig
+from adaspan.config.schema import ModelConfig, RunConfig
 from adaspan.data import Corpus
 from adaspan.nn.flops import paper_macs_per_token
 from adaspan.runs import figures
@@ -32,16 +34,14 @@ def opening_lines(
         computing: what `auto` became, by name.
         path: of the run folder.
     """
-    model, span = config.model, config.span
     parameters = sum(p.numel() for p in trainer.model.parameters())
     entropy = _entropy(config.data.entropy_nats(corpus.valid), trainer.measure)
     device = " ".join(filter(None, (computing["device"], computing["gpu"])))
     sizes = " / ".join(f"{len(split):,}" for split in (corpus.train, corpus.valid, corpus.test))
     return [
         f"run     {path}",
-        f"model   {parameters / 1e6:.2f}M parameters · {model.layers} "
-        f"layer{'s' * (model.layers > 1)} of {model.dim} · {model.heads} "
-        f"head{'s' * (model.heads > 1)} · {span.kind} span, at most {span.limit} tokens",
+        f"model   {parameters / 1e6:.2f}M parameters · {_layers(config.model)}",
+        f"span    {_span(config.span)}",
         f"data    {corpus.name} · train / valid / test {sizes} "
         f"{corpus.vocabulary.unit} · {len(corpus.vocabulary):,} symbols"
         f"{entropy}{_unknown(corpus)}{_files(config)}",
@@ -49,6 +49,28 @@ def opening_lines(
         f"device  {device} · {computing['precision']} · "
         f"attention {computing['attention']} · W&B {config.tracking.mode}",
     ]
+
+
+def _layers(model: ModelConfig) -> str:
+    parts = [
+        f"{model.layers} layer{'s' * (model.layers > 1)} of {model.dim}",
+        f"{model.heads} head{'s' * (model.heads > 1)}",
+    ]
+    if model.persistent:
+        parts.append(f"{model.persistent} persistent keys a head")
+    if not model.ffn_dim:
+        parts.append("no feed-forward")
+    return " · ".join(parts)
+
+
+def _span(span: SpanConfig) -> str:
+    """The kind of a span and its keys, for these make one run another."""
+    keys = [
+        f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in values_of(span).items()
+        if key != "kind" and value is not None
+    ]
+    return " · ".join([span.kind, *keys])
 
 
 def _unknown(corpus: Corpus) -> str:
@@ -82,8 +104,12 @@ def progress(row: Row) -> str:
     return (
         f"train {figures.TRAIN.told(row)} · span mean {row[figures.SPAN_MEAN.key]:.0f} "
         f"max {row[figures.SPAN_MAX.key]:.0f} · "
-        f"{row[figures.TOKENS_PER_SECOND.key] / 1e3:.1f}k tokens/s"
+        f"{_thousands(row[figures.TOKENS_PER_SECOND.key])} tokens/s"
     )
+
+
+def _thousands(number: float) -> str:
+    return f"{number / 1e3:.1f}k" if number >= 1e3 else f"{number:.0f}"
 
 
 def closing_lines(
@@ -104,7 +130,7 @@ def closing_lines(
         last_row: of training; one of an earlier version does not say what fixed spans had executed.
         path: of the run folder.
     """
-    limit = config.span.limit
+    limit, ramp = config.span.limit, trainer.model.spans[0].ramp
     spans_LH = trainer.spans_LH.tolist()
     longest = max(max(spans) for spans in spans_LH)
     counted = final[figures.PAPER_MACS.key]
@@ -119,7 +145,8 @@ def closing_lines(
         "",
         f"{measure.name}     best {best} (quick, step {final[figures.BEST_STEP.key]}) · "
         f"last {last} (quick) · valid {valid} · test {test}",
-        f"spans   a bar per head, the tallest {longest:.1f} of at most {limit} tokens",
+        f"spans   a bar per head, the tallest {longest:.1f} of at most {limit} tokens"
+        + ("" if ramp is None else f", and beyond each the ramp of {ramp:g}"),
         *(f"        {line}" for line in span_picture(spans_LH)),
         f"FLOPs   {si(counted)} per token (multiply-adds, as the paper counts)"
         + _beside_fixed(counted, if_fixed, limit),
