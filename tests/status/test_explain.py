@@ -127,11 +127,15 @@ def test_spans_whose_steps_were_mostly_clipped_are_told(
     assert clipped_spans(path) is None
     for step, share in ((10, clipped + 0.02), (20, clipped - 0.02)):
         row = {"gradient/spans_clipped": share, "gradient/spans_clipped_to": 0.25}
-        folder.append({"step": step} | row)
+        pulls = {"gradient/spans_prediction_norm": 4.87, "gradient/spans_penalty_norm": 0.02}
+        folder.append({"step": step} | row | pulls)
     line = clipped_spans(path)
     assert (line is not None) is is_told
     if line:
-        assert line == "98% of their steps were clipped, to 0.25 of their length on average"
+        assert line == (
+            "98% of their steps were clipped, to 0.25 of their length on average; "
+            "the prediction pulls at them 240 times as hard as the penalty (docs/choosing.md)"
+        )
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ def test_a_run_of_fixed_spans_saves_nothing(
     fixed = [o for o in tiny if not o.startswith("span.")]
     train_here(*fixed, *SHORT, *data, "span=fixed", "span.limit=1000")
     lines = capsys.readouterr().out
+    assert "\nspan    fixed · limit 1000\n" in lines
     assert "per token executed" in lines
     assert "times as many" not in lines
 
@@ -26,8 +27,17 @@ def test_a_run_of_fixed_spans_saves_nothing(
 def test_a_run_of_short_spans_says_how_much_they_save(
     tiny: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train_here(*tiny, *SHORT, "span.limit=1000", "span.initial_fraction=0")
-    executed = next(line for line in capsys.readouterr().out.splitlines() if "executed" in line)
+    attention_alone = ("model.persistent=3", "model.ffn_dim=0")
+    train_here(*tiny, *SHORT, *attention_alone, "span.limit=1000", "span.initial_fraction=0")
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.endswith(" · 3 persistent keys a head · no feed-forward") for line in lines)
+    assert any(
+        line.startswith("span    adaptive · limit 1000 · ramp ")
+        and " · initial_fraction 0" in line
+        and "share" not in line
+        for line in lines
+    )
+    executed = next(line for line in lines if "executed" in line)
     assert "; fixed span 1000: " in executed
 
 
