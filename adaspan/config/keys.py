@@ -1,4 +1,4 @@
-"""Keys that came after the first runs were made."""
+"""Keys that came after the first runs were made, and those that hold for one start."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 _ADDED = "added"
+# What holds for one start of a run: no part of what a run, a sweep or a search is.
+OF_ONE_START = ("train.restart", "train.accept_other_code")
 
 
 def added_key(default: Any) -> Any:

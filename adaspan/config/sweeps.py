@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from adaspan.config.command_line import typed_words
 from adaspan.config.hydra import to_run_config
+from adaspan.config.keys import OF_ONE_START
 from adaspan.config.mistakes import explained_errors
 from adaspan.config.schema import RunConfig
 from adaspan.config.typed import SWEEP_CHOICES, as_typed, said_once, written
@@ -32,6 +33,7 @@ class Search:
 
     sweeper: str  # the class that chooses
     identity: str  # the same for the same command
+    fixed: frozenset[str]  # keys of its runs that are not searched
     path: Path  # folder for its results
 
 
@@ -99,11 +101,21 @@ def request_of(
 
     search = None
     if not hydra.sweeper._target_.endswith(_GRIDS):
-        command = "\n".join(sorted(map(said_once, hydra.overrides.task)))
-        identity = hashlib.sha256(command.encode()).hexdigest()[:6]
-        search = Search(hydra.sweeper._target_, identity, Path(hydra.sweep.dir))
+        search = _search(hydra)
     kind = (hydra.runtime.choices.get("sweeps") or "multirun").replace("/", "-")
     return Request(overrides, compose, kind, search, () if search else typed_words())
+
+
+def _search(hydra: DictConfig) -> Search:
+    typed = list(map(said_once, hydra.overrides.task))
+    words = [word for word in typed if word.partition("=")[0] not in OF_ONE_START]
+    command = "\n".join(sorted(words))
+    identity = hashlib.sha256(command.encode()).hexdigest()[:6]
+    own = [f"{key}={values}" for key, values in (hydra.sweeper.get("params") or {}).items()]
+    given = OverridesParser.create().parse_overrides([*own, *typed])
+    swept = {override.get_key_element(): override.is_sweep_override() for override in given}
+    fixed = frozenset(key for key, is_swept in swept.items() if not is_swept)
+    return Search(hydra.sweeper._target_, identity, fixed, Path(hydra.sweep.dir))
 
 
 def _require_one_launcher(of_sweep: DictConfig, of_run: DictConfig) -> None:

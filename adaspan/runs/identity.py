@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from adaspan.config.keys import values_of
+from adaspan.config.keys import OF_ONE_START, values_of
 from adaspan.config.moved import was_moved
 from adaspan.config.resolved import read_config
 from adaspan.config.schema import RunConfig
@@ -21,8 +21,6 @@ _ID, _VALUES = "id", "values"
 # Digits of the identity in a sweep's names.
 _SHORT = 6
 
-# What holds for one start.
-OF_ONE_START = ("train.restart", "train.accept_other_code")
 # What does not change the result. Anything else makes a different run.
 NOT_IDENTITY = (
     "extensions",

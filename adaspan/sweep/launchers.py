@@ -159,9 +159,10 @@ def _planned(
         return config
 
     mistakes = [*launcher_mistakes(settings), *objective_mistakes(settings.objectives)]
-    identity = request.search.identity if request.search else None
+    search = request.search
+    of_search = (search.identity, search.fixed) if search else ()
     try:
-        sweep = plan(request.overrides, compose, request.kind, identity)
+        sweep = plan(request.overrides, compose, request.kind, *of_search)
     except UserError as error:
         raise UserError("\n".join([*mistakes, str(error)])) from error
     if mistakes:

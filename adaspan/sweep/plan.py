@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
 from adaspan.config.extensions import extensions_in_words
+from adaspan.config.keys import OF_ONE_START
 from adaspan.config.kinds.data import corpus_of
 from adaspan.config.schema import RunConfig
 from adaspan.config.validate import NAME_LENGTH
@@ -19,7 +20,7 @@ from adaspan.errors import UserError
 from adaspan.files import write_json
 from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
-from adaspan.runs.identity import OF_ONE_START, name_in_sweep, run_name
+from adaspan.runs.identity import name_in_sweep, run_name
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def plan(
     compose: Callable[[Sequence[str]], RunConfig],
     kind: str,
     identity: str | None = None,
+    fixed: Collection[str] = (),
 ) -> Sweep:
     """Compose and check every job.
 
@@ -75,6 +77,8 @@ def plan(
         compose: makes the configuration; raises `UserError`.
         kind: the sweep file, or what else names the sweep.
         identity: the rest of its name, if the runs to come are not known yet.
+        fixed: then, keys that no run to come has another value of; all others vary, also where
+            those of now agree.
 
     Raises:
         UserError: all mistakes of all jobs, a line each; or there are no jobs.
@@ -82,11 +86,11 @@ def plan(
     if not overrides:
         raise UserError("-m: there is no run to train: a key has no values")
     values = [dict(override.split("=", 1) for override in job) for job in overrides]
-    varying = [
-        key
-        for key in dict.fromkeys(key for job in values for key in job)
-        if len({job.get(key) for job in values}) > 1
-    ]
+    given_keys = dict.fromkeys(key for job in values for key in job)
+    if identity:
+        varying = [key for key in given_keys if key not in fixed]
+    else:
+        varying = [key for key in given_keys if len({job.get(key) for job in values}) > 1]
     requested = []
     mistakes: dict[str, list[str]] = {}
     for given, of_job in zip(overrides, values, strict=True):

@@ -1,5 +1,6 @@
 """Every file in sweeps/ opens with its question and composes into the runs that it announces."""
 
+import json
 import re
 from pathlib import Path
 
@@ -101,3 +102,9 @@ def test_a_search_announces_its_runs_and_finds_something(
     assert end.returncode == 0, end.stderr
     (found,) = (tmp_path / "runs" / "sweeps").glob("search-*/optimization_results.yaml")
     assert OmegaConf.load(found).solutions
+    (manifest,) = (tmp_path / "runs" / "sweeps").glob("*/manifest.json")
+    params = composed.hydra.sweeper.params
+    searched = {key for key, values in params.items() if "(" in values}
+    for varies in json.loads(manifest.read_text())["runs"].values():
+        assert varies.keys() == searched
+    assert len([*(tmp_path / "runs" / "code").iterdir()]) == 1, "one code, for all trials"
