@@ -14,11 +14,13 @@ from adaspan.data.vocabulary import Vocabulary
 from adaspan.errors import RunError, UserError
 from adaspan.nn.attention import BUILT_IN, why_unfit
 from adaspan.nn.transformer import Transformer
+from adaspan.runs.code.fingerprint import in_words
 from adaspan.runs.command import typed
 from adaspan.runs.extensions import recorded_places
 from adaspan.runs.folder import RunFolder, open_folder
+from adaspan.runs.other_code import files_other_here
 from adaspan.train.build import make_model
-from adaspan.train.weights import Choice, Weights, first_not_finite, read_weights
+from adaspan.train.weights import UNFIT, Choice, Weights, first_not_finite, mismatch, read_weights
 
 
 def load(
@@ -76,14 +78,20 @@ def load_with_weights(
     model = make_model(config.model, config.span, len(vocabulary), attention)
     try:
         model.load_state_dict(read.tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[-1].strip()
+    except UNFIT as error:
         raise RunError(
-            f"{run_folder.path}: the weights do not fit config.yaml and vocabulary.json ({reason})"
+            f"{run_folder.path}: the weights do not fit config.yaml and vocabulary.json "
+            f"({mismatch(error)}){_other_code(run_folder)}"
         ) from None
     if broken := first_not_finite(read.tensors):
         raise RunError(f"{run_folder.path}: the weights are not finite ({broken})")
     return model.to(device).eval(), vocabulary, config, read
+
+
+def _other_code(folder: RunFolder) -> str:
+    """That other code has trained the run, which may be why its weights do not fit."""
+    changed = files_other_here(folder)
+    return f"; it was trained by other code: {in_words(changed)}" if changed else ""
 
 
 def _check_device(device: str | torch.device) -> None:

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from adaspan.data.streams import Cursor
-from adaspan.errors import UserError
+from adaspan.errors import RunError, UserError
 from adaspan.train.checkpoint import State
 from adaspan.train.device import device_name, precision_name
 from adaspan.train.optim import optimizer_state
 from adaspan.train.trainer import Trainer
+from adaspan.train.weights import UNFIT, mismatch
 
 _log = logging.getLogger(__name__)
 
@@ -65,16 +66,21 @@ def resume_from(state: State, trainer: Trainer) -> None:
             f"was begun in {precision_name(state['precision'])}; use a device like that one, or "
             "train.restart=true to start over"
         )
-    trainer.step = state["step"]
     try:
-        trainer.model.load_state_dict(state["model"])
-        trainer.load_optimizer(state["optimizer"])
-    except (KeyError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[-1].strip()
+        _restore(state, trainer)
+    except torch.OutOfMemoryError:
+        raise
+    except UNFIT as error:
         raise UserError(
-            f"checkpoint and model have different parameters ({reason}); an extension has "
-            "probably changed; train.restart=true starts over"
+            f"checkpoint and model have different parameters ({mismatch(error)}): other code has "
+            "written it, and can go on with it; train.restart=true starts over"
         ) from error
+
+
+def _restore(state: State, trainer: Trainer) -> None:
+    trainer.step = state["step"]
+    trainer.model.load_state_dict(state["model"])
+    trainer.load_optimizer(state["optimizer"])
     trainer.streams.cursor = Cursor(**state["streams"])
     trainer.caches = [
         cache[trainer.own_streams].to(empty.device, empty.dtype)
@@ -103,11 +109,18 @@ def best_state_of(trainer: Trainer) -> State:
 
 
 def take_best(state: State, trainer: Trainer) -> None:
-    """Take the weights of `best_state_of`, to evaluate them."""
-    trainer.best_step = state["step"]
-    trainer.best_score = state["score" if "score" in state else "bpc"]
-    trainer.model.load_state_dict(state["model"])
-    trainer.mean_spans_LH = state["spans"].to(trainer.device)
+    """Take the weights of `best_state_of`, to evaluate them.
+
+    Raises:
+        RunError: they do not fit the model.
+    """
+    try:
+        step, score = state["step"], state["score" if "score" in state else "bpc"]
+        trainer.model.load_state_dict(state["model"])
+        trainer.mean_spans_LH = state["spans"].to(trainer.device)
+    except UNFIT as error:
+        raise RunError(f"the best weights do not fit the model ({mismatch(error)})") from error
+    trainer.best_step, trainer.best_score = step, score
 
 
 def _random_states(trainer: Trainer) -> tuple[list[Tensor], list[Tensor]]:

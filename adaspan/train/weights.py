@@ -22,6 +22,9 @@ from adaspan.train.checkpoint import Checkpoints, State, read_checkpoint
 _EXPORTED = "model.safetensors"
 # Which weights of a run: a name, or the path of a checkpoint.
 Choice = Literal["best", "last"] | Path
+# What a state raises that is not of the model that it is to be given to.
+UNFIT = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+_LONGEST_REASON = 200
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,14 @@ def read_weights(folder: RunFolder, choice: Choice) -> Weights:
     if not isinstance(model, dict) or not all(isinstance(t, Tensor) for t in model.values()):
         raise RunError(f"{choice}: holds no model; a run's checkpoints do")
     return Weights(model, state.get("step", 0), folder.source.data_fingerprint())
+
+
+def mismatch(error: Exception) -> str:
+    """What of a state does not fit, in one line, of torch's one for each tensor."""
+    reason = " ".join(str(error).splitlines()[-1].split()) if str(error) else type(error).__name__
+    if isinstance(error, KeyError):
+        reason = f"no {reason}"
+    return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…"
 
 
 def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:

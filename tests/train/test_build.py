@@ -15,12 +15,12 @@ from adaspan.config.kinds.optimizer import OptimizerConfig
 from adaspan.config.kinds.registry import KINDS
 from adaspan.config.kinds.span import SpanConfig
 from adaspan.config.schema import RunConfig
-from adaspan.errors import KindError, NonFiniteError, UserError
+from adaspan.errors import KindError, NonFiniteError, RunError, UserError
 from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.span import Span
 from adaspan.train.build import choose_attention, kinds_in_words
 from adaspan.train.distributed import Processes
-from adaspan.train.state import resume_from, state_of
+from adaspan.train.state import best_state_of, resume_from, state_of, take_best
 from adaspan.train.trainer import Trainer
 from tests.conftest import Launch, compose_run
 from tests.train.test_trainer import CPU, corpus_of
@@ -353,6 +353,42 @@ def test_a_run_of_other_parameters_is_not_gone_on_with(run: RunConfig) -> None:
         resume_from(state, trainer_of(run))
     assert str(refused.value).startswith("checkpoint and model have different parameters (")
     assert str(refused.value).endswith("; train.restart=true starts over")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("model", {}),
+        ("model", None),
+        ("optimizer", {"state": {}, "param_groups": []}),
+        ("streams", {"epoch": 1, "place": 2}),
+        ("caches", []),
+        ("random", [torch.zeros(3, dtype=torch.uint8)]),
+        ("best_step", ...),  # missing
+    ],
+)
+def test_whatever_of_a_checkpoint_does_not_fit_is_one_line(
+    part: str, value: object, run: RunConfig
+) -> None:
+    state = state_of(trainer_of(run))
+    assert state is not None
+    state[part] = value
+    if value is ...:
+        del state[part]
+    with pytest.raises(UserError) as refused:
+        resume_from(state, trainer_of(run))
+    (line,) = str(refused.value).splitlines()
+    assert len(line) < 400
+    assert line.endswith("; train.restart=true starts over")
+
+
+def test_best_weights_that_do_not_fit_are_told_in_one_line(run: RunConfig) -> None:
+    best = best_state_of(trainer_of(run))
+    for broken in ({}, {**best, "model": {"other": torch.ones(1)}}, {**best, "spans": None}):
+        with pytest.raises(RunError, match="the best weights do not fit the model") as refused:
+            take_best(broken, trainer_of(run))
+        assert len(str(refused.value).splitlines()) == 1
 
 
 class SharedSpan(OwnSpan):

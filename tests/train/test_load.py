@@ -18,11 +18,12 @@ from adaspan.data import prepare
 from adaspan.errors import RunError, UserError
 from adaspan.places import LAUNCH
 from adaspan.runs.command import typed
+from adaspan.runs.folder import RunFolder
 from adaspan.runs.measures import BPB
 from adaspan.train.evaluate import evaluate, whole_text
 from adaspan.trained.text_score import own_texts
 from tests.conftest import Launch
-from tests.processes import final_state, rows
+from tests.processes import final_state, of_other_code, rows
 from tests.shared import finished_run
 
 
@@ -194,6 +195,9 @@ def test_weights_of_another_shape_are_refused_in_one_line(folder: Path) -> None:
     with pytest.raises(RunError, match=r"do not fit config.yaml and vocabulary.json \(size") as e:
         load(folder)
     assert "\n" not in str(e.value)
+    of_other_code(RunFolder(folder))
+    with pytest.raises(RunError, match=r"; it was trained by other code: adaspan/nn/span/learned"):
+        load(folder)
 
 
 def test_a_wrong_choice_and_a_folder_without_a_run_are_named(tmp_path: Path) -> None:
