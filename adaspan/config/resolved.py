@@ -103,8 +103,8 @@ def read_config(path: Path) -> RunConfig:
     """
     values = read_values(path)
     try:
-        values |= places_now(path, values)
         typed: dict[str, Any] = {key: part(**values[key]) for key, part in _PLAIN.items()}
+        values |= places_now(path, values)
         kinds = {group: _of_kind(group, values[group]) for group in GROUPS}
         return RunConfig(**values | typed | kinds)
     except (KeyError, TypeError) as error:
