@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from adaspan import stdout
 from adaspan.ranks import rank
 
-# Errors of the system that the user can fix: permissions, a full disk.
-_REFUSED_BY_THE_SYSTEM = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+# Errors of the system where something may be read only.
+MAY_NOT_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS}
+# Those that the user can fix: permissions, a full disk.
+_REFUSED_BY_THE_SYSTEM = {*MAY_NOT_WRITE, errno.ENOSPC, errno.EDQUOT}
 
 
 # How long the main process may take to report an error that all processes have.

@@ -4,6 +4,7 @@ elsewhere since: it is that run, and goes on where it is now.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,15 @@ def missing_files(values: Mapping[str, Any], typed: Sequence[str]) -> Iterator[s
     for key in _FILES:
         if data.get(key) and not Path(data[key]).expanduser().exists():
             yield f"data.{key}={data[key]}: is not here; say where it is: data.{key}=FILE"
+
+
+def read_only(path: Path, typed: Sequence[str]) -> Iterator[str]:
+    """That a run folder is where nothing may be written, unless another `output_dir` was typed."""
+    if "output_dir" not in typed and not os.access(path.parent, os.W_OK):
+        yield (
+            f"{path}: is where nothing may be written; copy the folder and go on with the copy, or "
+            "output_dir=DIR trains the run anew"
+        )
 
 
 def _default_data_dir() -> str:

@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from adaspan.config import schema
 from adaspan.config.flags import flags_parser
 from adaspan.config.kinds.registry import GROUPS, KINDS
-from adaspan.config.moved import is_run_folder, missing_files, places_now
+from adaspan.config.moved import is_run_folder, missing_files, places_now, read_only
 from adaspan.config.resolved import read_values
 from adaspan.errors import RunError, UserError
 
@@ -155,7 +155,7 @@ def _where_the_run_is_now(flags: argparse.Namespace) -> list[str]:
     """The places of a run folder that was moved since its configuration was written.
 
     Raises:
-        UserError: its text is not here.
+        UserError: its text is not here, or it may only be read.
     """
     folder = Path(flags.config_path or "")
     if (flags.config_name or "config") not in ("config", "config.yaml"):
@@ -169,7 +169,8 @@ def _where_the_run_is_now(flags: argparse.Namespace) -> list[str]:
         return []
     typed = [match[1] for word in flags.overrides if (match := _OVERRIDE.match(word))]
     trains = not (flags.cfg or flags.info)
-    if places and trains and (mistakes := [*missing_files(values, typed)]):
+    mistakes = [*(missing_files(values, typed) if places else []), *read_only(folder, typed)]
+    if trains and mistakes:
         raise UserError("\n".join(mistakes))
     return [f"{key}={written(value)}" for key, value in places.items() if key not in typed]
 

@@ -31,7 +31,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from adaspan.config.resolved import read_values
-from adaspan.errors import RunError, UserError
+from adaspan.errors import MAY_NOT_WRITE, RunError, UserError
 from adaspan.files import TEMPORARY_SUFFIX, full_disk_named, read_json, replacing, write_json
 from adaspan.runs.failures import Failure, FailureClass, State
 from adaspan.runs.figures import Row
@@ -95,10 +95,12 @@ class RunFolder:
         try:
             with FileLock(self._lock_path, timeout=0):
                 return False
-        except PermissionError:  # somebody else's run, which may be looked at only
-            return False
         except Timeout:
             return True
+        except OSError as error:
+            if error.errno in MAY_NOT_WRITE:  # a run that may be looked at only
+                return False
+            raise
 
     def newest_checkpoint(self) -> int:
         """After how many updates the newest checkpoint was saved; 0 if there is none."""

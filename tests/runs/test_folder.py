@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from adaspan.errors import RunError, UserError
 from adaspan.runs.failures import State
@@ -31,6 +33,19 @@ def test_a_row_that_a_kill_cut_short_is_left_out(tmp_path: Path) -> None:
     folder.cut_back(10)
     folder.append({"step": 20})
     assert [row["step"] for row in folder.rows()] == [10, 20]
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_what_may_be_looked_at_only_is_not_locked(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that is mounted to be read, which a test cannot do."""
+
+    def refused(*arguments: object, **more: object) -> None:
+        raise OSError(number, "refused")
+
+    monkeypatch.setattr(FileLock, "acquire", refused)
+    assert not RunFolder(tmp_path).is_locked()
 
 
 def test_a_new_run_has_no_rows_and_no_status(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -161,6 +162,26 @@ def test_a_sweep_from_it_has_it_and_lies_beside_it(
     assert shown.returncode == 0, shown.stderr
     assert (shown.stdout.count("resumable"), shown.stdout.count("waiting")) == (1, 1)
     assert not (there / "runs").exists()
+
+
+def test_where_nothing_may_be_written_the_way_out_is_told(
+    there: Path, stopped: Path, launch_here: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = there / "runs" / stopped.name
+
+    def access(of: Path, mode: int) -> bool:  # as for everybody but root
+        return Path(of) != path.parent or mode != os.W_OK
+
+    monkeypatch.setattr(os, "access", access)
+    refused = launch_here(*configuration(path))
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert line == (
+        f"adaspan: error: {path}: is where nothing may be written; copy the folder and go on with "
+        "the copy, or output_dir=DIR trains the run anew"
+    )
+    copy = Path(shutil.copytree(path, there / "mine" / path.name))
+    assert "going on from step 7\n" in launch_here(*configuration(copy)).stdout
 
 
 def test_a_copy_whose_values_were_edited_is_not_that_run(there: Path, stopped: Path) -> None:
