@@ -73,6 +73,8 @@ _MEANS = (
     figures.PARAMETERS,
     figures.ATTENTION_FLOPS,
     figures.FEED_FORWARD_FLOPS,
+    figures.PAPER_ATTENTION_MACS,
+    figures.PAPER_FEED_FORWARD_MACS,
 )
 
 
@@ -91,6 +93,8 @@ _ONLY_EXACT = (
     figures.PARAMETERS.key,
     figures.ATTENTION_FLOPS.key,
     figures.FEED_FORWARD_FLOPS.key,
+    figures.PAPER_ATTENTION_MACS.key,
+    figures.PAPER_FEED_FORWARD_MACS.key,
     "seeds",
     "error",
 )

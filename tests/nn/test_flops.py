@@ -19,7 +19,14 @@ from adaspan.nn.attention import ANYWHERE, IMPLEMENTATIONS
 from adaspan.nn.attention.banded import attend_banded, banded_macs
 from adaspan.nn.attention.groups import group_heads
 from adaspan.nn.attention.tiles import Tiling
-from adaspan.nn.flops import Shape, decoding_flops, executed_flops, paper_macs_per_token
+from adaspan.nn.flops import (
+    Shape,
+    attention_macs_per_token,
+    decoding_flops,
+    executed_flops,
+    feed_forward_macs_per_token,
+    paper_macs_per_token,
+)
 from adaspan.nn.span import AdaptiveSpan
 from adaspan.train.build import make_model
 
@@ -42,6 +49,15 @@ def test_papers_convention_gives_the_papers_figures(
     shape: Shape, mean_span: float, millions: float
 ) -> None:
     assert paper_macs_per_token(shape, mean_span) / 1e6 == pytest.approx(millions, abs=0.06)
+
+
+def test_attention_and_feed_forward_are_parts_of_the_papers_count() -> None:
+    """The rest of its formula is projections."""
+    shape = replace(PAPER_12, persistent=64)
+    attention = attention_macs_per_token(shape, 314)
+    feed_forward = feed_forward_macs_per_token(shape)
+    assert (attention, feed_forward) == (12 * 2 * 512 * (314 + 64), 12 * 2 * 512 * 2048)
+    assert paper_macs_per_token(shape, 314) == attention + feed_forward + 12 * 4 * 512**2
 
 
 def test_persistent_keys_count_as_a_feed_forward_as_wide() -> None:

@@ -182,7 +182,7 @@ ATTENTION_FLOPS = register(
         "flops/attention_per_token",
         "attention FLOPs",
         "FLOPs per token of the forward pass for scores and weighted values, within the mean span "
-        "and of persistent keys; a multiply-add is two, the paper counts it once",
+        "and of persistent keys; a multiply-add is two",
         better="lower",
         rows=_ALL,
     )
@@ -191,8 +191,25 @@ FEED_FORWARD_FLOPS = register(
     Figure(
         "flops/feed_forward_per_token",
         "feed-forward FLOPs",
-        "FLOPs per token of the forward pass in feed-forward layers; a multiply-add is two, the "
-        "paper counts it once",
+        "FLOPs per token of the forward pass in feed-forward layers; a multiply-add is two",
+        better="lower",
+        rows=_ALL,
+    )
+)
+PAPER_ATTENTION_MACS = register(
+    Figure(
+        "flops/paper_attention_macs_per_token",
+        "attention MACs",
+        "the part of the paper's count that is scores and weighted values: L 2 D (z + P)",
+        better="lower",
+        rows=_ALL,
+    )
+)
+PAPER_FEED_FORWARD_MACS = register(
+    Figure(
+        "flops/paper_feed_forward_macs_per_token",
+        "feed-forward MACs",
+        "the part of the paper's count that is feed-forward layers: L 2 D F",
         better="lower",
         rows=_ALL,
     )
