@@ -356,3 +356,8 @@ class Transformer(nn.Module):
         """Put every learned span back into [0, limit]; call after each update."""
         for span in self.spans:
             span.clamp_()
+
+    def note_updates(self, count: int) -> None:
+        """Tell the spans how many updates there have been: a penalty may begin after some."""
+        for span in self.spans:
+            span.note_updates(count)

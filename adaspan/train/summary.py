@@ -42,6 +42,7 @@ def opening_lines(
         f"run     {path}",
         f"model   {parameters / 1e6:.2f}M parameters · {_layers(config.model)}",
         f"span    {_span(config.span)}",
+        *(f"note    {note}" for note in config.span.notes_in(config)),
         f"data    {corpus.name} · train / valid / test {sizes} "
         f"{corpus.vocabulary.unit} · {len(corpus.vocabulary):,} symbols"
         f"{entropy}{_unknown(corpus)}{_files(config)}",

@@ -148,6 +148,7 @@ class Trainer:
         self.step += 1
         set_learning_rate(self.optimizer, self.rate)
         applied = (self.standing or self._step).apply()
+        self.model.note_updates(self.step)
         self.caches = learned.caches
         self._losses.append(learned.loss)
         self.statistics.note(learned.penalty, applied.norms_Q)

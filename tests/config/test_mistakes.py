@@ -79,7 +79,6 @@ MISTAKES = [
         "optimizer.cooldown_steps=2000",
         "cooldown_steps=2000: must be at most train.steps=1000; optimizer.cooldown_steps=0: none",
     ),
-    ("span.penalty_after=1000", "span.penalty_after=1000: must be below train.steps=1000; span."),
     (f"tracking.name={'x' * 129}", "x: must be at most 128 characters long"),
     (f"tracking.tags=[a,{'x' * 65}]", "x: a tag has 1 to 64 characters"),
     ("model.dim", "model.dim: cannot be read; write key=value"),

@@ -140,13 +140,15 @@ def test_a_penalty_begins_after_some_updates_also_where_a_run_goes_on(
     span: AdaptiveSpan | DynamicSpan,
 ) -> None:
     penalties = []
-    for _ in range(4):
+    for count in range(1, 5):
         z = span(torch.randn(1, 3, 4))
         penalties.append(span.penalty(z).item() / z.mean().item())
         state = copy.deepcopy(span.state_dict())
         span.updates.fill_(-5)  # what is not in the state would be lost
         span.load_state_dict(state)
         span.clamp_()
+        span.note_updates(count)
+        span.note_updates(count)  # as often as one likes
     assert penalties == pytest.approx([0, 0, 0.1, 0.1])
 
 

@@ -81,13 +81,18 @@ def assert_as_in_one_piece(tmp_path: Path, *overrides: str) -> None:
     assert [status(extended)[key] for key in scores] == [status(whole)[key] for key in scores]
 
 
+EVERY_2 = ("train.checkpoint_every=2",)
+PENALTY_AFTER_12 = "span.penalty_after=12"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("shorter", "from_step"),
     [
         # A row that a longer run has, less its evaluation; the best weights of before are saved.
-        (["train.steps=12", "train.checkpoint_every=2"], 12),
-        (["train.steps=12", "train.checkpoint_every=2", "span=dynamic", "optimizer=adam"], 12),
+        (["train.steps=12", *EVERY_2], 12),
+        # The penalty begins where the shorter one ends.
+        (["train.steps=12", *EVERY_2, "span=dynamic", "optimizer=adam", PENALTY_AFTER_12], 12),
         # A row that a longer run has not: the checkpoint before.
         (["train.steps=11", "span=budget", "span.target=8", "span.target_after=11"], 10),
         # The cool-down has not begun.

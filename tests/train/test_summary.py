@@ -28,7 +28,8 @@ def test_a_run_of_short_spans_says_how_much_they_save(
     tiny: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     attention_alone = ("model.persistent=3", "model.ffn_dim=0")
-    train_here(*tiny, *SHORT, *attention_alone, "span.limit=1000", "span.initial_fraction=0")
+    late = ("span.limit=1000", "span.initial_fraction=0", "span.penalty_after=4")
+    train_here(*tiny, *SHORT, *attention_alone, *late)
     lines = capsys.readouterr().out.splitlines()
     assert any(line.endswith(" · 3 persistent keys a head · no feed-forward") for line in lines)
     assert any(
@@ -39,6 +40,8 @@ def test_a_run_of_short_spans_says_how_much_they_save(
     )
     executed = next(line for line in lines if "executed" in line)
     assert "; fixed span 1000: " in executed
+    note = "note    no penalty on spans within train.steps=4: span.penalty_after=4"
+    assert lines.count(note) == 1, "which a longer run goes on from"
 
 
 def test_the_span_picture_shows_each_head_against_the_longest() -> None:

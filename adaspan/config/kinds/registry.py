@@ -117,7 +117,7 @@ def _mistake_in_signatures(group: str, kind: Any) -> str | None:
         mistake = wrong_signature(kind, _FUNCTIONS[group])
         return mistake and f" {mistake}"
     base = _base_of(kind)
-    for method in ("build", "mistakes", "mistakes_in", "in_model", "connect", "budget"):
+    for method in ("build", "mistakes", "mistakes_in", "notes_in", "in_model", "connect", "budget"):
         if not hasattr(base, method):
             continue
         if mistake := wrong_signature(getattr(kind, method), getattr(base, method)):

@@ -43,6 +43,14 @@ class SpanConfig:
         """
         yield from ()
 
+    def notes_in(self, config: RunConfig) -> Iterator[str]:
+        """What is allowed, but may not be what was meant; a line each, told as a run begins.
+
+        Args:
+            config: of the run.
+        """
+        yield from ()
+
     def in_model(self, model: ModelConfig) -> SpanConfig:
         """These settings with what depends on the model filled in, before anything is built.
 
@@ -141,10 +149,11 @@ class LocalGlobalSpanConfig(SpanConfig):
 
 
 def _never_paid(penalty_after: int, config: RunConfig) -> Iterator[str]:
+    """A first stage without a penalty may be meant, for a longer run goes on from its end."""
     if penalty_after >= config.train.steps:
         yield (
-            f"span.penalty_after={penalty_after}: must be below train.steps={config.train.steps}; "
-            "span.loss_coefficient=0: no penalty at all"
+            f"no penalty on spans within train.steps={config.train.steps}: "
+            f"span.penalty_after={penalty_after}"
         )
 
 
@@ -168,7 +177,7 @@ class AdaptiveSpanConfig(SpanConfig):
         yield from one_of("span.share", self.share, SHARES)
         yield from at_least("span.penalty_after", self.penalty_after, 0)
 
-    def mistakes_in(self, config: RunConfig) -> Iterator[str]:
+    def notes_in(self, config: RunConfig) -> Iterator[str]:
         yield from _never_paid(self.penalty_after, config)
 
     def build(self, *, dim: int, heads: int, layer: int) -> Span:
@@ -302,7 +311,7 @@ class DynamicSpanConfig(SpanConfig):
             yield f"span.initial_bias={self.initial_bias}: must be a finite number"
         yield from at_least("span.penalty_after", self.penalty_after, 0)
 
-    def mistakes_in(self, config: RunConfig) -> Iterator[str]:
+    def notes_in(self, config: RunConfig) -> Iterator[str]:
         yield from _never_paid(self.penalty_after, config)
 
     def build(self, *, dim: int, heads: int, layer: int) -> Span:

@@ -55,7 +55,6 @@ class AdaptiveSpan(LearnedSpan):
 
     @torch.no_grad()
     def clamp_(self) -> None:
-        super().clamp_()
         self.fraction.clamp_(0, 1)
 
     def current(self) -> Tensor:

@@ -79,6 +79,9 @@ class Span(nn.Module):
     def clamp_(self) -> None:
         """Put the parameters back into their range; call after each update."""
 
+    def note_updates(self, count: int) -> None:
+        """Hear how many updates there have been, for what begins after some of them."""
+
     @property
     def clamps(self) -> bool:
         """Whether the kind has a `clamp_` of its own."""

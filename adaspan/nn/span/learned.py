@@ -19,7 +19,7 @@ class LearnedSpan(Span):
     Args:
         limit, ramp, dim, heads: as in `Span`.
         loss_coefficient: lambda, the price of one token of mean span.
-        penalty_after: updates that are free of it; `clamp_` counts them.
+        penalty_after: updates that are free of it; `note_updates` says how many there have been.
 
     Raises:
         ValueError: a value is out of its range.
@@ -52,7 +52,6 @@ class LearnedSpan(Span):
         penalty = self.loss_coefficient * span.mean()
         return penalty * (self.updates >= self.penalty_after) if self.penalty_after else penalty
 
-    @torch.no_grad()
-    def clamp_(self) -> None:
+    def note_updates(self, count: int) -> None:
         if self.penalty_after:
-            self.updates += 1
+            self.updates.fill_(count)
