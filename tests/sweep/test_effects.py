@@ -102,7 +102,7 @@ def spans_are_longer_where_a_word_is_about_to_begin(comparison: Comparison) -> N
         inside = [
             span for span, symbol in zip(spans, found["text"], strict=True) if symbol.isalpha()
         ]
-        assert fmean(before) > 1.1 * fmean(inside)
+        assert fmean(before) > 1.3 * fmean(inside)
     assert "token_spans" in all_plots(comparison)
 
 
