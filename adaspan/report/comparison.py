@@ -9,12 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from adaspan.config.kinds.registry import KINDS
 from adaspan.config.resolved import flat, read_chosen, read_values
+from adaspan.errors import RunError
 from adaspan.report.groups import CODE, SEED, Group, Run, first_begun
 from adaspan.report.labels import by_number
 from adaspan.report.ranking import Ranking
+from adaspan.runs.failures import State
+from adaspan.runs.figures import Row
 from adaspan.runs.folder import DATA_KEY, RunFolder
 from adaspan.runs.identity import NOT_IDENTITY
 from adaspan.runs.measures import BPB, MEASURES, Measure
@@ -35,6 +39,7 @@ class Comparison:
     elsewhere: Mapping[Measure, int] = field(default_factory=dict)  # runs of other measures
     typed: Sequence[str] = ()  # the words that trained them all, if there are such
     across_code: bool = False  # rank runs of different code together
+    damaged: Sequence[str] = ()  # what is wrong with runs that are left out
 
     @cached_property
     def measure(self) -> Measure:
@@ -108,7 +113,8 @@ def compare(
         typed: the words that trained them all, if there are such.
         across_code: rank runs of different code together.
     """
-    read, copies = _apart(_read(runs))
+    readable, damaged = _read(runs)
+    read, copies = _apart(readable)
     groups: dict[str, list[Run]] = {}
     for run, identity in zip(read, _identities(read), strict=True):
         groups.setdefault(identity, []).append(run)
@@ -123,22 +129,48 @@ def compare(
         compared_groups.sort(
             key=lambda group: [by_number(value) for value in group.varies.values()]
         )
-    return Comparison(title, read, compared_groups, copies, {}, typed, across_code)
+    return Comparison(
+        title,
+        read,
+        compared_groups,
+        copies,
+        typed=typed,
+        across_code=across_code,
+        damaged=damaged,
+    )
 
 
-def _read(runs: Mapping[Path, Mapping[str, str]]) -> list[Run]:
-    folders = [RunFolder(path) for path in runs]
+def _read(
+    runs: Mapping[Path, Mapping[str, str]],
+) -> tuple[list[Run], list[str]]:
+    """The runs that can be read, and what is wrong with the others.
+
+    Raises:
+        RunError: none can be.
+    """
+    known: dict[Path, tuple[dict[str, Any], list[Row], list[Start], State]] = {}
+    damaged: list[str] = []
     # Kinds and versions differ in the keys that they have: what no run asks for is no difference.
-    asked_for = {key for path in runs for key in flat(read_chosen(path))}
-    read = []
+    asked_for: set[str] = set()
+    for folder in map(RunFolder, runs):
+        try:
+            values, chosen = read_values(folder.path), flat(read_chosen(folder.path))
+            record = values, folder.rows(), folder.source.made_by(), folder.state
+        except RunError as error:
+            damaged.append(str(error))
+        else:
+            known[folder.path] = record
+            asked_for |= chosen.keys()
+    if damaged and not known:
+        raise RunError(damaged[0])
+    folders, read = [RunFolder(path) for path in known], []
     for folder, standing in zip(folders, standings(folders), strict=True):
-        values, rows = read_values(folder.path), folder.rows()
+        values, rows, starts, _ = known[folder.path]
         state = describe(folder, dict(runs[folder.path]), standing, values, rows)
         data = folder.source.short_fingerprint()
-        starts = [_told(start) for start in folder.source.starts()]
-        chosen = {key: value for key, value in flat(values).items() if key in asked_for}
-        read.append(Run(folder.path, state, chosen, data, rows, starts))
-    return read
+        own = {key: value for key, value in flat(values).items() if key in asked_for}
+        read.append(Run(folder.path, state, own, data, rows, [*map(_told, starts)]))
+    return read, damaged
 
 
 def _told(start: Start) -> dict[str, object]:

@@ -33,7 +33,8 @@ def finding(comparison: Comparison, margin: float) -> str:
 
 def notes(comparison: Comparison) -> list[str]:
     """What else is to be known, a line each: how to know more, and what was not computed alike."""
-    return [*_more_seeds(comparison), *caveats(comparison.groups)]
+    left_out = [f"Left out: {message}." for message in comparison.damaged]
+    return [*left_out, *_more_seeds(comparison), *caveats(comparison.groups)]
 
 
 def _sentences(comparison: Comparison, margin: float) -> Iterator[str]:

@@ -136,7 +136,7 @@ class Run:
 
     def curve(self) -> Curve | None:
         """The course of its training; None before the first evaluation."""
-        return _mean_curve([self]) if self.evaluations else None
+        return _mean_curve([self])
 
     def spans(self) -> tuple[list[int], NDArray[np.float64]]:
         """Steps of the evaluations, and each head's span in tokens then: [steps, L, H]."""
@@ -247,7 +247,7 @@ class Group:
         return mean_of(self.done, lambda run: run.seconds)
 
     def curve(self) -> Curve | None:
-        """The mean over the seeds that are done; None if none is."""
+        """The mean over the seeds that are done; None if none is, or they share no evaluation."""
         return _mean_curve(self.done) if self.done else None
 
     def mean(self, figure: Figure) -> float | None:
@@ -277,17 +277,21 @@ def thinned(count: int, most: int) -> list[int]:
     return list(range(count - 1, -1, -stride))[::-1]
 
 
-def _mean_curve(runs: Sequence[Run]) -> Curve:
-    """The mean over runs that were evaluated at the same steps."""
+def _mean_curve(runs: Sequence[Run]) -> Curve | None:
+    """The mean over runs, at the steps at which all were evaluated; None if there are none."""
+    rows = [{row[figures.STEP.key]: row for row in run.evaluations} for run in runs]
+    steps = sorted(set.intersection(*({*of_run} for of_run in rows)))
+    if not steps:
+        return None
 
-    def of(figure: Figure) -> NDArray[np.float64]:
-        return np.array([[row[figure.key] for row in run.evaluations] for run in runs])
+    def of(value: Callable[[Row], float | None]) -> NDArray[np.float64]:
+        return np.array([[value(of_run[step]) for step in steps] for of_run in rows], dtype=float)
 
-    valid = np.array([[figures.QUICK.value(row) for row in run.evaluations] for run in runs])
+    valid = of(figures.QUICK.value)
     return Curve(
-        steps=of(figures.STEP)[0],
-        tokens=of(figures.TOKENS).mean(0),
-        flops=of(figures.TRAINING_FLOPS).mean(0),
+        steps=np.array(steps),
+        tokens=of(lambda row: row[figures.TOKENS.key]).mean(0),
+        flops=of(lambda row: row[figures.TRAINING_FLOPS.key]).mean(0),
         valid=valid.mean(0),
         spread=valid.std(0, ddof=min(1, len(runs) - 1)),
     )

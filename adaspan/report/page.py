@@ -85,6 +85,7 @@ def write_page(
 def _rows(comparison: Comparison, table: Table, beside: Path) -> list[dict[str, Any]]:
     """The rows of the table of groups; links are relative to `beside`."""
     rows = []
+    winners = [ranking.leader for ranking in comparison.rankings if ranking.has_winner]
     for group, look, values in zip(comparison.groups, looks(comparison), table.rows, strict=True):
         cells = [
             (
@@ -105,7 +106,7 @@ def _rows(comparison: Comparison, table: Table, beside: Path) -> list[dict[str, 
                 "look": look,
                 "cells": cells,
                 "links": links,
-                "best": any(group is ranking.leader for ranking in comparison.rankings),
+                "best": group in winners,
                 "state": states.pop() if len(states) == 1 else "mixed",
             }
         )

@@ -93,10 +93,13 @@ class Evidence:
     @cached_property
     def better(self) -> NDArray[np.bool_]:
         """Whether the first of any two is better, shape (K, K): all pairs are counted, as Tukey and
-        Kramer do.
+        Kramer do. To that is added what `worse` says of the leader, so that nothing contradicts it:
+        together they are false in at most two sweeps of twenty.
         """
         distances = _in_errors(self.means[None, :] - self.means[:, None], self.errors)
-        return distances > self._critical_of_all
+        better: NDArray[np.bool_] = distances > self._critical_of_all
+        better[self.leader] |= self.worse
+        return better
 
     def most_above(self, one: int, other: int) -> float:
         """By how much one may be above another at most, likewise; infinite if that is not known."""

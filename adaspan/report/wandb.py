@@ -218,7 +218,7 @@ def _against_limit(valid: Figure) -> list[wr.ScatterPlot]:
 
 
 def _pareto(valid: Figure) -> wr.ScatterPlot:
-    """The line of the least so far is the Pareto front."""
+    """The line joins the lowest scores so far, as measured."""
     return wr.ScatterPlot(
         title=f"{valid.axis} against {figures.EXECUTED_FLOPS.axis}",
         x=_COST,

@@ -11,8 +11,9 @@ from statistics import fmean, stdev
 import numpy as np
 import pytest
 
+from adaspan.errors import RunError
 from adaspan.report.comparison import Comparison, compare
-from adaspan.report.finding import finding
+from adaspan.report.finding import finding, notes
 from adaspan.report.groups import Group, thinned
 from adaspan.report.labels import readable
 from adaspan.runs import figures
@@ -190,3 +191,51 @@ def test_numbers_in_legends_have_four_digits_and_no_more_letters_than_given() ->
         ("adam", "adam"),
     ):
         assert readable(value) == message
+
+
+def test_a_curve_goes_through_the_evaluations_that_all_seeds_have(
+    runs: Runs, tmp_path: Path
+) -> None:
+    """A row was lost, as by a disk that was full."""
+    one, two = (
+        Path(shutil.copytree(path, tmp_path / path.name))
+        for path in trained(runs, kind="adaptive", limit="12")
+    )
+    lines = (two / "metrics.jsonl").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if json.loads(line)["step"] != 12]
+    (two / "metrics.jsonl").write_text("".join(kept))
+    (group,) = compare("lost", {one: {}, two: {}}).groups
+    curve = group.curve()
+    assert curve is not None
+    assert curve.steps.tolist() == [6, 18, 24]
+    assert len(curve.spread) == 3
+
+
+@pytest.mark.parametrize("file", ["metrics.jsonl", "status.json", "source.json", "config.yaml"])
+def test_a_damaged_run_is_told_and_the_others_are_compared(
+    runs: Runs, tmp_path: Path, file: str
+) -> None:
+    one, two = (
+        Path(shutil.copytree(path, tmp_path / path.name))
+        for path in trained(runs, kind="adaptive", limit="12")
+    )
+    (two / file).write_text("{: no more\n")
+    found = compare("damaged", {one: {}, two: {}})
+    assert [run.path for run in found.runs] == [one]
+    (note,) = notes(found)
+    assert note.startswith(f"Left out: {two / file}: damaged (")
+    with pytest.raises(RunError, match="damaged"):
+        compare("damaged", {two: {}})
+
+
+def test_one_text_at_two_paths_is_one_text(runs: Runs, tmp_path: Path) -> None:
+    one, two = (
+        Path(shutil.copytree(path, tmp_path / path.name))
+        for path in trained(runs, kind="adaptive", limit="12")
+    )
+    config = (two / "config.yaml").read_text()
+    (two / "config.yaml").write_text(config.replace("sums.txt", "elsewhere/copy.txt"))
+    for varied in ({}, {"data.path": "typed"}):
+        found = compare("two paths", {one: varied, two: dict.fromkeys(varied, "other")})
+        (group,) = found.groups
+        assert len(group.done) == 2

@@ -226,3 +226,16 @@ def test_the_command_for_more_seeds_asks_for_them(
 def test_several_seeds_need_no_more() -> None:
     assert notes(sweep(group("1", [1.0, 1.1]), group("2", [2.0]))) == []
     assert notes(sweep(group("1", [1.0]))) == []
+
+
+def test_the_front_does_not_contradict_the_finding() -> None:
+    """What is worse than a leader that is cheaper is not on it."""
+    leader = group("8", [2.09, 2.13, 2.16], flops=1000.0)
+    others = [
+        group("16", [2.20, 2.24, 2.30], flops=1200.0),
+        group("32", [2.28, 2.29, 2.31], flops=1300.0),
+        group("64", [2.185, 2.20, 2.22], flops=1400.0),
+    ]
+    comparison = sweep(leader, *others)
+    assert finding(comparison, margin=0.02).startswith("Best: model.dim=8, ")
+    assert comparison.rankings[0].pareto_front() == [leader]

@@ -83,8 +83,9 @@ def test_no_claim_is_false_more_often_than_it_says(name: str) -> None:
     false_winner = [one.has_winner and (means <= means[one.leader]).sum() > 1 for one in found]
     false_worse = [bool((one.worse & (means <= means[one.leader])).any()) for one in found]
     false_better = [bool((one.better & (means[:, None] >= means)).any()) for one in found]
-    for false in (false_winner, false_worse, false_better):
+    for false in (false_winner, false_worse):
         assert np.mean(false) <= 0.05 + CHANCE
+    assert np.mean(false_better) <= 2 * (0.05 + CHANCE), "two claims, of the leader and of pairs"
 
 
 def power(configurations: int, difference: float, degrees: int) -> float:
