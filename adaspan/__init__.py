@@ -16,8 +16,8 @@ With a run:
     read(folder)              its figures and spans as tables, without torch
     UserError, RunError       what these raise, in one line that names the way out
 
-To extend the program (docs/extending.md): register, SpanConfig, DataConfig, OptimizerConfig,
-Implementation, Evaluation.
+To extend the program (docs/extending.md): register, added_key, SpanConfig, DataConfig,
+OptimizerConfig, Implementation, Evaluation.
 
 `help(adaspan.load)` explains a name. What is named here is meant to be used from outside; each is
 imported when it is first used.
@@ -27,6 +27,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from adaspan.config.keys import added_key as added_key
     from adaspan.config.kinds.data import DataConfig as DataConfig
     from adaspan.config.kinds.optimizer import OptimizerConfig as OptimizerConfig
     from adaspan.config.kinds.registry import register as register
@@ -65,6 +66,7 @@ _MODULES = {
     "Transformer": "adaspan.nn.transformer",
     "UserError": "adaspan.errors",
     "Vocabulary": "adaspan.data.vocabulary",
+    "added_key": "adaspan.config.keys",
     "attend": "adaspan.nn.attention",
     "load": "adaspan.train.load",
     "read": "adaspan.runs.read",

@@ -14,7 +14,6 @@ from torch.distributed.distributed_c10d import Store
 
 from adaspan.config.resolved import flat
 from adaspan.config.schema import RunConfig
-from adaspan.config.typed import written
 from adaspan.errors import SharedError
 from adaspan.runs.code.fingerprint import code_of_run
 from adaspan.runs.start import environment, told
@@ -91,6 +90,8 @@ def require_alike(everyone: Sequence[Facts]) -> None:
 
 def _values(config: RunConfig) -> dict[str, str]:
     """The values of a configuration as they are typed, less those that each process may have."""
+    from adaspan.config.typed import written  # imports Hydra: not needed to load a model
+
     of_each = (*_OF_EACH_CONFIG, *(f"data.{key}" for key in config.data.places))
     values = {
         key: written(value)

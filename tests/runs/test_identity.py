@@ -1,11 +1,9 @@
 """One run, one identity: the same for what gives the same result, and for nothing else."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from adaspan.config.keys import added_key, values_of
 from adaspan.config.schema import RunConfig
 from adaspan.runs.identity import name_in_sweep, run_id, run_name, tracked_name
 from tests.conftest import compose_run
@@ -120,20 +118,3 @@ def test_a_run_that_was_begun_when_paths_counted_goes_on_under_its_name(tmp_path
     assert run_name(run) == run_name(text_run(tmp_path / "text", "data.encoding=raw")) == before
     (tmp_path / present).mkdir()
     assert run_name(run) == present
-
-
-@dataclass
-class _Earlier:
-    heads: int = 2
-
-
-@dataclass
-class _Later(_Earlier):
-    share: str = added_key("head")
-    windows: list[int] = added_key([])
-
-
-def test_a_key_that_was_added_changes_only_the_runs_that_use_it() -> None:
-    assert values_of(_Later()) == values_of(_Earlier()) == {"heads": 2}
-    assert values_of(_Later(share="layer")) == {"heads": 2, "share": "layer"}
-    assert values_of(_Later(windows=[3])) == {"heads": 2, "windows": [3]}
