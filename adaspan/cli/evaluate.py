@@ -82,7 +82,7 @@ def evaluate(
     from adaspan.train.device import choose_precision, device_name
     from adaspan.train.evaluate import pieces_side_by_side
     from adaspan.train.load import load_with_weights
-    from adaspan.train.out_of_memory import memory_errors_in_words
+    from adaspan.train.out_of_memory import memory_errors_as_one_line
     from adaspan.trained.text_score import TextScorer, other_text, own_texts
 
     where = chosen_device(device)
@@ -108,7 +108,7 @@ def evaluate(
         "adaspan": __version__,
     }
     rows = []
-    with memory_errors_in_words(where, _LESS_MEMORY), _progress() as progress:
+    with memory_errors_as_one_line(where, _LESS_MEMORY), _progress() as progress:
         for text in texts:
             task = progress.add_task(text.title, total=scorer.blocks(text))
             rows.append(about | scorer.score(text, partial(progress.advance, task)))

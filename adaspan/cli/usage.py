@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from adaspan.config.extensions import extensions_in_words
+from adaspan.config.extensions import extension_errors_as_one_line
 from adaspan.errors import UserError, reported_in_one_line
 
 
@@ -19,14 +19,14 @@ class Commands(click.Group):
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **kw: Any) -> Any:
         typed = list(args)
-        with reported_in_one_line(), _usage_in_words():
+        with reported_in_one_line(), _usage_errors_as_one_line():
             try:
                 return super().make_context(info_name, args, *more, **kw)
             except click.NoSuchOption as error:
                 raise UserError(self._misplaced(error.option_name, typed)) from None
 
     def invoke(self, context: click.Context) -> object:
-        with reported_in_one_line(), extensions_in_words(), _usage_in_words():
+        with reported_in_one_line(), extension_errors_as_one_line(), _usage_errors_as_one_line():
             return super().invoke(context)
 
     def resolve_command(self, context: click.Context, args: list[str]) -> Any:
@@ -55,7 +55,7 @@ class Commands(click.Group):
 
 
 @contextmanager
-def _usage_in_words() -> Iterator[None]:
+def _usage_errors_as_one_line() -> Iterator[None]:
     """Click's answer to a mistake has four lines; the last one says it."""
     try:
         yield

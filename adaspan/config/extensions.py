@@ -86,7 +86,7 @@ def import_extensions_of_model(values: Mapping[str, Any], before: Mapping[str, P
 
 
 @contextmanager
-def extensions_in_words() -> Iterator[None]:
+def extension_errors_as_one_line() -> Iterator[None]:
     """Turn an exception that an extension lets out into one line, an `ExtensionError`:
     `data=csv: Csv.read: KeyError: 'text' (my_data.py, line 32)`. Others pass as they are.
     """

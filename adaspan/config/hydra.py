@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from adaspan.config import schema
-from adaspan.config.extensions import extensions_in_words, import_extensions
+from adaspan.config.extensions import extension_errors_as_one_line, import_extensions
 from adaspan.config.kinds.registry import GROUPS, KINDS, extension_of
 from adaspan.config.mistakes import explained_errors, keys_of, unknown_key
 from adaspan.config.moved import is_run_folder
@@ -160,7 +160,7 @@ def _help(folders: Sequence[Path]) -> str:
 
 
 @explained_errors()
-@extensions_in_words()
+@extension_errors_as_one_line()
 def to_run_config(composed: DictConfig) -> schema.RunConfig:
     """Resolve, type and validate what Hydra composed.
 

@@ -37,16 +37,16 @@ class Facts:
     @property
     def told(self) -> str:
         """As a person reads it."""
-        told = [self.format] * (self.format != "plain") + [self.encoding]
+        parts = [self.format] * (self.format != "plain") + [self.encoding]
         if self.encoding == "bytes":
-            return " · ".join([*told, "no text"])
-        told.append("no newlines" if self.newlines == "none" else f"newlines {self.newlines}")
+            return " · ".join([*parts, "no text"])
+        parts.append("no newlines" if self.newlines == "none" else f"newlines {self.newlines}")
         if self.replaced:
             share = 100 * self.replaced / self.characters
-            told.append(f"{self.replaced:,} characters ({share:.2g} %) are U+FFFD, unreadable")
+            parts.append(f"{self.replaced:,} characters ({share:.2g} %) are U+FFFD, unreadable")
         if self.undecodable:
-            told.append(f"no UTF-8 at {self.undecodable:,} places")
-        return " · ".join(told)
+            parts.append(f"no UTF-8 at {self.undecodable:,} places")
+        return " · ".join(parts)
 
 
 def joined(parts: Iterable[Facts]) -> Facts:

@@ -74,13 +74,13 @@ def unpacked(file: IO[bytes], name: str) -> tuple[IO[bytes], str]:
     }
     for magic, (program, opener) in openers.items():
         if head.startswith(magic):
-            with damage_in_words(name, program):
+            with damage_as_one_line(name, program):
                 return cast("IO[bytes]", opener(file)), program
     return file, "plain"
 
 
 @contextmanager
-def damage_in_words(name: str, program: str) -> Iterator[None]:
+def damage_as_one_line(name: str, program: str) -> Iterator[None]:
     """Name a packed file that cannot be unpacked in this block."""
     try:
         yield

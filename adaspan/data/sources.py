@@ -157,17 +157,19 @@ def split_files(folder: Path, *, words: bool) -> dict[str, Path]:
     """
     files = {}
     for split in ("train", "valid", "test"):
-        found = [
+        of_split = [
             path
             for path in sorted(folder.iterdir())
             if path.is_file() and split in path.name.split(".")
         ]
-        if len(found) == 2 and found[1].name == f"{found[0].name}.raw":
-            found = found[:1] if words else found[1:]
-        if len(found) != 1:
-            several = f"{len(found)} files for {split}: {', '.join(path.name for path in found)}"
-            raise ValueError(several if found else f"no file for {split}, such as {split}.txt")
-        files[split] = found[0]
+        if len(of_split) == 2 and of_split[1].name == f"{of_split[0].name}.raw":
+            of_split = of_split[:1] if words else of_split[1:]
+        if len(of_split) != 1:
+            several = (
+                f"{len(of_split)} files for {split}: {', '.join(path.name for path in of_split)}"
+            )
+            raise ValueError(several if of_split else f"no file for {split}, such as {split}.txt")
+        files[split] = of_split[0]
     return files
 
 

@@ -14,7 +14,7 @@ from typing import IO
 from adaspan.data.digest import file_sha256, remembered
 from adaspan.data.facts import Facts, Survey, whole_characters
 from adaspan.data.guess import guess, guess_wide
-from adaspan.data.packed import HEAD_BYTES, damage_in_words, is_packed, no_text, unpacked
+from adaspan.data.packed import HEAD_BYTES, damage_as_one_line, is_packed, no_text, unpacked
 from adaspan.errors import UserError
 
 RAW = "raw"  # in place of an encoding: the bytes as they are once unpacked, whatever they are
@@ -107,7 +107,7 @@ class TextFile:
     def read(self, file: IO[bytes]) -> Iterator[bytes]:
         """The same of a file that is open, from where it stands."""
         text, packing = unpacked(file, self._name)
-        with damage_in_words(self._name, packing):
+        with damage_as_one_line(self._name, packing):
             chunks = _chunks(text)
             if self._reading.encoding == RAW:
                 yield from self._watched(chunks, Survey(), packing, None)

@@ -45,7 +45,7 @@ def check_blocks(device: torch.device, **blocks: Tensor | None) -> None:
 
 
 @contextmanager
-def ids_in_words(name: str, tokens: Tensor, vocabulary_size: int) -> Iterator[None]:
+def id_errors_as_one_line(name: str, tokens: Tensor, vocabulary_size: int) -> Iterator[None]:
     """Name the id of which there is no token. Until it is missed, no id is looked at."""
     try:
         yield

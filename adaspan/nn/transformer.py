@@ -24,7 +24,7 @@ from adaspan.nn.layers import TransformerLayer
 from adaspan.nn.multi_head_attention import Attended, MultiHeadAttention
 from adaspan.nn.output import Softmax
 from adaspan.nn.span import Span, cache_length
-from adaspan.nn.token_ids import check_blocks, ids_in_words, ids_of
+from adaspan.nn.token_ids import check_blocks, id_errors_as_one_line, ids_of
 
 # For each layer: which heads share which window; None if only the layer's input tells.
 Plan = Sequence[Sequence[Group] | None]
@@ -204,7 +204,7 @@ class Transformer(nn.Module):
         plan = self._plan_for(tokens_BM, caches, plan)
         reaches = self.reaches(plan)
         position_SK = self.position_SK[: max(reaches)]  # further back every mask is exactly 0
-        with ids_in_words("tokens", tokens_BM, self.vocabulary_size):
+        with id_errors_as_one_line("tokens", tokens_BM, self.vocabulary_size):
             hidden_BMD: Tensor = self.embedding(tokens_BM)
         hidden_BMD = self.embedding_dropout(hidden_BMD)
         penalty = torch.zeros((), device=hidden_BMD.device)
@@ -226,7 +226,7 @@ class Transformer(nn.Module):
         log_probs_BMV = self.output(hidden_BMD) if targets_BM is None else None
         nats_BM = None
         if targets_BM is not None:
-            with ids_in_words("targets", targets_BM, self.vocabulary_size):
+            with id_errors_as_one_line("targets", targets_BM, self.vocabulary_size):
                 nats_BM = self.output.nats(hidden_BMD, targets_BM)
         return Output(log_probs_BMV, next_caches, penalty, spans, nats_BM, executed)
 

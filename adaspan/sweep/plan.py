@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from adaspan.config.extensions import extensions_in_words
+from adaspan.config.extensions import extension_errors_as_one_line
 from adaspan.config.keys import OF_ONE_START
 from adaspan.config.kinds.data import corpus_of
 from adaspan.config.schema import RunConfig
@@ -132,7 +132,7 @@ def prepare_data(sweep: Sweep) -> dict[str, str]:
     for job in sweep.jobs:
         data_dir, train = Path(job.config.data_dir), job.config.train
         try:
-            with extensions_in_words():
+            with extension_errors_as_one_line():
                 corpus = corpus_of(job.config.data, data_dir)
             corpus.require_blocks(job.config.data.typed, train.batch_size, train.block_size)
             fingerprints[job.name] = corpus.fingerprint

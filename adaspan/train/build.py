@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import torch
 
-from adaspan.config.extensions import extensions_in_words
+from adaspan.config.extensions import extension_errors_as_one_line
 from adaspan.config.kinds.contract import method_of
 from adaspan.config.kinds.optimizer import OptimizerConfig
 from adaspan.config.kinds.registry import KINDS, extension_of
@@ -81,7 +81,7 @@ def make_model(
     if attention in KINDS["attention"]:
         IMPLEMENTATIONS[attention] = implementation_of(attention)
     span = span.in_model(model)
-    with kinds_in_words():
+    with kind_errors_as_one_line():
         transformer = Transformer(
             vocabulary_size=vocabulary_size,
             layers=model.layers,
@@ -191,11 +191,11 @@ def make_optimizer(config: OptimizerConfig, model: Transformer) -> torch.optim.O
 
 
 @contextmanager
-def kinds_in_words() -> Iterator[None]:
+def kind_errors_as_one_line() -> Iterator[None]:
     """Raise `KindError` where a span or an attention turns out not to be what it must be, and
     `ExtensionError` where a user's own code raises an exception.
     """
-    with extensions_in_words():
+    with extension_errors_as_one_line():
         try:
             yield
         except ContractError as error:

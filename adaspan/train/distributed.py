@@ -160,7 +160,7 @@ def joined(
         return
     own = facts()
     store = _meet(world_size, join_seconds)
-    with lost_peers_in_words():
+    with lost_peers_as_one_line():
         rank = ranks.rank()
         require_alike(exchanged(store, rank, world_size, own))
         store.set_timeout(timedelta(seconds=_WAIT_SECONDS))
@@ -199,7 +199,7 @@ def _meet(world_size: int, join_seconds: float) -> Store:
 
 
 @contextmanager
-def lost_peers_in_words() -> Iterator[None]:
+def lost_peers_as_one_line() -> Iterator[None]:
     """Turn the errors of torch that mean that another process is gone into `LostPeerError`."""
     try:
         yield

@@ -18,15 +18,15 @@ from adaspan.runs.folder import RunFolder
 from adaspan.runs.length import evaluates
 from adaspan.runs.slices import Slices
 from adaspan.signals import StopRequest
-from adaspan.train.build import kinds_in_words
+from adaspan.train.build import kind_errors_as_one_line
 from adaspan.train.checkpoint import Checkpoints
 from adaspan.train.device import autocast, computing_on, precision_name
-from adaspan.train.distributed import Processes, lost_peers_in_words
+from adaspan.train.distributed import Processes, lost_peers_as_one_line
 from adaspan.train.extend import begin_with_another_run
 from adaspan.train.out_of_memory import (
     LESS_FOR_THE_MODEL,
     LESS_FOR_TRAINING,
-    memory_errors_in_words,
+    memory_errors_as_one_line,
 )
 from adaspan.train.profile import profiled
 from adaspan.train.record import Record
@@ -66,7 +66,7 @@ def train_in_session(
     with Terminal(log, config.train.steps, stop.leave_unread) as terminal:
         record = Record(config, folder, terminal, is_main=processes.is_main)
         try:
-            with kinds_in_words(), memory_errors_in_words(device, LESS_FOR_THE_MODEL):
+            with kind_errors_as_one_line(), memory_errors_as_one_line(device, LESS_FOR_THE_MODEL):
                 trainer = Trainer(config, corpus, device, processes)
         except Exception as error:
             record.fail(folder.status().get("step", 0), error)
@@ -114,9 +114,9 @@ class Session:
         """Train to the end, and write down how it ended, whatever happens."""
         try:
             with (
-                kinds_in_words(),
-                lost_peers_in_words(),
-                memory_errors_in_words(self._device, LESS_FOR_TRAINING),
+                kind_errors_as_one_line(),
+                lost_peers_as_one_line(),
+                memory_errors_as_one_line(self._device, LESS_FOR_TRAINING),
             ):
                 self._resume()
                 with self._profiled() as updated:
@@ -236,8 +236,8 @@ class Session:
         """Of dynamic spans: what a report draws along a sentence."""
         corpus, model = self._corpus, self._trainer.model.eval()
         with autocast(self._device, self._trainer.precision):
-            found = token_spans(model, corpus.valid, corpus.vocabulary)
-        write_json(self._folder.token_spans, dataclasses.asdict(found))
+            spans = token_spans(model, corpus.valid, corpus.vocabulary)
+        write_json(self._folder.token_spans, dataclasses.asdict(spans))
 
     def _score(self, split: str, tokens: Tokens) -> tuple[float, Slices]:
         """The score of all of a split and of its slices, with a bar; leaves if asked to."""

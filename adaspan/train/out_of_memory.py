@@ -19,7 +19,7 @@ LESS_FOR_TRAINING = (
 
 
 @contextmanager
-def memory_errors_in_words(device: torch.device, way_out: str) -> Iterator[None]:
+def memory_errors_as_one_line(device: torch.device, way_out: str) -> Iterator[None]:
     """Turn every error that means out of memory into a `NoMemoryError`."""
     try:
         yield

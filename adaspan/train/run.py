@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from adaspan import ranks
-from adaspan.config.extensions import extensions_in_words
+from adaspan.config.extensions import extension_errors_as_one_line
 from adaspan.config.kinds.data import corpus_of
 from adaspan.config.schema import RunConfig, TrainConfig
 from adaspan.config.validate import validate_shares
@@ -50,10 +50,10 @@ def train(config: RunConfig, path: Path | None = None, begun_on: str | None = No
         RunError: the run failed; its status says why.
         SystemExit: a signal stopped it after its state was saved; 128 + the signal's number.
     """
-    with extensions_in_words():
+    with extension_errors_as_one_line():
         folder = RunFolder(path or Path(config.output_dir) / run_name(config))
     try:
-        with extensions_in_words():
+        with extension_errors_as_one_line():
             _train(config, folder, begun_on)
     except (ExtensionError, KindError) as error:
         raise _with_trace(error, folder.log) from error

@@ -18,7 +18,7 @@ from adaspan.config.schema import RunConfig
 from adaspan.errors import KindError, NonFiniteError, RunError, UserError
 from adaspan.nn.attention import IMPLEMENTATIONS
 from adaspan.nn.span import Span
-from adaspan.train.build import choose_attention, kinds_in_words
+from adaspan.train.build import choose_attention, kind_errors_as_one_line
 from adaspan.train.distributed import Processes
 from adaspan.train.state import best_state_of, resume_from, state_of, take_best
 from adaspan.train.trainer import Trainer
@@ -65,12 +65,12 @@ def run(tiny: tuple[str, ...]) -> RunConfig:
 
 
 def trainer_of(run: RunConfig) -> Trainer:
-    with kinds_in_words():
+    with kind_errors_as_one_line():
         return Trainer(run, corpus_of(run), CPU, Processes())
 
 
 def train(run: RunConfig, updates: int) -> None:
-    with kinds_in_words():
+    with kind_errors_as_one_line():
         trainer = Trainer(run, corpus_of(run), CPU, Processes())
         for _ in range(updates):
             trainer.update()
@@ -186,7 +186,7 @@ def test_a_span_that_nothing_brings_back_is_told_what_it_lacks(
         trainer.take_losses()
     with (
         pytest.raises(KindError, match=r"Free.forward: span=.*; Free has no clamp_\(\) that"),
-        kinds_in_words(),
+        kind_errors_as_one_line(),
     ):
         trainer.update()
 
