@@ -136,9 +136,10 @@ def _import(name: str, source: str, version: str | None = None, before: Path | N
         importlib.import_module(name)
     except (Exception, SystemExit) as error:  # whatever a user's code may raise
         for group, kind in _registered().keys() - known.keys():
-            del KINDS[group][kind]
+            if _is_in(KINDS[group][kind].__module__, name):  # not those of a module that is whole
+                del KINDS[group][kind]
         raise UserError(f"{source}: {_why_not(name, error, before)}") from error
-    own = [module for module in _registered().values() if f"{module}.".startswith(f"{name}.")]
+    own = [module for module in _registered().values() if _is_in(module, name)]
     if not own and _registered() == known:
         file = getattr(sys.modules[name], "__file__", None) or "a part of Python"
         raise UserError(
@@ -154,7 +155,7 @@ def _why_not(name: str, error: BaseException, before: Path | None) -> str:
         return str(error)
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return cause_of(error)
-    if not f"{name}.".startswith(f"{error.name}."):  # it imports something else
+    if not _is_in(name, error.name):  # it imports something else
         return cause_of(error)
     missing = f"there is no module {error.name}"
     if before and os.access(before, os.R_OK):
@@ -171,6 +172,11 @@ def _why_not(name: str, error: BaseException, before: Path | None) -> str:
         f"{missing}: it must be {'beside launch.py, ' * len(beside)}in the current folder, in one "
         "that PYTHONPATH names, or installed"
     )
+
+
+def _is_in(module: str, package: str) -> bool:
+    """Whether it is this module, or one of this package."""
+    return f"{module}.".startswith(f"{package}.")
 
 
 def _registered() -> dict[tuple[str, str], str]:
