@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 import subprocess
-import sys
-import venv
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,53 +14,14 @@ from adaspan import __version__
 from adaspan.runs.command import program_of, started
 from tests.conftest import ROOT, environment, tiny_on, write_sums
 from tests.sweep.test_sweep_files import announced_runs
+from tests.wheel import Installed, installed_in, python_with_wheel
 
 pytestmark = pytest.mark.slow
 
-Installed = Callable[..., "subprocess.CompletedProcess[str]"]
 
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of an environment that has adaspan from a wheel, and everything else from this one."""
-    folder = tmp_path_factory.mktemp("wheel")
-    for part in ("adaspan", "conf", "sweeps", "docs"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / part, folder / "source" / part, ignore=ignored)
-    for file in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
-        shutil.copy(ROOT / file, folder / "source")
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    offline = ["--no-deps", "--no-index"]
-    build = [*pip, "wheel", *offline, "--no-build-isolation", "--wheel-dir", str(folder / "dist")]
-    subprocess.run([*build, folder / "source"], check=True)
-    (wheel,) = (folder / "dist").iterdir()
-    assert wheel.name.startswith(f"adaspan-{__version__}-")
-    shutil.rmtree(folder / "source")
-    venv.create(folder / "venv", symlinks=True)
-    python = folder / "venv" / "bin" / "python"
-    subprocess.run([*pip, "--python", python, "install", *offline, wheel], check=True)
-    (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
-    shared = [path for path in sys.path if path.endswith("site-packages")]
-    (packages / "shared.pth").write_text("\n".join(shared))
-    return python
-
-
-def installed_in(folder: Path, python: Path) -> Installed:
-    """Runs `adaspan ARGUMENTS` in a folder, or `python ARGUMENTS`."""
-
-    def run(*arguments: str, program: str = "adaspan") -> subprocess.CompletedProcess[str]:
-        variables = environment()
-        variables.pop("PYTHONPATH", None)
-        return subprocess.run(
-            [python.with_name(program), *arguments],
-            cwd=folder,
-            env=variables,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-
-    return run
+    return python_with_wheel(tmp_path_factory)
 
 
 @pytest.fixture
