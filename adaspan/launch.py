@@ -12,7 +12,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from adaspan import __version__, ranks
+from adaspan import __version__, ranks, stdout
 from adaspan.config.command_line import (
     named_extensions,
     named_folder,
@@ -43,7 +43,7 @@ from adaspan.runs.identity import folder_of
 def main() -> None:
     """Train the run that the command line describes, or the runs of a sweep."""
     code_of_process()  # before more of it is imported
-    with user_errors():
+    with stdout.never_closed(), user_errors():
         note_typed(sys.argv[1:])
         sys.argv[1:] = checked(sys.argv[1:])
         if "--version" in sys.argv:  # Hydra would tell its own

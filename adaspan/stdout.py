@@ -5,12 +5,25 @@ from __future__ import annotations
 import os
 import select
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from pathlib import Path
 from typing import TextIO
 
 
 def is_unread() -> bool:
     """Whether nobody reads any more what stdout or stderr is given, as behind `| head`."""
     return any(map(_is_unread, (sys.stdout, sys.stderr)))
+
+
+@contextmanager
+def never_closed() -> Iterator[None]:
+    """Write to nowhere where stdout was closed, as by `>&-`: Hydra takes it for open."""
+    with ExitStack() as until_then:
+        if sys.stdout is None:
+            nowhere = until_then.enter_context(Path(os.devnull).open("w"))
+            until_then.enter_context(redirect_stdout(nowhere))
+        yield
 
 
 def flush() -> None:

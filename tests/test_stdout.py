@@ -68,7 +68,7 @@ def throw_away(file: TextIO) -> None:
 
 
 def end_of(
-    command: Command, stdout: TextIO, folder: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, stdout: TextIO | None, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[int, str]:
     """The exit code of a command, and what it says on stderr."""
     main, *words = command
@@ -96,8 +96,7 @@ def test_a_reader_that_has_enough_ends_a_command_in_silence(
     command: Command, unread: TextIO, runs_of_before: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code, stderr = end_of(command, unread, runs_of_before.parent, monkeypatch)
-    assert stderr == ""
-    assert code != 0
+    assert (code, stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_training_that_nobody_watches_any_more_is_saved_and_left(
@@ -118,6 +117,14 @@ def test_a_full_disk_under_the_output_of_training_is_named(
         train_here(*tiny)
     assert str(end.value).startswith("stdout: No space left on device; what was saved is kept")
     assert status(run_folder())["error"] == "disk"
+
+
+def test_a_closed_output_is_none_that_anything_is_said_of(
+    runs_of_before: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after `>&-`."""
+    for words in (("--cfg", "job"), ("--version",)):
+        assert end_of((launch, *words), None, runs_of_before.parent, monkeypatch) == (0, "")
 
 
 @pytest.mark.slow

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from adaspan.cli.choose import chosen_runs, runs_option
+from adaspan.console import Console
 from adaspan.errors import UserError, from_extra
 from adaspan.files import replacing
 from adaspan.status.find import typed_words_of

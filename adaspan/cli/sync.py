@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from adaspan.cli.choose import runs_option
 from adaspan.config.resolved import read_values
+from adaspan.console import Console
 from adaspan.errors import RunError, UserError
 from adaspan.runs.failures import UNDER_WAY
 from adaspan.runs.folder import RunFolder

@@ -14,11 +14,11 @@ import numpy as np
 import plotext
 from numpy.typing import NDArray
 from plotly.colors import unlabel_rgb
-from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from adaspan.console import Console
 from adaspan.report.comparison import Comparison
 from adaspan.report.curves import SHOWN_FROM
 from adaspan.report.finding import finding, notes

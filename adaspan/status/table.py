@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 
+from adaspan.console import Console
 from adaspan.runs import figures
 from adaspan.runs.failures import State
 from adaspan.runs.measures import MEASURES, Measure

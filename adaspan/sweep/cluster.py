@@ -11,10 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from rich.console import Console
-
 from adaspan.config.resolved import to_yaml
 from adaspan.config.schema import RunConfig, SlurmSettings
+from adaspan.console import Console
 from adaspan.errors import RunError
 from adaspan.runs.failures import State
 from adaspan.slurm import cluster

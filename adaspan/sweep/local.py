@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 
-from rich.console import Console
-
 from adaspan.config.resolved import to_yaml
+from adaspan.console import Console
 from adaspan.errors import RunError, UserError
 from adaspan.runs import figures
 from adaspan.runs.command import sets_threads, started, threads

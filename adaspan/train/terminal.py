@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from adaspan import stdout
+from adaspan.console import Console
 from adaspan.errors import DiskError
 
 
@@ -30,7 +30,7 @@ class Terminal(logging.Handler):
         super().__init__(logging.WARNING)
         self._file = log.open("a") if log else None
         self._leave = leave
-        self._console = _Console(quiet=log is None, highlight=False, markup=False, soft_wrap=True)
+        self._console = Console(quiet=log is None, highlight=False, markup=False, soft_wrap=True)
         self._bar = self._progress(
             TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
             BarColumn(bar_width=24),
@@ -110,9 +110,3 @@ class Terminal(logging.Handler):
             transient=True,
             disable=self._file is None or not self._console.is_terminal,
         )
-
-
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Raise it on: rich would end the program."""
-        raise
