@@ -86,16 +86,11 @@ class Ranking:
         """Groups than which no cheaper one, nor one that costs the same, is better, the cheapest
         first: better as far as the scores can tell.
         """
-        priced = [(index, group) for index, group in enumerate(self.groups) if group.cost]
         scores = np.array([group.rank for group in self.groups])
+        costs = np.array([cost_of(group) for group in self.groups])
         better = self.evidence.better if self.evidence else scores[:, None] < scores
-        front = [
-            group
-            for index, group in priced
-            if not any(
-                better[at, index] and cost_of(other) <= cost_of(group) for at, other in priced
-            )
-        ]
+        is_beaten = (better & (costs[:, None] <= costs)).any(0) | np.isinf(costs)
+        front = [group for group, out in zip(self.groups, is_beaten, strict=True) if not out]
         return sorted(front, key=lambda group: (cost_of(group), group.rank))
 
 

@@ -10,8 +10,9 @@ one sweep of twenty:
 - of any two, which is better (the Pareto front, and what is at most so much worse).
 
 Scores are assumed to be normal around a mean of their own, with one deviation for all
-configurations, which is pooled over all that have several seeds. That makes the most of two or
-three seeds; where one configuration scatters far more than the others, all look less certain.
+configurations, which is pooled over all that have several seeds: that makes the most of two or
+three. One that scatters far more than the others, such as one that diverges with some seeds, has a
+deviation of its own.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from numpy.typing import NDArray
 CONFIDENCE = 0.95
 # Fewer slices of a text say too little of how much they scatter.
 FEWEST_SLICES = 20
+# Of a sweep of equal configurations that one of them is said to scatter more; and the degrees of
+# freedom of the others that can say so.
+_CHANCE_OF_WILD, _FEWEST_DEGREES = 0.01, 4
 
 Array = NDArray[np.float64]
 
@@ -117,18 +121,54 @@ def from_seeds(scores: Sequence[Sequence[float]]) -> Evidence | None:
     Args:
         scores: of the seeds of each configuration, one at least.
     """
-    counts = np.array([len(of_one) for of_one in scores], dtype=float)
     means = np.array([fmean(of_one) for of_one in scores])
-    degrees = int((counts - 1).sum())
-    if not degrees:
+    own = np.array([len(of_one) - 1 for of_one in scores])  # degrees of freedom
+    if not own.any():
         return None
-    squares = sum(
-        float(((np.asarray(of_one) - mean) ** 2).sum())
-        for of_one, mean in zip(scores, means, strict=True)
+    squares = np.array(
+        [
+            float(((np.asarray(of_one) - mean) ** 2).sum())
+            for of_one, mean in zip(scores, means, strict=True)
+        ]
     )
-    inverse = 1 / counts
-    errors = np.sqrt(squares / degrees * (inverse[:, None] + inverse[None, :]))
-    return Evidence(means, errors, degrees)
+    wild = _wild(squares, own)
+    degrees = int(own[~wild].sum())
+    variances = np.full(len(scores), squares[~wild].sum() / degrees)
+    for index in np.flatnonzero(wild):
+        # Its own, of few seeds: as much larger as these may be by chance.
+        alone, together = (
+            critical_distances(len(scores), of)[-1] for of in (int(own[index]), degrees)
+        )
+        variances[index] = squares[index] / own[index] * (alone / together) ** 2
+    of_mean = variances / (own + 1)
+    return Evidence(means, np.sqrt(of_mean[:, None] + of_mean[None, :]), degrees)
+
+
+def _wild(squares: Array, degrees: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which configurations scatter so much more than the others that they are another matter, such
+    as one that diverges with some seeds: by an F test of each against the others that are left, one
+    after another, as far as one in a hundred sweeps of equal ones has one.
+
+    Args:
+        squares: sums of squares around the mean of each, shape (K,).
+        degrees: of freedom of each, shape (K,).
+    """
+    wild = np.zeros(len(squares), dtype=bool)
+    while True:
+        tame = ~wild & (degrees > 0)
+        of_others = np.where(tame, degrees[tame].sum() - degrees, 0)
+        tested = np.flatnonzero(tame & (of_others >= _FEWEST_DEGREES))
+        variances = squares[tested] / degrees[tested]
+        if not tested.size or not variances.any():
+            return wild
+        index = tested[variances.argmax()]
+        others = (squares[tame].sum() - squares[index]) / of_others[index]
+        most = _most_ratio(
+            _CHANCE_OF_WILD / tested.size, int(degrees[index]), int(of_others[index])
+        )
+        if variances.max() <= most * others:
+            return wild
+        wild[index] = True
 
 
 def from_slices(costs: Sequence[Array | None], tokens: Array, scores: Sequence[float]) -> Evidence:
@@ -207,6 +247,33 @@ def _deviations(degrees: int) -> tuple[Array, Array]:
     weights = np.exp(logs - logs.max())
     weights[[0, -1]] /= 2  # the trapezoid rule
     return values, weights / weights.sum()
+
+
+@lru_cache(maxsize=64)
+def _most_ratio(chance: float, above: int, below: int) -> float:
+    """The ratio of two variances beyond which one is with this chance."""
+    low, high = 1.0, 1e9  # it is never below 1
+    while high - low > 1e-3 * high:
+        middle = math.sqrt(low * high)
+        likelier = chance_of_ratio(middle, above, below) > chance
+        low, high = (middle, high) if likelier else (low, middle)
+    return high
+
+
+def chance_of_ratio(ratio: float, above: int, below: int) -> float:
+    """The chance of a larger ratio of two variances of so many degrees of freedom that are equal in
+    truth: the tail of the F distribution, the chance of χ²(above) being larger than what each χ² of
+    `below` asks for.
+    """
+    deviations, weights = _deviations(below)
+    half = above * ratio * deviations**2 / 2
+    # Abramowitz and Stegun, 26.4.4 and 26.4.5: from 1 or 2 degrees of freedom up, two by two.
+    power = above % 2 / 2
+    tail = 2 * (1 - _normal_below(np.sqrt(2 * half))) if above % 2 else np.zeros_like(half)
+    while power < above / 2:
+        tail = tail + np.exp(power * np.log(half) - half - math.lgamma(power + 1))
+        power += 1
+    return float(tail @ weights)
 
 
 def _normal_below(values: Array) -> Array:

@@ -18,13 +18,16 @@ from adaspan.errors import UserError
 from adaspan.files import read_json, replacing, write_json
 from adaspan.report.comparison import Comparison
 from adaspan.report.export import to_markdown
-from adaspan.report.groups import Run
+from adaspan.report.groups import CODE, Run
 from adaspan.runs import figures
 from adaspan.runs.figures import Figure
+from adaspan.runs.folder import DATA_KEY
 from adaspan.tracking.account import report_titles, signed_in
 from adaspan.tracking.files import TrackedFiles
 from adaspan.tracking.internals import report_specification
 
+# In what runs differ beside their configurations, which are all that W&B has axes for.
+_NO_CONFIGURATION = (DATA_KEY, CODE)
 _COLUMNS = 24  # of a grid of panels
 _HEIGHT = 8  # of a panel, in the same unit
 _LONGEST_TITLE = 128  # that W&B takes
@@ -159,7 +162,11 @@ def _varied(comparison: Comparison) -> list[str]:
     """The keys in which the configurations of groups differ that have them."""
     keys, values = comparison.differences()
     differing = {key: {of_group[i] for of_group in values} - {""} for i, key in enumerate(keys)}
-    return [key for key, distinct in differing.items() if len(distinct) > 1]
+    return [
+        key
+        for key, distinct in differing.items()
+        if len(distinct) > 1 and key not in _NO_CONFIGURATION
+    ]
 
 
 def _runset(

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from adaspan.cli import main
 from adaspan.report.caveats import caveats
 from adaspan.report.comparison import Comparison, compare
 from adaspan.report.export import Part, to_json, to_markdown
@@ -141,3 +143,19 @@ def test_every_form_of_a_report_tells_caveats(
     ):
         assert "2 commits, seeds of one row among them: " in text
         assert "012345678 (1 run)" in " ".join(text.split())
+
+
+def test_runs_of_other_code_are_ranked_together_when_that_is_asked_for(
+    runs: Runs, tmp_path: Path
+) -> None:
+    folder = tmp_path / "runs"
+    for path, varies in runs.items():
+        if varies["span.limit"] == "12" and path.exists():
+            copy = Path(shutil.copytree(path, folder / path.name))
+            edit_start(copy, code="aaaa" if varies["span"] == "fixed" else "bbbb")
+    command = ["report", "--runs", str(folder), "--format", "json"]
+    apart = json.loads(CliRunner().invoke(main, command).stdout)
+    assert apart["finding"].startswith("The runs are of 2 codes")
+    together = json.loads(CliRunner().invoke(main, [*command, "--accept-other-code"]).stdout)
+    assert together["finding"].startswith("Leads: span=adaptive code=bbbb, ")
+    assert {one["varies"]["code"] for one in together["groups"]} == {"aaaa", "bbbb"}

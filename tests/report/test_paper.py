@@ -25,6 +25,7 @@ from adaspan.runs.failures import State
 from adaspan.runs.folder import RunFolder
 from adaspan.train.build import make_model
 from tests.conftest import ROOT, compose_run
+from tests.report.sweeps import group, sweep
 
 EXPERIMENTS = [row for row in paper_rows() if row.experiment]
 of_experiment = pytest.mark.parametrize("row", EXPERIMENTS, ids=lambda row: row.experiment)
@@ -223,3 +224,12 @@ def test_a_run_of_a_version_without_persistent_memory_is_found(tmp_path: Path) -
     values = values_of(tmp_path, "experiment=enwik8")
     del values["model.persistent"]
     assert [row.experiment for row in paper_rows() if row.has(values)] == ["enwik8"]
+
+
+def test_of_many_runs_that_are_no_papers_the_first_are_named() -> None:
+    comparison = sweep(*(group(f"{dim}", [1.0]) for dim in range(400)))
+    (remark,) = against_paper(comparison).remarks()
+    assert remark.startswith(
+        "Nothing in the papers has the data, model and span of: model.dim=0; model.dim=1; "
+        "model.dim=2; 397 more. Runs of these experiments have: text8,"
+    )

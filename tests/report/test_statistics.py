@@ -10,6 +10,7 @@ import pytest
 
 from adaspan.report.statistics import (
     Evidence,
+    chance_of_ratio,
     critical_distances,
     from_seeds,
     from_slices,
@@ -21,13 +22,20 @@ CHANCE = 3 * math.sqrt(0.05 * 0.95 / SWEEPS)
 
 
 def sweeps(
-    means: Sequence[float], seeds: Sequence[int], chance: np.random.Generator
+    means: Sequence[float],
+    seeds: Sequence[int],
+    chance: np.random.Generator,
+    scatter: Sequence[float] = (),
 ) -> list[Evidence]:
-    """Configurations of these true means, whose seeds scatter by 1."""
+    """Configurations of these true means, whose seeds scatter by 1 or as they say."""
     found = []
+    scatters = scatter or [1.0] * len(means)
     for _ in range(SWEEPS):
         evidence = from_seeds(
-            [chance.normal(mean, size=n).tolist() for mean, n in zip(means, seeds, strict=True)]
+            [
+                chance.normal(mean, deviation, size=n).tolist()
+                for mean, n, deviation in zip(means, seeds, scatters, strict=True)
+            ]
         )
         assert evidence is not None
         found.append(evidence)
@@ -76,6 +84,7 @@ HARD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HARD)
 def test_no_claim_is_false_more_often_than_it_says(name: str) -> None:
     means, seeds = np.array(HARD[name][0]), HARD[name][1]
@@ -119,6 +128,35 @@ def test_a_difference_is_found_as_often_as_theory_allows(
     assert share == pytest.approx(expected, abs=3 * math.sqrt(0.25 / SWEEPS))
 
 
+@pytest.mark.slow
+def test_a_configuration_that_diverges_hides_no_difference_among_the_others() -> None:
+    means, seeds = [-6 * math.sqrt(2 / 3), *[0.0] * 18, 100.0], [3] * 20
+    found = sweeps(means, seeds, np.random.default_rng(2), [*[1.0] * 19, 80.0])
+    worse = np.mean([one.worse[1:19].mean() for one in found])
+    assert worse > 0.9, "of the 18 that do not diverge"
+    assert not any(one.leader == 19 and one.has_winner for one in found)
+
+
+@pytest.mark.slow
+def test_a_configuration_that_is_good_by_luck_is_no_winner() -> None:
+    """Its seeds scatter far more than those of all others, which are as good."""
+    found = sweeps([0.0] * 20, [3] * 20, np.random.default_rng(4), [15.0, *[1.0] * 19])
+    lucky = [one for one in found if one.leader == 0]
+    assert len(lucky) > SWEEPS / 3
+    assert np.mean([one.has_winner for one in found]) <= 0.05 + CHANCE
+
+
+@pytest.mark.parametrize(
+    ("ratio", "above", "below", "chance"),
+    # Quantiles of F at 5 % and 1 %, as tables print them.
+    [(7.71, 1, 4, 0.05), (4.10, 2, 10, 0.05), (4.13, 3, 60, 0.01), (2.87, 4, 20, 0.05)],
+)
+def test_the_chance_of_a_ratio_of_variances_is_that_of_the_tables(
+    ratio: float, above: int, below: int, chance: float
+) -> None:
+    assert chance_of_ratio(ratio, above, below) == pytest.approx(chance, rel=0.01)
+
+
 def test_one_seed_says_nothing_of_seeds() -> None:
     assert from_seeds([[1.0], [2.0], [3.0]]) is None
     assert from_seeds([[1.0], [2.0, 2.1], [3.0]]) is not None
@@ -155,3 +193,15 @@ def test_an_evaluation_that_was_not_kept_tells_nothing_apart() -> None:
     found = from_slices([one, None], tokens, [2.0, 9.0])
     assert not found.worse.any()
     assert found.most_above(1, 0) == math.inf
+
+
+def test_what_seeds_tell_apart_by_hand() -> None:
+    """Two configurations: Student's t with 4 degrees of freedom, 2.776 at 95 %."""
+    for gap, is_told in ((2.77, False), (2.78, True)):
+        error = math.sqrt(1.0 * 2 / 3)
+        seeds = [-1.0, 0.0, 1.0]
+        evidence = from_seeds([seeds, [score + gap * error for score in seeds]])
+        assert evidence is not None
+        assert evidence.has_winner is is_told
+        assert evidence.worse.tolist() == [False, is_told]
+        assert evidence.most_above(1, 0) == pytest.approx((gap + 2.776) * error, rel=1e-3)

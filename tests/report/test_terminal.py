@@ -65,3 +65,20 @@ def test_a_wide_terminal_has_every_column_in_colours(comparison: Comparison) -> 
     assert "tokens/s" in text
     assert "left out" not in text
     assert "\x1b[38;5;" in text
+
+
+def test_scores_of_any_size_have_short_numbers_along_the_axis(comparison: Comparison) -> None:
+    big = [
+        dataclasses.replace(
+            group,
+            runs=[
+                dataclasses.replace(run, rows=[*run.rows, {"final/valid_bpb": 135376840.705 + at}])
+                for run in group.runs
+            ],
+        )
+        for at, group in enumerate(comparison.done)
+    ]
+    text = to_text(dataclasses.replace(comparison, groups=big), 0.02, 80, coloured=False)
+    (plot,) = (part for part in text.split("\n\n") if "against FLOPs per token" in part)
+    assert "135M┤" in plot
+    assert "135376840" not in plot
