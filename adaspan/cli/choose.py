@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from adaspan.errors import UserError
+from adaspan.runs.code.fingerprint import in_words
+from adaspan.runs.folder import RunFolder
+from adaspan.runs.other_code import files_other_here
 from adaspan.status.find import Runs, find_runs, find_sweep
 
 if TYPE_CHECKING:
@@ -59,6 +62,13 @@ def chosen_device(name: str) -> torch.device:
 def chosen_weights(choice: str) -> Literal["best", "last"] | Path:
     """The weights that --weights names."""
     return "best" if choice == "best" else "last" if choice == "last" else Path(choice)
+
+
+def warn_of_other_code(path: Path) -> None:
+    """Say so if other code than this has trained the model that it is about to compute with."""
+    if changed := files_other_here(RunFolder(path)):
+        warning = f"{path.name} was trained by other code: {in_words(changed)}"
+        click.echo(f"adaspan: warning: {warning}", err=True)
 
 
 def chosen_runs(output_dir: Path, sweep: str | None) -> tuple[str, Runs]:

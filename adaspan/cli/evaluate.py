@@ -21,9 +21,11 @@ from adaspan.cli.choose import (
     device_option,
     encoding_option,
     runs_option,
+    warn_of_other_code,
     weights_option,
 )
 from adaspan.errors import UserError
+from adaspan.runs.code.fingerprint import code_of_run, short
 from adaspan.runs.folder import RunFolder
 from adaspan.status.find import find_run
 
@@ -87,6 +89,7 @@ def evaluate(
 
     where = chosen_device(device)
     model, vocabulary, config, read = load_with_weights(path, where, chosen_weights(weights))
+    warn_of_other_code(path)
     if data is None:
         texts = own_texts(path, config, vocabulary, read.data_sha256, wanted)
     else:
@@ -106,6 +109,7 @@ def evaluate(
         "precision": precision,
         "device": device_name(where),
         "adaspan": __version__,
+        "code": short(code_of_run(config.extensions)),
     }
     rows = []
     with memory_errors_as_one_line(where, _LESS_MEMORY), _progress() as progress:

@@ -18,6 +18,7 @@ from adaspan.cli.choose import (
     device_option,
     encoding_option,
     runs_option,
+    warn_of_other_code,
     weights_option,
 )
 from adaspan.errors import UserError
@@ -97,6 +98,7 @@ def generate(
     from adaspan.train.load import load
 
     model, vocabulary, config = load(path, chosen_device(device), weights=chosen_weights(weights))
+    warn_of_other_code(path)
     if prompt_file:
         beginning = _from_file(prompt_file, chosen_encoding(encoding), vocabulary)
     else:

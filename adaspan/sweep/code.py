@@ -7,7 +7,7 @@ from pathlib import Path
 from adaspan.errors import UserError
 from adaspan.places import CODE
 from adaspan.runs.code import snapshot
-from adaspan.runs.code.fingerprint import code_of_run, in_words
+from adaspan.runs.code.fingerprint import code_as_imported, in_words
 from adaspan.runs.extensions import extension_files
 from adaspan.runs.failures import State
 from adaspan.runs.other_code import changed_since, files_changed_since
@@ -54,7 +54,7 @@ def other_code(sweep: Sweep) -> list[str]:
 
 def _changes(job: Job) -> tuple[str, list[str]]:
     """What a run is found as, and the files that have changed since."""
-    code, folder = code_of_run(job.config.extensions), job.folder
+    code, folder = code_as_imported(job.config.extensions), job.folder
     if folder.is_locked():
         return _UNDER_WAY, changed_since(folder.source.made_by()[-1:], code)
     if job.config.train.restart:

@@ -19,8 +19,9 @@ import torch
 from adaspan import load
 from adaspan.cli import main
 from adaspan.errors import RunError
+from adaspan.runs.folder import RunFolder
 from tests.conftest import call
-from tests.processes import rows
+from tests.processes import of_other_code, rows
 from tests.shared import SUMS, finished_run
 
 Adaspan = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -66,6 +67,16 @@ def test_the_runs_own_figures_come_again_and_are_kept(adaspan: Adaspan, run: Pat
         assert row["weights"] == "best"
         assert row["bpc"] == pytest.approx(final[f"final/{split}_bpc"], rel=1e-6)
     assert (run / "metrics.jsonl").read_bytes() == metrics
+    folder = RunFolder(run)
+    assert [row["code"] for row in kept] == folder.source.codes() * 2
+
+    of_other_code(folder)
+    again = adaspan("evaluate", "sums", "--device", "cpu", "--split", "test")
+    assert again.stdout == shown.stdout.splitlines(keepends=True)[1]
+    assert again.stderr == (
+        f"adaspan: warning: {run.name} was trained by other code: "
+        "adaspan/nn/span/learned.py has changed since\n"
+    )
 
 
 @pytest.mark.slow

@@ -10,10 +10,13 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from types import ModuleType
+from weakref import WeakKeyDictionary
 
 from adaspan.config.extensions import IMPORTED
 from adaspan.config.kinds.code import is_installed, place_of
@@ -39,39 +42,55 @@ _DIGITS = 12
 _MOST_NAMES = 3
 
 Code = Mapping[str, str]  # file, as a person names it: digest
+_EXTENSIONS_AS_IMPORTED: WeakKeyDictionary[ModuleType, dict[str, str]] = WeakKeyDictionary()
 
 
 def code_of_run(extensions: Iterable[str]) -> Code:
-    """The code that trains a run in this process, or in one that starts now.
+    """The code that trains a run in this process.
 
     Args:
         extensions: modules that the run names; those that are installed are imported by all runs.
 
     Raises:
-        UserError: a file has been edited since this process began.
+        UserError: a file has been edited since it was imported.
     """
-    package = code_in(CODE)
-    if edited := changed_files(code_of_process(), package):
+    names = _imported(extensions)
+    as_imported = code_as_imported(names)
+    now = code_in(CODE)
+    for name in names:
+        now |= _extension(name)
+    if edited := changed_files(as_imported, now):
         raise UserError(
             f"{in_words(edited)} this process began; type the command again to train with that"
         )
-    named = set(extensions)
-    files: dict[str, Path] = {}
-    for name, version in IMPORTED.items():
-        if version or name in named:
-            files |= _files_of_extension(place_of(name))
-    return {**package, **_digests(files)}
+    return now
+
+
+def code_as_imported(extensions: Iterable[str]) -> Code:
+    """The same as it was when this was first asked for, whatever was edited since: at the start of
+    a process, so that it is what the process imports.
+    """
+    code = dict(_package_as_imported())
+    for name in _imported(extensions):
+        code |= _EXTENSIONS_AS_IMPORTED.setdefault(sys.modules[name], _extension(name))
+    return code
 
 
 @cache
-def code_of_process() -> Code:
-    """The package as it was when this was first asked for: at the start of a process, so that it
-    is what the process imports.
-    """
+def _package_as_imported() -> Code:
     return code_in(CODE)
 
 
-def code_in(root: Path) -> Code:
+def _imported(extensions: Iterable[str]) -> list[str]:
+    named = set(extensions)
+    return [name for name, version in IMPORTED.items() if version or name in named]
+
+
+def _extension(name: str) -> dict[str, str]:
+    return _digests(_files_of_extension(place_of(name)))
+
+
+def code_in(root: Path) -> dict[str, str]:
     """The package in a folder."""
     digests = _digests(dict(_files_of_package(root)))
     if digests.get(_LAUNCH) == digest_of(_LAUNCH_AS_SHIPPED):
