@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -53,7 +54,7 @@ def checked(words: Sequence[str]) -> list[str]:
         raise UserError(f"--config-name {flags.config_name}: the file's name must end in .yaml")
     if flags.config_path is None or flags.config_path.startswith("pkg://"):
         return list(words)
-    folder = Path(flags.config_path).expanduser().absolute()
+    folder = Path(os.path.normpath(Path(flags.config_path).expanduser().absolute()))
     if not folder.is_dir():
         raise UserError(f"--config-path {flags.config_path}: no such folder")
     return [*words, "--config-path", str(folder)]

@@ -29,8 +29,19 @@ def was_moved(path: Path, values: Mapping[str, Any]) -> bool:
         path: of the folder.
         values: of its configuration, nested.
     """
-    there = Path(values["output_dir"]) / path.name
-    return not (there.exists() and there.samefile(path))
+    return name_in(Path(values["output_dir"]), path) is None
+
+
+def name_in(folder: Path, path: Path) -> str | None:
+    """What a run folder is called in another one; None if it is not there.
+
+    Args:
+        folder: which may have it.
+        path: of the run folder, or of a link to it.
+    """
+    names = (path.name, path.resolve().name)
+    there = (name for name in names if (folder / name).exists())
+    return next((name for name in there if (folder / name).samefile(path)), None)
 
 
 def places_now(path: Path, values: Mapping[str, Any]) -> dict[str, str]:
@@ -42,7 +53,8 @@ def places_now(path: Path, values: Mapping[str, Any]) -> dict[str, str]:
     """
     if not is_run_folder(path) or not was_moved(path, values):
         return {}
-    now = {"output_dir": str(path.absolute().parent)}
+    folder = path.resolve() if path.is_symlink() else path.absolute()
+    now = {"output_dir": str(folder.parent)}
     if not Path(values["data_dir"]).is_dir():  # of another machine
         now["data_dir"] = _default_data_dir()
     return now
@@ -65,7 +77,7 @@ def missing_files(values: Mapping[str, Any], typed: Sequence[str]) -> Iterator[s
 
 def read_only(path: Path, typed: Sequence[str]) -> Iterator[str]:
     """That a run folder is where nothing may be written, unless another `output_dir` was typed."""
-    if "output_dir" not in typed and not os.access(path.parent, os.W_OK):
+    if "output_dir" not in typed and not os.access(path.resolve().parent, os.W_OK):
         yield (
             f"{path}: is where nothing may be written; copy the folder and go on with the copy, or "
             "output_dir=DIR trains the run anew"

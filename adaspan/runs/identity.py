@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adaspan.config.keys import OF_ONE_START, values_of
-from adaspan.config.moved import was_moved
+from adaspan.config.moved import name_in
 from adaspan.config.resolved import read_config
 from adaspan.config.schema import RunConfig
 from adaspan.config.validate import NAME_LENGTH
@@ -100,10 +100,11 @@ def folder_of(config: RunConfig, begun: Path) -> Path:
         config: of the run.
         begun: the run folder.
     """
-    is_there = not was_moved(begun, {"output_dir": config.output_dir})
-    if is_there and (_known_id(begun) == run_id(config) or _is_of(begun, config)):
-        return begun
-    return Path(config.output_dir) / run_name(config)
+    folder = Path(config.output_dir)
+    name = name_in(folder, begun)
+    if name and (_known_id(begun) == run_id(config) or _is_of(begun, config)):
+        return folder / name
+    return folder / run_name(config)
 
 
 def _is_of(begun: Path, config: RunConfig) -> bool:

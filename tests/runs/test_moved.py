@@ -94,6 +94,26 @@ def test_sent_to_another_machine_it_asks_for_its_text_once(
     assert (tmp_path / "data here").exists()
 
 
+@pytest.mark.parametrize("link", ["latest", "runs/latest"])
+def test_a_link_to_it_is_no_move(
+    link: str, there: Path, stopped: Path, launch_here: Launch
+) -> None:
+    path = there / "runs" / stopped.name
+    config = path / "config.yaml"
+    config.write_text(config.read_text().replace(str(stopped.parents[1]), str(there)))
+    (there / link).symlink_to(path)
+    end = launch_here(*configuration(there / link))
+    assert "going on from step 7\n" in end.stdout
+    assert "moved" not in end.stdout
+    assert status(path)["state"] == "done"
+    assert read_values(path)["output_dir"] == str(path.parent)
+    (there / "runs").rename(there / "moved")
+    (there / link.replace("runs", "moved")).unlink()
+    (there / "linked").symlink_to(there / "moved" / stopped.name)
+    again = launch_here(*configuration(there / "linked" / "checkpoints" / ".."))
+    assert again.stdout.startswith(f"done already: {there / 'moved' / stopped.name} · ")
+
+
 def test_another_text_makes_another_run(there: Path, stopped: Path, launch_here: Launch) -> None:
     path, text = there / "runs" / stopped.name, there / "sums.txt"
     text.write_text(text.read_text().replace("plus", "less"))
