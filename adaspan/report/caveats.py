@@ -13,7 +13,7 @@ from adaspan.report.groups import Group, Run
 # a result, such as how many threads computed it, is left out.
 _NAMED = {
     "commit": "commits",
-    "uncommitted changes": "uncommitted changes",
+    "uncommitted changes": "sets of uncommitted changes",
     "version": "versions of adaspan",
     "precision": "precisions",
     "attention": "implementations of attention, which execute different FLOPs",
@@ -44,7 +44,8 @@ def caveats(groups: Sequence[Group]) -> Iterator[str]:
             yield f"{len(by_value)} {name}{seeds}: {_counted(by_value)}."
     resumed = [run for run in runs if _changed(run)]
     if resumed:
-        yield f"Resumed by something else than begun: {_first(run.name for run in resumed)}."
+        named = _first(run.name for run in resumed)
+        yield f"Resumed with another commit, version, precision or device than begun: {named}."
     if len({run.values.get(_EVAL_FRACTION) for run in runs}) > 1:
         yield f"{_EVAL_FRACTION} differs: curves are of different parts of valid."
 

@@ -46,7 +46,11 @@ ALIKE = {
     ("key", "other", "told"),
     [
         ("commit", "8674f1200", "2 commits: 7b0554911 (2 runs), 8674f1200 (1 run)."),
-        ("uncommitted changes", "0a1b", "2 uncommitted changes: none (2 runs), 0a1b (1 run)."),
+        (
+            "uncommitted changes",
+            "0a1b",
+            "2 sets of uncommitted changes: none (2 runs), 0a1b (1 run).",
+        ),
         ("precision", "bfloat16", "2 precisions: float32 (2 runs), bfloat16 (1 run)."),
         ("torch", "2.9.1", "2 versions of torch: 2.8.0 (2 runs), 2.9.1 (1 run)."),
         ("host", "node2", "2 machines: node1 (2 runs), node2 (1 run)."),
@@ -71,7 +75,7 @@ def test_seeds_of_one_row_that_differ_and_runs_that_were_resumed_by_others_are_t
     )
     assert [*caveats([mixed])] == [
         "2 versions of torch, seeds of one row among them: 2.8.0 (1 run), 2.9.1 (1 run).",
-        "Resumed by something else than begun: 1-2.",
+        "Resumed with another commit, version, precision or device than begun: 1-2.",
     ]
 
 
