@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +16,8 @@ from adaspan.status.find import Runs, find_runs, find_sweep
 
 if TYPE_CHECKING:
     import torch
+
+    from adaspan.data.vocabulary import Vocabulary
 
 runs_option = click.option(
     "--runs",
@@ -47,6 +50,15 @@ def chosen_encoding(name: str | None) -> str | None:
     for mistake in known_encoding("--encoding", name) if name is not None else ():
         raise UserError(mistake.replace("=", " ", 1))
     return name
+
+
+def chosen_text(option: str, path: Path, encoding: str | None, vocabulary: Vocabulary) -> bytes:
+    """What the file holds that an option names, as UTF-8 or bytes; - is stdin."""
+    from adaspan.data.textfile import Reading, TextFile
+
+    reading = Reading(encoding, "--encoding ", as_bytes=vocabulary.unit == "bytes")
+    text = TextFile(path, f"{option} {path}", reading)
+    return b"".join(text.read(sys.stdin.buffer) if str(path) == "-" else text)
 
 
 def chosen_device(name: str) -> torch.device:

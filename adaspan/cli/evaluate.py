@@ -17,6 +17,7 @@ from adaspan import __version__
 from adaspan.cli.choose import (
     chosen_device,
     chosen_encoding,
+    chosen_text,
     chosen_weights,
     device_option,
     encoding_option,
@@ -38,8 +39,9 @@ _LESS_MEMORY = "lower --batch-size; the figures stay the same"
 @weights_option
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
-    help="Any text, whole, in place of the run's own. Symbols that the model lacks are counted.",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="Any text, whole, in place of the run's own; - is stdin. Symbols that the model lacks are "
+    "counted.",
 )
 @encoding_option
 @click.option(
@@ -80,6 +82,8 @@ def evaluate(
     if encoding and not data:
         raise UserError(f"--encoding {encoding}: is of the file that --data names; add --data FILE")
     path = find_run(output_dir, run)
+    if data:
+        _require_there(data)
 
     from adaspan.train.device import choose_precision, device_name
     from adaspan.train.evaluate import pieces_side_by_side
@@ -93,7 +97,8 @@ def evaluate(
     if data is None:
         texts = own_texts(path, config, vocabulary, read.data_sha256, wanted)
     else:
-        texts = [other_text(data, vocabulary, chosen_encoding(encoding))]
+        content = chosen_text("--data", data, chosen_encoding(encoding), vocabulary)
+        texts = [other_text(data, content, vocabulary)]
     scorer = TextScorer(
         model,
         vocabulary,
@@ -127,11 +132,18 @@ def evaluate(
 def _wanted_splits(splits: str | None, data: Path | None) -> list[str]:
     if splits and data:
         raise UserError("--split, --data: leave one of them out; a text of your own is read whole")
-    wanted = (splits or "valid,test").split(",")
+    given = "valid,test" if splits is None else splits
+    wanted = [split.strip() for split in given.split(",")]
     for split in wanted:
         if split not in ("train", "valid", "test"):
             raise UserError(f"--split {splits}: must be train, valid, test, or several: valid,test")
     return wanted
+
+
+def _require_there(data: Path) -> None:
+    """Raise `UserError` before torch is waited for."""
+    if str(data) != "-" and not data.exists():
+        raise UserError(f"--data {data}: No such file or directory")
 
 
 def _progress() -> Progress:

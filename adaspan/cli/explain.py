@@ -26,7 +26,10 @@ def explain(run: str, output_dir: Path) -> None:
     register()
     (state,) = read_states({path: {}})
     click.echo(f"run      {path}")
-    click.echo(f"state    {state.state} · step {state.step}/{state.steps}")
+    if RunFolder(path).exported.exists():
+        click.echo("state    an export: weights, configuration and vocabulary of a run")
+    else:
+        click.echo(f"state    {state.state} · step {state.step}/{state.steps}")
     if state.error:
         click.echo(f"error    {state.error} · {state.log}")
     source = RunFolder(path).source
@@ -34,6 +37,7 @@ def explain(run: str, output_dir: Path) -> None:
         click.echo(f"began    after step {taken_over[1]} of {taken_over[0]}, which it continues")
     if file := source.imported():
         click.echo(f"imported from {file}; no command trains it")
+        click.echo(f"unknown  {explanation.UNKNOWN_OF_IMPORTED}: a checkpoint does not tell")
     else:
         click.echo(f"command  {explanation.command(path)}")
     for line in explanation.starts(path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import click
 from adaspan.cli.choose import (
     chosen_device,
     chosen_encoding,
+    chosen_text,
     chosen_weights,
     device_option,
     encoding_option,
@@ -100,7 +100,7 @@ def generate(
     model, vocabulary, config = load(path, chosen_device(device), weights=chosen_weights(weights))
     warn_of_other_code(path)
     if prompt_file:
-        beginning = _from_file(prompt_file, chosen_encoding(encoding), vocabulary)
+        beginning = chosen_text("--prompt-file", prompt_file, chosen_encoding(encoding), vocabulary)
     else:
         beginning = os.fsencode(prompt)
     encoded = _encoded(vocabulary, beginning, "--prompt-file" if prompt_file else "--prompt")
@@ -132,16 +132,6 @@ def generate(
         cost = flops_of_one_token(config.model, model)
         most = "" if model.current_spans() is not None else "at most "
         click.echo(f"{timed.summary()} · {most}{si(cost)} FLOPs a token", err=True)
-
-
-def _from_file(path: Path, encoding: str | None, vocabulary: Vocabulary) -> bytes:
-    from adaspan.data.textfile import Reading, TextFile
-
-    reading = Reading(encoding, "--encoding ", as_bytes=vocabulary.unit == "bytes")
-    text = TextFile(path, f"--prompt-file {path}", reading)
-    if str(path) == "-":
-        return b"".join(text.read(sys.stdin.buffer))
-    return b"".join(text)
 
 
 def _encoded(vocabulary: Vocabulary, text: bytes, option: str) -> list[int]:

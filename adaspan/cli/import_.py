@@ -31,7 +31,7 @@ def import_(file: Path, data: Path, ramp: int, output_dir: Path) -> None:
     """Make a run of FILE, a checkpoint of github.com/facebookresearch/adaptive-span.
 
     Only tensors and plain values are read from FILE. The run can be evaluated, exported and can
-    write text; it cannot be trained on.
+    write text; it cannot be trained on: FILE tells neither dropout nor how rates and data went on.
     """
     from adaspan.trained.public_code import import_checkpoint
 

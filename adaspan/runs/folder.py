@@ -12,6 +12,7 @@ log.txt          what the terminal showed
 output.txt       what a run of a sweep printed, traces included
 trace.json.gz    a few updates under torch's profiler, if train.profile=true
 job.json         with starts.json, of its jobs on a cluster: see `slurm/job_record.py`
+model.safetensors  weights of an export, which has no checkpoints: see `train/weights.py`
 checkpoints/     see `train/checkpoint.py`
 wandb/           see `tracking/files.py`
 """
@@ -55,6 +56,7 @@ class RunFolder:
         self.token_spans = path / "token_spans.json"
         self.slices = path / "slices.json"
         self.vocabulary = path / "vocabulary.json"
+        self.exported = path / "model.safetensors"
         self.source = Source(path / "source.json")
         self.evaluations = path / "evaluations.jsonl"
         self._metrics = path / "metrics.jsonl"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -38,6 +39,10 @@ _INCIDENTAL = (
     "tracking.group",
     "tracking.name",
 )
+
+# What shapes and options of an imported checkpoint tell; all else in its config.yaml is a default.
+_KNOWN_OF_IMPORTED = re.compile(r"(model|data)(\..*)?|span(\.limit|\.ramp)?")
+UNKNOWN_OF_IMPORTED = "dropout, loss coefficient, optimizer, batch and block size"
 
 
 def command(path: Path) -> str:
@@ -106,13 +111,21 @@ def _has_another_name(path: Path) -> bool:
 
 
 def against_default(path: Path) -> list[str]:
-    """`key: this, not that`, for every key in which the run differs from the default one."""
+    """`key: this, not that`, for every key in which the run differs from the default one, and of
+    which that is known.
+    """
     default = _compared(default_values([]))
+    imported = RunFolder(path).source.imported() is not None
     return [
         f"{key}: {written(value)}" + (f", not {written(default[key])}" if key in default else "")
         for key, value in _compared(read_chosen(path)).items()
-        if key not in default or default[key] != value
+        if (key not in default or default[key] != value) and not (imported and _is_unknown(key))
     ]
+
+
+def _is_unknown(key: str) -> bool:
+    """Of an imported run."""
+    return "dropout" in key or not _KNOWN_OF_IMPORTED.fullmatch(key)
 
 
 def against_siblings(path: Path, siblings: Sequence[Path]) -> list[str]:

@@ -93,7 +93,7 @@ class Checkpoints:
         """
         for path in self._newest_first():
             return read_checkpoint(path)
-        raise RunError(f"{self._path}: has no checkpoint yet")
+        raise RunError(f"{self._path.parent}: has no checkpoint yet, nor an export's weights")
 
     def _newest_first(self) -> list[Path]:
         return sorted(self._path.glob("step_*.pt"), reverse=True)

@@ -27,7 +27,7 @@ def load(
     folder: str | Path,
     device: str | torch.device = "cpu",
     *,
-    weights: Choice = "best",
+    weights: Choice | str = "best",
 ) -> tuple[Transformer, Vocabulary, RunConfig]:
     """The model of a run or an export, in evaluation mode, and the vocabulary that it reads.
 
@@ -41,8 +41,8 @@ def load(
     Args:
         folder: of the run, which may still be training, or of an export.
         device: where the model is to be.
-        weights: those with the best quick evaluation, those of the last checkpoint, or the `Path`
-            of a checkpoint. An export has one set.
+        weights: `best`: with the best quick evaluation; `last`: of the last checkpoint; or the path
+            of one. An export has one set.
 
     Returns:
         The model, its vocabulary, and the run's configuration.
@@ -51,19 +51,18 @@ def load(
         UserError: there is no run in this folder, or it is one of an older version whose vocabulary
             cannot be found, or an extension cannot be imported.
         RunError: the configuration, vocabulary or weights are missing or damaged, or do not fit.
-        ValueError: `folder` is no path, `weights` neither "best" nor "last" nor a `Path`, or there
-            is no such device.
+        ValueError: `folder` is no path, `weights` neither "best" nor "last" nor the path of a file,
+            or there is no such device.
     """
     model, vocabulary, config, _ = load_with_weights(folder, device, weights)
     return model, vocabulary, config
 
 
 def load_with_weights(
-    folder: str | Path, device: str | torch.device, weights: Choice
+    folder: str | Path, device: str | torch.device, weights: Choice | str
 ) -> tuple[Transformer, Vocabulary, RunConfig, Weights]:
     """What `load` gives, and what is known of the weights. Raises as it does."""
-    if weights not in ("best", "last") and not isinstance(weights, Path):
-        raise ValueError(f"weights={weights}: must be best or last")
+    choice = _choice(weights)
     _check_device(device)
     run_folder = open_folder(folder)
     import_installed()
@@ -71,7 +70,7 @@ def load_with_weights(
     import_extensions_of_model(read_values(run_folder.path), places)
     config = read_config(run_folder.path)
     vocabulary = _vocabulary(run_folder, config)
-    read = read_weights(run_folder, weights)
+    read = read_weights(run_folder, choice)
     attention, head_dim = config.train.attention, config.model.dim // config.model.heads
     if attention in BUILT_IN and why_unfit(attention, torch.device(device), head_dim):
         attention = "auto"
@@ -86,6 +85,16 @@ def load_with_weights(
     if broken := first_not_finite(read.tensors):
         raise RunError(f"{run_folder.path}: the weights are not finite ({broken})")
     return model.to(device).eval(), vocabulary, config, read
+
+
+def _choice(weights: Choice | str) -> Choice:
+    if isinstance(weights, Path):
+        return weights
+    if weights in ("best", "last"):
+        return "best" if weights == "best" else "last"
+    if not Path(weights).is_file():
+        raise ValueError(f"weights={weights}: must be best or last, or the path of a checkpoint")
+    return Path(weights)
 
 
 def _other_code(folder: RunFolder) -> str:
@@ -108,6 +117,8 @@ def _vocabulary(folder: RunFolder, config: RunConfig) -> Vocabulary:
     data_dir = Path(config.data_dir)
     characters = config.data.build(data_dir).characters
     vocabulary = find_vocabulary(data_dir, folder.source.data_fingerprint() or "", characters)
+    if vocabulary is None and folder.exported.exists():
+        raise UserError(f"{folder.path}: no vocabulary.json; export the run again")
     if vocabulary is None:
         raise UserError(
             f"{folder.path}: no vocabulary.json (trained by an older version), and its text is not "

@@ -19,7 +19,6 @@ from adaspan.files import replacing
 from adaspan.runs.folder import RunFolder
 from adaspan.train.checkpoint import Checkpoints, State, read_checkpoint
 
-_EXPORTED = "model.safetensors"
 # Which weights of a run: a name, or the path of a checkpoint.
 Choice = Literal["best", "last"] | Path
 # What a state raises that is not of the model that it is to be given to.
@@ -53,9 +52,8 @@ def read_weights(folder: RunFolder, choice: Choice) -> Weights:
     Raises:
         RunError: they are missing or damaged.
     """
-    exported = folder.path / _EXPORTED
-    if exported.exists() and not isinstance(choice, Path):
-        return _read_exported(exported)
+    if folder.exported.exists() and not isinstance(choice, Path):
+        return _read_exported(folder.exported)
     state = _state(Checkpoints(folder.checkpoints), choice)
     model = state.get("model") if isinstance(state, dict) else None
     if not isinstance(model, dict) or not all(isinstance(t, Tensor) for t in model.values()):
@@ -79,7 +77,7 @@ def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
 def export_weights(folder: Path, weights: Weights) -> None:
     """Write the weights of an export, whole or not at all."""
     metadata = {"format": "pt", "step": str(weights.step), "data_sha256": weights.data_sha256 or ""}
-    with replacing(folder / _EXPORTED) as file:
+    with replacing(RunFolder(folder).exported) as file:
         # A copy of each, for tensors may not share memory there.
         file.write(save({name: t.clone() for name, t in weights.tensors.items()}, metadata))
 
@@ -96,6 +94,8 @@ def _read_exported(path: Path) -> Weights:
 
 def _state(checkpoints: Checkpoints, choice: Choice) -> State:
     if isinstance(choice, Path):
+        if choice.suffix == ".safetensors":
+            raise RunError(f"{choice}: of an export; name its folder as the run")
         return read_checkpoint(choice)
     if choice == "best" and checkpoints.best.exists():
         return checkpoints.load_best()

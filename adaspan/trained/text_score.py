@@ -18,7 +18,6 @@ from adaspan.config.kinds.registry import KINDS
 from adaspan.config.schema import RunConfig
 from adaspan.data import Corpus
 from adaspan.data.foreign import ForeignText, own_text, read_foreign
-from adaspan.data.textfile import Reading, TextFile
 from adaspan.data.vocabulary import Vocabulary
 from adaspan.errors import UserError
 from adaspan.nn.transformer import Transformer
@@ -97,19 +96,17 @@ def _own_corpus(run: Path, config: RunConfig) -> Corpus:
         raise UserError(f"{error}; {_ANY_TEXT}") from None
 
 
-def other_text(path: Path, vocabulary: Vocabulary, encoding: str | None) -> Text:
-    """A file in the alphabet of a model. Raises `UserError` if it cannot be read.
+def other_text(path: Path, content: bytes, vocabulary: Vocabulary) -> Text:
+    """A file in the alphabet of a model. Raises `UserError` if that has nothing of it.
 
     Args:
-        path: of the file.
+        path: of the file, or -.
+        content: of it, UTF-8 or bytes.
         vocabulary: of the model.
-        encoding: of the file, as `data.encoding`.
     """
-    name = f"--data {path}"
-    reading = Reading(encoding, "--encoding ", as_bytes=vocabulary.unit == "bytes")
-    content = b"".join(TextFile(path, name, reading))
+    name = "stdin" if str(path) == "-" else path.name
     sha256 = hashlib.sha256(content).hexdigest()
-    return Text(path.name, None, sha256, read_foreign(vocabulary, content, name))
+    return Text(name, None, sha256, read_foreign(vocabulary, content, f"--data {path}"))
 
 
 class TextScorer:
@@ -183,7 +180,7 @@ class TextScorer:
         measure, content = self._measure, text.content
         line = (
             f"{text.title:<7} {measure.written(row[measure.name])} {measure.name} · "
-            f"{row['tokens']:,} {unit}"
+            f"{row['tokens']:,} {unit if row['tokens'] > 1 else unit.removesuffix('s')}"
         )
         if not content.unknown:
             return line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import math
 import re
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import pytest
@@ -44,10 +46,10 @@ def adaspan(tmp_path: Path) -> Adaspan:
     return lambda *words: call(main, "adaspan", *words, folder=tmp_path)
 
 
-def evaluated(adaspan: Adaspan, run: Path, *options: str) -> list[dict[str, float]]:
+def evaluated(adaspan: Adaspan, run: Path, *options: str) -> list[dict[str, Any]]:
     end = adaspan("evaluate", str(run), "--device", "cpu", "--json", *options)
     assert end.returncode == 0, end.stderr
-    found: list[dict[str, float]] = json.loads(end.stdout)
+    found: list[dict[str, Any]] = json.loads(end.stdout)
     return found
 
 
@@ -169,6 +171,18 @@ def test_a_text_in_another_encoding_is_scored_as_its_refusal_advises(
     assert (packed["nats"], packed["data_sha256"]) == (plain["nats"], plain["data_sha256"])
 
 
+def test_a_text_may_come_from_stdin(
+    adaspan: Adaspan, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "3 plus 4 is 7\n" * 20
+    (tmp_path / "text.txt").write_text(text)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    (piped,) = evaluated(adaspan, run, "--data", "-")
+    (read,) = evaluated(adaspan, run, "--data", "text.txt")
+    assert (piped["nats"], piped["data_sha256"]) == (read["nats"], read["data_sha256"])
+    assert (piped["data"], read["data"]) == ("stdin", "text.txt")
+
+
 def test_weights_are_those_that_are_named(adaspan: Adaspan, run: Path) -> None:
     newest = max((run / "checkpoints").glob("step_*.pt"))
     (last,) = evaluated(adaspan, run, "--split", "test", "--weights", "last")
@@ -223,6 +237,25 @@ def test_a_folder_that_cannot_be_made_is_named(
     assert (imported.returncode, imported.stderr) == (2, told)
 
 
+def test_what_an_export_lacks_and_is_not_is_told(
+    adaspan: Adaspan, run: Path, tmp_path: Path
+) -> None:
+    adaspan("export", "sums", "out")
+    exported = tmp_path / "out"
+    assert "state    an export: " in adaspan("explain", "out").stdout
+    weights = ("evaluate", str(run), "--weights", "out/model.safetensors")
+    lines = [adaspan(*weights).stderr]
+    for name in ("vocabulary.json", "model.safetensors"):
+        (exported / name).rename(tmp_path / name)
+        lines.append(adaspan("generate", "out", "--device", "cpu").stderr)
+        (tmp_path / name).rename(exported / name)
+    assert lines == [
+        "adaspan: error: out/model.safetensors: of an export; name its folder as the run\n",
+        "adaspan: error: out: no vocabulary.json; export the run again\n",
+        "adaspan: error: out: has no checkpoint yet, nor an export's weights\n",
+    ]
+
+
 def test_a_damaged_export_is_named(adaspan: Adaspan, run: Path, tmp_path: Path) -> None:
     adaspan("export", "sums", "out")
     weights = tmp_path / "out" / "model.safetensors"
@@ -235,6 +268,7 @@ def test_a_damaged_export_is_named(adaspan: Adaspan, run: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
+        (("--split", ""), "--split : must be train, valid, test, or several: valid,test"),
         (("--split", "all"), "--split all: must be train, valid, test, or several: valid,test"),
         (("--split", "test", "--data", "x"), "--split, --data: leave one of them out"),
         (("--data", "nowhere.txt"), "--data nowhere.txt: No such file or directory"),

@@ -128,6 +128,9 @@ def test_an_imported_run_is_evaluated_exported_and_writes(
         assert (end.returncode, bool(end.stdout)) == (0, True), end.stderr
     explained = call(main, "adaspan", "explain", run, folder=tmp_path).stdout
     assert "imported from model.pt; no command trains it" in explained
+    assert "unknown  dropout, loss coefficient, optimizer, batch and block size" in explained
+    assert "default  model.layers: " in explained
+    assert "default  optimizer" not in explained, "which is not that of its training"
 
 
 def test_characters_are_read_as_the_public_code_has_them(
