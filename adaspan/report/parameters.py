@@ -18,7 +18,8 @@ from adaspan.runs import figures
 _MOST_VALUES = 10
 # From so many times the smallest value on, the scale is logarithmic.
 _WIDE = 30
-
+# Of a letter beside an axis, in pixels.
+_TICK_WIDTH = 7
 
 _FIGURES: Sequence[tuple[str, Callable[[Group], float | None], str]] = (
     (figures.SPAN_MEAN.axis, lambda group: group.span_mean, "~g"),
@@ -65,7 +66,9 @@ def parameters(comparison: Comparison) -> go.Figure:
             unselected_line={"color": GREY, "opacity": 0.15},
         )
     )
-    return styled(figure).update_layout(margin={"l": 70, "r": 90, "t": 50, "b": 24})
+    words = dimensions[0].get("ticktext", ())
+    left = max(70, _TICK_WIDTH * max(map(len, words), default=0) + 16)
+    return styled(figure).update_layout(margin={"l": left, "r": 90, "t": 50, "b": 24})
 
 
 def _dimension(key: str, values: Sequence[str]) -> dict[str, Any]:
