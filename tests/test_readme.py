@@ -73,10 +73,11 @@ def test_every_launch_composes_into_a_valid_run(
 def test_every_launch_that_needs_no_download_runs(
     command: str, launch_here: Launch, tmp_path: Path
 ) -> None:
-    shutil.copy(ROOT / "README.md", tmp_path)
-    (tmp_path / "short.txt").write_text("to be or not to be, that is the question\n" * 200)
+    # Short texts, since every run ends with an evaluation of a whole one.
+    (tmp_path / "README.md").write_text(README[:4000])
+    (tmp_path / "short.txt").write_text("to be or not to be, that is the question\n" * 60)
     own_text = [] if " data=" in command else ["data=text", "data.path=short.txt"]
-    made = ["data.length=20000"] if "data=recall" in command else []
+    made = ["data.length=6000"] if "data=recall" in command else []
     fewer = ["span.limit=16"] if is_sweep(command) else []
     end = launch_here(
         *overrides_of(command),

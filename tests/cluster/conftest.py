@@ -142,14 +142,17 @@ class Cluster:
                 found.append(int(path.parent.name))
         return found
 
-    def wait_until(self, happened: Callable[[], Any], seconds: float = 180) -> None:
+    def wait_until(
+        self, happened: Callable[[], Any], seconds: float = 180, seconds_between: float = 0.2
+    ) -> None:
         end = time.monotonic() + seconds
         while not happened():
             assert time.monotonic() < end, self.explain()
-            time.sleep(0.2)
+            time.sleep(seconds_between)
 
     def wait_until_empty(self, seconds: float = 300) -> None:
-        self.wait_until(lambda: not self.ask("squeue", "-ho", "%i").split(), seconds)
+        # Not more often: each look at the queue starts a process, and the jobs need the cores.
+        self.wait_until(lambda: not self.ask("squeue", "-ho", "%i").split(), seconds, 0.7)
 
     def states(self) -> dict[str, str]:
         """State of every run, by the last values in which it varies."""

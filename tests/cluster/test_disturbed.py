@@ -26,6 +26,7 @@ LONGER = (
     "train.eval_every=100",
     "train.log_every=20",
     "train.checkpoint_every=20",
+    "train.micro_batches=1",
 )
 WAYS = ("preempt", "requeue", "cancel", "signal", "kill", "kill the task", "launch again")
 # SLURM may give the signal a minute too soon.

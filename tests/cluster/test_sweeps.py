@@ -356,8 +356,8 @@ def test_jobs_whose_nodes_failed_as_they_started_are_not_held_back_for_ever(
 
 
 def test_a_run_whose_node_fails_goes_on_elsewhere(sweeps: Cluster) -> None:
-    longer = "train.steps=800"
-    assert sweeps.launch("train.seed=1", longer).returncode == 0
+    longer = ("train.steps=800", "train.micro_batches=1", "train.eval_every=400")
+    assert sweeps.launch("train.seed=1", *longer).returncode == 0
     (folder,) = folders(sweeps)
     sweeps.wait_until(lambda: status_or_none(folder) == "running" and len(rows(folder)) > 5)
     (node,) = sweeps.ask("squeue", "-ho", "%N").split()
@@ -365,7 +365,7 @@ def test_a_run_whose_node_fails_goes_on_elsewhere(sweeps: Cluster) -> None:
         sweeps.wait_until_empty()
     assert all_done(sweeps), sweeps.explain()
     assert "going on from step" in (folder / "output.txt").read_text()
-    assert_undisturbed(sweeps, f"train.seed=1 {longer}")
+    assert_undisturbed(sweeps, f"train.seed=1 {' '.join(longer)}")
 
 
 def test_a_cancelled_run_saves_and_stays_out_of_the_queue(sweeps: Cluster) -> None:
@@ -459,7 +459,7 @@ def test_what_a_run_prints_can_be_followed(sweeps: Cluster) -> None:
 
 def test_a_run_gets_a_gpu_where_its_partition_has_some(sweeps: Cluster) -> None:
     """SLURM gives one away that is none, so that it goes on on a CPU."""
-    gpus = ("hydra.launcher.partition=gpu", "train.seed=1,2", "train.steps=200")
+    gpus = ("hydra.launcher.partition=gpu", "train.seed=1,2")
     assert sweeps.launch(*gpus).returncode == 0
     sweeps.wait_until(lambda: "RUNNING" in sweeps.ask("squeue", "-rho", "%T"))
     queue = sorted(sweeps.ask("squeue", "-rho", "%T %b").splitlines())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -143,16 +144,25 @@ def test_next_to_no_temperature_is_as_none(temperature: float) -> None:
 
 
 @pytest.mark.slow
+@torch.no_grad()
 def test_a_token_costs_the_same_after_100_and_10000() -> None:
     model = small_model("adaptive", layers=1).float()
     writing = model.generate(PROMPT)
     costs = {}
-    for written in range(10_001):
-        if written in (100, 1_000, 10_000):
-            with FlopCounterMode(display=False) as counter:
-                next(writing)
-            costs[written] = counter.get_total_flops()
+    for written in range(1_001):
+        if written in (100, 1_000):
+            costs[written] = flops_of(lambda: next(writing))
         else:
             next(writing)
+    caches = model.key_value_caches()
+    for block_1M in torch.randint(11, (1, 10_000)).split(250, dim=1):  # sooner than one by one
+        model(block_1M, caches)
+    costs[10_000] = flops_of(lambda: model(block_1M[:, -1:], caches))
     assert len(costs) == 3
     assert len(set(costs.values())) == 1, costs
+
+
+def flops_of(work: Callable[[], object]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()

@@ -84,9 +84,9 @@ def test_broken_yaml_is_one_line_that_names_file_and_line(
 
 @pytest.mark.parametrize("file", SEARCHES, ids=lambda file: file.stem)
 def test_a_search_announces_its_runs_and_finds_something(
-    file: Path, launch: Launch, tmp_path: Path, text: Path
+    file: Path, launch: Launch, launch_here: Launch, tmp_path: Path, text: Path
 ) -> None:
-    composed = OmegaConf.create(launch(f"sweeps={file.stem}", "--cfg", "hydra").stdout)
+    composed = OmegaConf.create(launch_here(f"sweeps={file.stem}", "--cfg", "hydra").stdout)
     assert composed.hydra.sweeper.n_trials == announced_runs(file)
     quick = (
         *TINY,
