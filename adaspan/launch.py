@@ -85,8 +85,19 @@ def _launch(composed: DictConfig) -> None:
     if begun is None:
         train(config)
     else:
+        _require_trainable(begun)
         begun_on = None if names_text() else _text_of(begun, config)
         train(config, folder_of(config, begun), begun_on)
+
+
+def _require_trainable(begun: Path) -> None:
+    """Refuse a run that was imported: it would begin anew, with settings that nobody has chosen."""
+    if file := RunFolder(begun).source.imported():
+        raise UserError(
+            f"{begun}: was imported from {file}, which tells neither dropout, optimizer and batch "
+            "nor the place in the text, so that no training can go on; for a run like it, from "
+            "the start, name the keys that adaspan explain shows"
+        )
 
 
 def _text_of(begun: Path, config: RunConfig) -> str | None:

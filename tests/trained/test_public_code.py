@@ -25,7 +25,7 @@ from adaspan.cli import main
 from adaspan.config.kinds.data import corpus_of
 from adaspan.data.foreign import translate
 from adaspan.trained.public_data import PublicData
-from tests.conftest import call
+from tests.conftest import Launch, call
 from tests.test_benchmarks import benchmark
 
 GOLDEN = json.loads((Path(__file__).parent / "public_code.json").read_text())
@@ -113,7 +113,12 @@ def test_clusters_of_words_are_those_of_the_shapes(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["adaptive", "tied_io"])
 def test_an_imported_run_is_evaluated_exported_and_writes(
-    kind: str, import_: Import, script: ModuleType, tmp_path: Path
+    kind: str,
+    import_: Import,
+    script: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    launch_here: Launch,
 ) -> None:
     save(script, tmp_path / "model.pt", kind)
     assert import_().returncode == 0
@@ -128,6 +133,11 @@ def test_an_imported_run_is_evaluated_exported_and_writes(
         assert (end.returncode, bool(end.stdout)) == (0, True), end.stderr
     explained = call(main, "adaspan", "explain", run, folder=tmp_path).stdout
     assert "imported from model.pt; no command trains it" in explained
+    monkeypatch.chdir(tmp_path)
+    end = launch_here("--config-path", run, "--config-name", "config", "train.steps=9999")
+    assert (end.returncode, len(end.stderr.splitlines())) == (2, 1)
+    assert "was imported from model.pt, which tells neither dropout" in end.stderr
+    assert len([*(tmp_path / "runs").iterdir()]) == 1, "none was begun anew"
     assert "unknown  dropout, loss coefficient, optimizer, batch and block size" in explained
     assert "default  model.layers: " in explained
     assert "default  optimizer" not in explained, "which is not that of its training"
