@@ -33,7 +33,7 @@ from adaspan.config.schema import RunConfig
 from adaspan.config.typed import for_hydra
 from adaspan.errors import UserError, reported_in_one_line
 from adaspan.places import CONF
-from adaspan.runs.code.fingerprint import code_as_imported
+from adaspan.runs.code.fingerprint import code_of_run, note_code, require_as_imported
 from adaspan.runs.extensions import recorded_places
 from adaspan.runs.figures.own import check_own_keys
 from adaspan.runs.folder import RunFolder
@@ -42,7 +42,7 @@ from adaspan.runs.identity import folder_of
 
 def main() -> None:
     """Train the run that the command line describes, or the runs of a sweep."""
-    code_as_imported([])  # before more of it is
+    note_code()  # before more of it is imported
     with stdout.never_closed(), user_errors():
         note_typed(sys.argv[1:])
         sys.argv[1:] = checked(sys.argv[1:])
@@ -78,8 +78,10 @@ def _require_a_whole_launcher() -> None:
 def _launch(composed: DictConfig) -> None:
     require_multirun()
     config = to_run_config(composed)
-    code_as_imported(config.extensions)  # before what takes long: the text, torch
+    code_of_run(config.extensions)  # noted before what takes long: torch
     from adaspan.train.run import train  # imports torch: not needed for --help or to find a mistake
+
+    require_as_imported(config.extensions)
 
     begun = folder_of_configuration()
     if begun is None:

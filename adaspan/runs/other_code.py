@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from adaspan.places import CODE, PACKAGE
 from adaspan.runs.code.fingerprint import Code, changed_files, code_in
@@ -34,9 +35,14 @@ def files_other_here(folder: RunFolder) -> list[str]:
     left out: who only looks does not import them.
     """
     here = code_in(CODE)
-    made = [start for start in folder.source.made_by() if "code_files" in start]
-    own = {file for start in made for file in start["code_files"] if file.startswith(_OF_PACKAGE)}
-    return [file for file in changed_since(made, here) if file in {*own, *here}]
+    changed = changed_since(folder.source.made_by(), here)
+    return [file for file in changed if file.startswith(_OF_PACKAGE)]
+
+
+def files_other_in(frozen: Path, code: Code) -> list[str]:
+    """The files of the package that are others in a copy of the code than in this one."""
+    files = changed_files(code_in(frozen), code)
+    return [file for file in files if file.startswith(_OF_PACKAGE)]
 
 
 def changed_since(starts: Iterable[Start], code: Code) -> list[str]:

@@ -86,6 +86,13 @@ def was_submitted(folder: RunFolder) -> bool:
     return _record(folder) is not None
 
 
+def submitted_code(folder: RunFolder) -> Path | None:
+    """The frozen code of the run's last submission, if both are still there."""
+    record = _record(folder)
+    code = Path(json.loads(record.read_text())["snapshot"]) if record else None
+    return code if code and code.exists() else None
+
+
 def _record(folder: RunFolder) -> Path | None:
     job = job_of(folder)
     record = job.records / f"{job.name}.json" if job else None

@@ -19,7 +19,7 @@ from adaspan.runs.failures import State
 from adaspan.slurm import cluster
 from adaspan.slurm.job_record import job_of
 from adaspan.slurm.lookup import live_jobs, settled_jobs
-from adaspan.slurm.submit import submit, submitting
+from adaspan.slurm.submit import submit, submitted_code, submitting
 from adaspan.status.state import read_states
 from adaspan.status.table import show, table
 from adaspan.sweep.plan import Job, Sweep
@@ -44,6 +44,19 @@ def missing_jobs(sweep: Sweep) -> list[Job]:
         queue = {}
     live = live_jobs([job.folder for job in sweep.jobs], queue)
     return [job for job in _not_under_way(sweep, live) if job.wants_training()]
+
+
+def code_under_way(sweep: Sweep) -> dict[str, Path]:
+    """The frozen code of the runs that have a job, by their names; none where no SLURM answers."""
+    try:
+        queue = cluster.queue()
+    except RunError:
+        return {}
+    live = live_jobs([job.folder for job in sweep.jobs], queue)
+    of_jobs = {
+        job.name: submitted_code(job.folder) for job in sweep.jobs if job.folder.path in live
+    }
+    return {name: code for name, code in of_jobs.items() if code}
 
 
 def submit_missing(

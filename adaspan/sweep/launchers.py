@@ -4,7 +4,7 @@ its results.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from adaspan.runs.command import program_of
 from adaspan.slurm import cluster
 from adaspan.slurm.sbatch import check_settings, sbatch_text
 from adaspan.status.table import show
-from adaspan.sweep.cluster import missing_jobs, show_end, submit_missing, wait_for
+from adaspan.sweep.cluster import code_under_way, missing_jobs, show_end, submit_missing, wait_for
 from adaspan.sweep.code import frozen_code, other_code, require_same_code
 from adaspan.sweep.cost import check_cost, gpu_hours, preview
 from adaspan.sweep.local import train_all
@@ -47,9 +47,9 @@ class OnThisMachine:
         sweep = _planned(request, settings, processes=1)
         if settings.dry_run:
             show(preview(sweep))
-            _tell_other_code(sweep)
+            _tell_other_code(sweep, {})
             return []
-        require_same_code(sweep)
+        require_same_code(sweep, {})
         data = prepare_data(sweep)
         write_manifest(sweep, request.typed)
         self._code = self._code or frozen_code(sweep)
@@ -86,9 +86,9 @@ class OnACluster:
             check_settings(sweep.folder, settings, CODE)
         self._check_cost(sweep)
         if settings.dry_run:
-            _tell_other_code(sweep)
+            _tell_other_code(sweep, code_under_way(sweep))
             return []
-        require_same_code(sweep)
+        require_same_code(sweep, code_under_way(sweep))
         data = prepare_data(sweep)
         write_manifest(sweep, request.typed)
         self._code = self._code or frozen_code(sweep)
@@ -128,9 +128,9 @@ def _check_place(request: Request, settings: SlurmLauncherConfig) -> None:
         )
 
 
-def _tell_other_code(sweep: Sweep) -> None:
+def _tell_other_code(sweep: Sweep, under_way: Mapping[str, Path]) -> None:
     """What a preview says of runs that the sweep itself would be refused for."""
-    for line in other_code(sweep):
+    for line in other_code(sweep, under_way):
         print(line)
 
 

@@ -20,7 +20,7 @@ from adaspan.config.kinds.data import corpus_of
 from adaspan.config.kinds.registry import KINDS
 from adaspan.config.resolved import to_yaml
 from adaspan.errors import UserError
-from adaspan.runs.code.fingerprint import changed_files, code_as_imported, code_of_run
+from adaspan.runs.code.fingerprint import changed_files, code_of_run, require_as_imported
 from adaspan.runs.code.snapshot import take
 from adaspan.runs.extensions import extension_files, extension_records
 from adaspan.runs.failures import FailureClass
@@ -250,11 +250,11 @@ def test_code_that_has_changed_since_the_last_start_is_named(folder: Path) -> No
     before = code_of_run(["mine"])
     assert {*before} - {*code_of_run([])} == {"mine.py"}, "of what the run names"
     Path("mine.py").write_text(OWN.format(name="own") + "# a comment")
-    assert code_of_run(["mine"]) == before
+    require_as_imported(["mine"])
     Path("mine.py").write_text("edited = True")
     with pytest.raises(UserError, match=r"^mine\.py has changed since this process began; type"):
-        code_of_run(["mine"])
-    assert code_as_imported(["mine"]) == before
+        require_as_imported(["mine"])
+    assert code_of_run(["mine"]) == before
     del sys.modules["mine"]
     IMPORTED.clear()
     Path("mine.py").write_text(OWN.format(name="other") + "edited = True")

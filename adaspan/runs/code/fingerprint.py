@@ -45,35 +45,39 @@ Code = Mapping[str, str]  # file, as a person names it: digest
 _EXTENSIONS_AS_IMPORTED: WeakKeyDictionary[ModuleType, dict[str, str]] = WeakKeyDictionary()
 
 
+def note_code() -> None:
+    """Note what the package is now, as the program begins: that is what it imports."""
+    _package_as_imported.cache_clear()
+    _package_as_imported()
+
+
 def code_of_run(extensions: Iterable[str]) -> Code:
-    """The code that trains a run in this process.
+    """The code that trains a run in this process: as it was when it was noted, or else when this
+    was first asked for; whatever was edited since.
 
     Args:
         extensions: modules that the run names; those that are installed are imported by all runs.
-
-    Raises:
-        UserError: a file has been edited since it was imported.
-    """
-    names = _imported(extensions)
-    as_imported = code_as_imported(names)
-    now = code_in(CODE)
-    for name in names:
-        now |= _extension(name)
-    if edited := changed_files(as_imported, now):
-        raise UserError(
-            f"{in_words(edited)} this process began; type the command again to train with that"
-        )
-    return now
-
-
-def code_as_imported(extensions: Iterable[str]) -> Code:
-    """The same as it was when this was first asked for, whatever was edited since: at the start of
-    a process, so that it is what the process imports.
     """
     code = dict(_package_as_imported())
     for name in _imported(extensions):
         code |= _EXTENSIONS_AS_IMPORTED.setdefault(sys.modules[name], _extension(name))
     return code
+
+
+def require_as_imported(extensions: Iterable[str]) -> None:
+    """Make sure that `code_of_run` is what was imported, now that all is.
+
+    Raises:
+        UserError: a file has been edited meanwhile.
+    """
+    names = _imported(extensions)
+    now = code_in(CODE)
+    for name in names:
+        now |= _extension(name)
+    if edited := changed_files(code_of_run(names), now):
+        raise UserError(
+            f"{in_words(edited)} this process began; type the command again to train with that"
+        )
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import grimp
@@ -17,6 +18,8 @@ from adaspan.runs.code.fingerprint import (
     short,
 )
 from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
 
 
 @pytest.fixture
@@ -87,6 +90,11 @@ def test_all_that_training_imports_counts_but_what_sends_rows() -> None:
 
 def test_every_part_that_does_not_count_is_there() -> None:
     assert {*DOES_NOT_COUNT} <= {path.name for path in PACKAGE.iterdir() if path.is_dir()}
+
+
+def test_the_readme_names_the_same_parts() -> None:
+    (sentence,) = re.findall(r"less what only plans.*?: (.*?)\.", README, re.DOTALL)
+    assert {*re.findall(r"`(\w+)`", sentence)} == {*DOES_NOT_COUNT}
 
 
 def test_launch_py_as_shipped_counts_as_none() -> None:
