@@ -72,7 +72,7 @@ def test_every_kind_trains_goes_on_where_it_was_stopped_and_is_reported(
 ) -> None:
     end = launch(*EVERY_KIND)
     assert end.returncode == 0, end.stderr
-    assert "shared span" in end.stdout
+    assert "\nspan    shared · " in end.stdout
     assert "attention normed" in end.stdout
     assert "files · train" in end.stdout
     undisturbed = rows(run_folder())
