@@ -1,8 +1,8 @@
 """`python -m adaspan key=value ...`: the same as `adaspan train` and `python launch.py`. With a
 sub-command in front, such as `status` or `train`, the same as `adaspan`.
 
-A sweep starts its runs by the path of this file: so they use the code beside it, and no other
-adaspan that the current folder or the environment may have.
+A sweep of an installed adaspan starts its runs by the path of this file: so they use the code
+beside it, and no other adaspan that the current folder or the environment may have.
 """
 
 import signal

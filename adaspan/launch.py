@@ -32,8 +32,13 @@ from adaspan.config.mistakes import user_errors
 from adaspan.config.schema import RunConfig
 from adaspan.config.typed import for_hydra
 from adaspan.errors import UserError, reported_in_one_line
-from adaspan.places import CONF
-from adaspan.runs.code.fingerprint import code_of_run, note_code, require_as_imported
+from adaspan.places import CODE, CONF
+from adaspan.runs.code.fingerprint import (
+    LAUNCH_FILE,
+    code_of_run,
+    note_code,
+    require_as_imported,
+)
 from adaspan.runs.extensions import recorded_places
 from adaspan.runs.figures.own import check_own_keys
 from adaspan.runs.folder import RunFolder
@@ -44,6 +49,7 @@ def main() -> None:
     """Train the run that the command line describes, or the runs of a sweep."""
     note_code()  # before more of it is imported
     with stdout.never_closed(), user_errors():
+        _require_edited_launch_py()
         note_typed(sys.argv[1:])
         sys.argv[1:] = checked(sys.argv[1:])
         if "--version" in sys.argv:  # Hydra would tell its own
@@ -62,6 +68,13 @@ def _places_before(words: Sequence[str]) -> dict[str, Path]:
     """Where the run whose configuration a command line names had its extensions."""
     folder = named_folder(words)
     return recorded_places(RunFolder(folder).source.starts()) if folder else {}
+
+
+def _require_edited_launch_py() -> None:
+    """Refuse to leave out what somebody has added to launch.py, which other programs do not run."""
+    program = getattr(sys.modules["__main__"], "__file__", None) or ""
+    if LAUNCH_FILE in code_of_run([]) and Path(program).resolve() != CODE / LAUNCH_FILE:
+        raise UserError("launch.py: has been edited, and only python launch.py runs it; type that")
 
 
 def _require_a_whole_launcher() -> None:

@@ -56,9 +56,11 @@ def started(path: Path, program: Path) -> list[str]:
 
 
 def program_of(code: Path) -> Path:
-    """The program that trains with the package in this folder."""
-    program = code / "adaspan" / "__main__.py"
-    return program if program.exists() else code / "launch.py"  # frozen by an earlier version
+    """The program that trains with the package in this folder: launch.py, which somebody may have
+    edited; an installed package has none.
+    """
+    launch = code / "launch.py"
+    return launch if launch.exists() else code / "adaspan" / "__main__.py"
 
 
 def sets_threads() -> bool:

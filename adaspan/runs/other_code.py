@@ -36,13 +36,14 @@ def files_other_here(folder: RunFolder) -> list[str]:
     """
     here = code_in(CODE)
     changed = changed_since(folder.source.made_by(), here)
-    return [file for file in changed if file.startswith(_OF_PACKAGE)]
+    return [file for file in changed if file.startswith(_OF_PACKAGE) or file in here]
 
 
 def files_other_in(frozen: Path, code: Code) -> list[str]:
     """The files of the package that are others in a copy of the code than in this one."""
-    files = changed_files(code_in(frozen), code)
-    return [file for file in files if file.startswith(_OF_PACKAGE)]
+    before = code_in(frozen)
+    files = changed_files(before, code)
+    return [file for file in files if file.startswith(_OF_PACKAGE) or file in before]
 
 
 def changed_since(starts: Iterable[Start], code: Code) -> list[str]:

@@ -30,12 +30,16 @@ def folders(tmp_path: Path) -> list[RunFolder]:
 
 
 def test_an_edit_during_a_sweep_changes_none_of_its_runs(quick: Tiny, tmp_path: Path) -> None:
+    """Runs execute a launch.py of one's own, too, with what it imports beside it."""
     code = tmp_path / "code"
     for part in ("adaspan", "conf", "sweeps", "docs/extending.md", "launch.py"):
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
         (code / part).parent.mkdir(parents=True, exist_ok=True)
         copy(ROOT / part, code / part)
-    words = [sys.executable, str(code / "launch.py"), "-m", *quick, "train.seed=1,2"]
+    launch, helper = code / "launch.py", code / "helper.py"
+    launch.write_text("import helper\n" + launch.read_text())
+    helper.write_text("print('helped')\n")
+    words = [sys.executable, str(launch), "-m", *quick, "train.seed=1,2"]
     with subprocess.Popen(
         words, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True
     ) as process:
@@ -43,11 +47,23 @@ def test_an_edit_during_a_sweep_changes_none_of_its_runs(quick: Tiny, tmp_path: 
         for line in process.stdout:
             if line.startswith("start   train.seed=1"):
                 learned = code / "adaspan" / "nn" / "span" / "learned.py"
-                learned.write_text(learned.read_text() + "\nraise RuntimeError('edited')\n")
+                for file in (learned, helper):
+                    file.write_text(file.read_text() + "\nraise RuntimeError('edited')\n")
     assert process.returncode == 0, "the second run would fail"
     before, after = (folder.source.starts() for folder in folders(tmp_path))
     assert before[0]["code_files"] == after[0]["code_files"]
     assert before[0]["diff"] == after[0]["diff"]
+    assert {"launch.py", "helper.py"} < {*before[0]["code_files"]}
+    assert all("helped" in (folder.path / "output.txt").read_text() for folder in folders(tmp_path))
+
+    learned.write_text((ROOT / "adaspan" / "nn" / "span" / "learned.py").read_text())
+    other = [sys.executable, str(code / "adaspan" / "__main__.py"), *quick]
+    refused = subprocess.run(other, env=environment(), capture_output=True, text=True)
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        "adaspan: error: launch.py: has been edited, and only python launch.py runs it; "
+        "type that\n",
+    )
 
 
 def test_what_other_code_has_trained_is_refused_with_ways_out_that_work(

@@ -1,8 +1,9 @@
 """The code that a run is trained by, as far as it can change a result: a digest of each file.
 
 What counts is what Python executes: not comments, docstrings and formatting. All of the package
-counts, committed or not, but the parts that `DOES_NOT_COUNT` names; so do extensions with the
-modules beside them that they import, and `launch.py` once it does more than start the package.
+counts, committed or not, but the parts that `DOES_NOT_COUNT` names; so do `launch.py` once it does
+more than start the package, modules beside it that these import, and extensions with the modules
+beside them that they import.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ DOES_NOT_COUNT = {
     "tracking": "sends rows to W&B; without torch, so it touches no weights",
     "trained": "evaluates, exports and imports what is trained",
 }
-_LAUNCH = "launch.py"
+LAUNCH_FILE = "launch.py"
+# Folders beside launch.py with Python that no run imports.
+_APART = (PACKAGE.name, "tests", "benchmarks", "docs")
 _LAUNCH_AS_SHIPPED = b'from adaspan.__main__ import main\nif __name__ == "__main__":\n    main()\n'
 _DIGITS = 12
 _MOST_NAMES = 3
@@ -95,11 +98,39 @@ def _extension(name: str) -> dict[str, str]:
 
 
 def code_in(root: Path) -> dict[str, str]:
-    """The package in a folder."""
-    digests = _digests(dict(_files_of_package(root)))
-    if digests.get(_LAUNCH) == digest_of(_LAUNCH_AS_SHIPPED):
-        del digests[_LAUNCH]  # which an installed package does not have
+    """The package in a folder, with launch.py and what they import beside it."""
+    files = dict(_files_of_package(root))
+    for place in modules_beside(root):
+        files |= {path.relative_to(root).as_posix(): path for path in _files_of_module(place)}
+    digests = _digests(files)
+    if digests.get(LAUNCH_FILE) == digest_of(_LAUNCH_AS_SHIPPED):
+        del digests[LAUNCH_FILE]  # which an installed package does not have
     return digests
+
+
+def modules_beside(root: Path) -> list[Path]:
+    """Files and folders beside launch.py that it or the package imports, directly or by others."""
+    if not (root / LAUNCH_FILE).is_file():
+        return []  # of an installed package all others are beside it
+    own = {path.stem: path for path in sorted(root.iterdir()) if _is_own_module(path)}
+    # Nearly always there is none: then the package need not be parsed.
+    waiting = [path for _, path in _files_of_package(root)] if own else []
+    found = []
+    while waiting:
+        for name in sorted(own.keys() & _imported_by(waiting.pop())):
+            found.append(own.pop(name))
+            waiting += _files_of_module(found[-1])
+    return found
+
+
+def _is_own_module(path: Path) -> bool:
+    if path.is_dir():
+        return path.name not in _APART and any(path.glob("*.py"))
+    return path.suffix == ".py" and path.is_file() and path.name not in (LAUNCH_FILE, "setup.py")
+
+
+def _files_of_module(place: Path) -> list[Path]:
+    return [path for path in sorted(place.rglob("*.py")) if path.is_file()] or [place]
 
 
 def short(code: Code) -> str:
@@ -125,8 +156,8 @@ def _digests(files: Mapping[str, Path]) -> dict[str, str]:
 
 def _files_of_package(root: Path) -> Iterator[tuple[str, Path]]:
     package = root / PACKAGE.name
-    if (root / _LAUNCH).is_file():
-        yield _LAUNCH, root / _LAUNCH
+    if (root / LAUNCH_FILE).is_file():
+        yield LAUNCH_FILE, root / LAUNCH_FILE
     for path in sorted(package.rglob("*.py")):
         if path.relative_to(package).parts[0] not in DOES_NOT_COUNT and path.is_file():
             yield path.relative_to(root).as_posix(), path
@@ -140,7 +171,7 @@ def _files_of_extension(place: Path) -> dict[str, Path]:
     waiting = [place]
     while waiting:
         place = waiting.pop()
-        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+        for path in _files_of_module(place):
             name = path.relative_to(place.parent).as_posix()
             if path.is_file() and name not in found:
                 found[name] = path

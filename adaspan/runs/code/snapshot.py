@@ -13,6 +13,7 @@ from pathlib import Path
 from adaspan.files import write_json
 from adaspan.places import CODE, EXTENDING, FROZEN_EXTENSIONS, IS_INSTALLED
 from adaspan.runs.code.commit import SOURCE_OF_SNAPSHOT, code_version
+from adaspan.runs.code.fingerprint import modules_beside
 
 # An installed package has all of it inside.
 _PARTS = (
@@ -37,6 +38,7 @@ def take(root: Path, store: Path, extensions: Sequence[Path] = ()) -> Path:
         The snapshot's folder; its code starts as the original does.
     """
     parts = {Path(part): root / part for part in _PARTS}
+    parts |= {Path(place.name): place for place in modules_beside(root)}
     parts |= {Path(FROZEN_EXTENSIONS.name, part.name): part for part in extensions}
     files = sorted(
         (Path(name, file.relative_to(part)), file)

@@ -15,6 +15,7 @@ from adaspan.runs.code.fingerprint import (
     code_in,
     code_of_run,
     in_words,
+    modules_beside,
     short,
 )
 from tests.conftest import ROOT
@@ -60,6 +61,22 @@ def test_an_edit_counts_where_it_can_change_a_result(
     after = code_in(root)
     assert changed_files(before, after) == ([file] if counts else [])
     assert (short(before) != short(after)) is counts
+
+
+@pytest.mark.parametrize("importer", ["launch.py", "adaspan/nn/heads.py", "adaspan/new.py"])
+def test_modules_of_ones_own_beside_launch_py_count_where_they_are_imported(
+    importer: str, root: Path
+) -> None:
+    for name, content in (("one.py", "import two"), ("two/__init__.py", ""), ("other.py", "")):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(content)
+    assert not modules_beside(root)
+    (root / importer).write_text("def f():\n    from one import x\n")
+    assert [path.name for path in modules_beside(root)] == ["one.py", "two"]
+    before = code_in(root)
+    (root / "two" / "deep.py").write_text("x = 1\n")
+    (root / "other.py").write_text("x = 1\n")
+    assert changed_files(before, code_in(root)) == ["two/deep.py"]
 
 
 def test_what_an_editor_leaves_is_no_code(root: Path) -> None:

@@ -43,14 +43,17 @@ def test_it_holds_what_launch_needs_and_how_it_differs_from_the_commit(
     (root / "adaspan" / "__pycache__").mkdir()
     (root / "adaspan" / "__pycache__" / "model.pyc").write_text("left out")
     (root / "adaspan" / ".#model.py").symlink_to("somebody@host.1")  # an editor's, to nothing
+    (root / "adaspan" / "model.py").write_text("import mine\n")
+    (root / "mine.py").write_text("mine\n")
     snapshot = take(root, tmp_path / "code")
-    assert (snapshot / "adaspan" / "model.py").read_text() == "second\n"
+    assert (snapshot / "mine.py").read_text() == "mine\n"
+    assert (snapshot / "adaspan" / "model.py").read_text() == "import mine\n"
     assert (snapshot / "conf" / "sweeps" / "figure.yaml").exists()
     assert not list(snapshot.rglob("*.pyc"))
     assert [path.name for path in (snapshot / "docs").iterdir()] == ["extending.md"]
     source = json.loads((snapshot / "source.json").read_text())
     assert len(source["commit"]) == 40
-    assert "+second" in source["diff"]
+    assert "+import mine" in source["diff"]
 
 
 def test_the_same_code_is_kept_once_and_an_edit_is_another(root: Path, tmp_path: Path) -> None:
