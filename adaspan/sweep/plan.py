@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from filelock import FileLock
@@ -30,7 +31,7 @@ class Job:
     config: RunConfig
     varies: dict[str, str]  # the values in which it differs from others of the sweep
 
-    @property
+    @cached_property  # the text, which is a part of it, may be edited while the sweep goes on
     def name(self) -> str:
         return run_name(self.config)
 
@@ -135,6 +136,9 @@ def prepare_data(sweep: Sweep) -> dict[str, str]:
             with extension_errors_as_one_line():
                 corpus = corpus_of(job.config.data, data_dir)
             corpus.require_blocks(job.config.data.typed, train.batch_size, train.block_size)
+            if run_name(job.config) != job.name:
+                typed = job.config.data.typed
+                raise UserError(f"{typed}: has changed while it was read; type the command again")
             fingerprints[job.name] = corpus.fingerprint
         except UserError as error:
             mistakes.setdefault(str(error), []).append(_words(job.varies))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from adaspan.errors import RunError
+from adaspan.errors import RunError, UserError
 from adaspan.status.find import typed_words_of
 from adaspan.sweep.local import train_all
 from adaspan.sweep.plan import plan, prepare_data
-from tests.conftest import Launch, compose_run
+from tests.conftest import Launch, command, compose_run, environment
 from tests.processes import (
     assert_same,
     final_state,
@@ -100,6 +101,40 @@ def test_the_longer_of_two_runs_continues_the_shorter_one(
     (shorter,) = (path for path, output in outputs.items() if "continues" not in output)
     (longer,) = (output for path, output in outputs.items() if path != shorter)
     assert f"continues {shorter.name} (train.steps=9) from step 9\n" in longer
+
+
+def test_a_text_that_is_edited_during_a_sweep_ends_only_the_runs_to_come(
+    quick: Tiny, text: Path, tmp_path: Path
+) -> None:
+    words = command(*quick, "train.seed=1,2")
+    with subprocess.Popen(
+        words,
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("done    train.seed=1 · valid "):
+                text.write_text(text.read_text() + "one more line\n")
+        error = process.stderr.read()
+    assert error == "adaspan: error: 1 of 2 runs failed; the same command tries them again\n"
+    (failed,) = (line for line in lines if line.startswith("failed  train.seed=2 · "))
+    assert "data.path=" in failed
+    assert "has changed since the run was begun" in failed
+    assert process.returncode == RunError.exit_code
+
+
+def test_a_text_that_is_edited_while_a_sweep_is_prepared_is_told(tiny: Tiny, text: Path) -> None:
+    sweep = plan([["train.seed=1"]], lambda given: compose_run(*tiny, *given), "multirun")
+    text.write_text(text.read_text() + "one more line\n")
+    with pytest.raises(UserError, match="has changed while it was read; type the command again"):
+        prepare_data(sweep)
 
 
 def test_a_failure_is_told_and_does_not_end_the_others(
