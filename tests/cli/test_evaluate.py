@@ -77,7 +77,7 @@ def test_the_runs_own_figures_come_again_and_are_kept(adaspan: Adaspan, run: Pat
     assert again.stdout == shown.stdout.splitlines(keepends=True)[1]
     assert again.stderr == (
         f"adaspan: warning: {run.name} was trained by other code: "
-        "adaspan/nn/span/learned.py has changed since\n"
+        "adaspan/nn/span/learned.py differs\n"
     )
 
 

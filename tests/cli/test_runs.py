@@ -76,7 +76,7 @@ def test_what_is_known_of_local_runs_is_shown(
     assert "trained by other code" not in shown.stdout
     of_other_code(run_at(tmp_path, "done"))
     shown = adaspan("status")
-    changed = "adaspan/nn/span/learned.py has changed since"
+    changed = "adaspan/nn/span/learned.py differs"
     assert f"\n1 of 2 trained by other code: {changed}\n" in shown.stdout
     assert "of-befo" in shown.stdout, "a column tells them apart"
 

@@ -252,7 +252,7 @@ def test_code_that_has_changed_since_the_last_start_is_named(folder: Path) -> No
     Path("mine.py").write_text(OWN.format(name="own") + "# a comment")
     require_as_imported(["mine"])
     Path("mine.py").write_text("edited = True")
-    with pytest.raises(UserError, match=r"^mine\.py has changed since this process began; type"):
+    with pytest.raises(UserError, match=r"^mine\.py: edited since this process began; type"):
         require_as_imported(["mine"])
     assert code_of_run(["mine"]) == before
     del sys.modules["mine"]

@@ -72,7 +72,7 @@ def test_versions_that_told_no_code_are_taken_for_the_same() -> None:
 
 def test_status_and_explain_say_which_code_it_was(begin: Begin, tmp_path: Path) -> None:
     here, before = short(HERE), short(BEFORE)
-    changed = "adaspan/nn/heads.py has changed since"
+    changed = "adaspan/nn/heads.py differs"
     assert explained(begin({0: HERE}).path) == f"{here}; the same here"
     assert explained(begin({0: BEFORE}).path) == f"{before}; it is other here: {changed}"
     mixed = begin({0: BEFORE, 7: HERE})

@@ -16,7 +16,7 @@ from tests.processes import of_other_code, rows, train_here
 pytestmark = pytest.mark.slow
 
 Tiny = tuple[str, ...]
-CHANGED = "adaspan/nn/span/learned.py has changed since"
+CHANGED = "adaspan/nn/span/learned.py differs"
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def test_a_run_that_other_code_has_trained_is_refused_unless_that_is_accepted(
     folder = RunFolder(run_folder())
     of_other_code(folder)
     ways = "another output_dir keeps both\n"
-    changed = "by other code (adaspan/nn/span/learned.py has changed since)"
+    changed = "by other code (adaspan/nn/span/learned.py differs)"
     done = launch_here(*tiny, "train.steps=14")
     assert done.returncode == 2
     assert done.stderr == (
@@ -95,7 +95,7 @@ def test_a_run_that_other_code_has_trained_is_refused_unless_that_is_accepted(
     assert folder.status()["step"] == 7, "nothing of it has changed"
     gone_on = launch_here(*tiny, "train.steps=14", accept)
     assert gone_on.returncode == 0, gone_on.stderr
-    assert "by other code than before: adaspan/nn/span/learned.py has changed since" in (
+    assert "by other code than before: adaspan/nn/span/learned.py differs" in (
         folder.log.read_text()
     )
     assert "accept_other_code: false" in (folder.path / "config.yaml").read_text(), "for one start"

@@ -79,7 +79,8 @@ def require_as_imported(extensions: Iterable[str]) -> None:
         now |= _extension(name)
     if edited := changed_files(code_of_run(names), now):
         raise UserError(
-            f"{in_words(edited)} this process began; type the command again to train with that"
+            f"{_names(edited)}: edited since this process began; type the command again to train "
+            "with that"
         )
 
 
@@ -144,10 +145,13 @@ def changed_files(before: Code, now: Code) -> list[str]:
 
 
 def in_words(files: Sequence[str]) -> str:
-    """`adaspan/nn/layers.py and 2 more have changed since`."""
+    """`adaspan/nn/layers.py and 2 more differ`: edited, added or gone."""
+    return f"{_names(files)} {'differs' if len(files) == 1 else 'differ'}"
+
+
+def _names(files: Sequence[str]) -> str:
     more = len(files) - _MOST_NAMES
-    names = ", ".join(files[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
-    return f"{names} {'has' if len(files) == 1 else 'have'} changed since"
+    return ", ".join(files[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _digests(files: Mapping[str, Path]) -> dict[str, str]:
