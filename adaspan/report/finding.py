@@ -97,6 +97,8 @@ def _of_ranking(ranking: Ranking, comparison: Comparison, margin: float) -> Iter
     sure = f"({_seeds(ranking)}, {_SURE})"
     if ranking.has_winner:
         yield f"Best: {told}; better than {_all(others)} {sure}."
+    elif ranking.has_seeds and not ranking.as_good():
+        yield f"Leads: {told}. Only one seed of it is done: too few to call it the best."
     elif ranking.has_seeds:
         yield f"Leads: {told}; {_as_good(ranking)} {sure}{_named(ranking)}."
     else:
@@ -161,7 +163,10 @@ def _cheapest(ranking: Ranking, measure: Measure, margin: float) -> Iterator[str
     if within:
         yield f"Within {close} of it{known} the cheapest is {_beside(within[0], ranking, measure)}."
         return
-    is_known = "is known to come" if has_evidence else "comes"
+    if not cheaper:
+        yield "None of the others is clearly cheaper."
+        return
+    is_known = "is known to come" if has_evidence else "came"
     yield f"No run that is clearly cheaper {is_known} within {close} of it{known}."
     as_good = [group for group in cheaper if group in ranking.as_good()]
     if has_evidence and as_good:

@@ -58,8 +58,11 @@ class Ranking:
 
     @property
     def has_winner(self) -> bool:
-        """Whether the leader is better than every other group, as far as seeds can tell."""
-        return self.has_seeds and self.evidence is not None and self.evidence.has_winner
+        """Whether the leader is better than every other group, as far as seeds can tell: its own,
+        too, for how the others scatter does not say that it scatters no more.
+        """
+        has_evidence = self.has_seeds and self.evidence is not None and self.evidence.has_winner
+        return has_evidence and len(self.leader.done) > 1
 
     def as_good(self) -> list[Group]:
         """The groups that cannot be told from the leader, the best first."""

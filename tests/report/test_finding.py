@@ -80,10 +80,23 @@ def test_one_seed_names_no_winner_and_says_that_seeds_are_missing() -> None:
     assert shown.startswith("Lowest score: ")
     assert (
         "Each has one seed, so what another would change is not known, and no winner can be named. "
-        "No run that is clearly cheaper comes within 0.02 bpb of it." in shown
+        "No run that is clearly cheaper came within 0.02 bpb of it." in shown
     )
     for word in ("Best", "better", "95 %"):
         assert word not in shown
+
+
+def test_the_one_seed_that_is_left_of_a_group_makes_no_winner() -> None:
+    others = [group(f"{dim}", [2.0 + dim, 2.01 + dim, 2.02 + dim]) for dim in range(3)]
+    shown = finding(sweep(group("9", [1.0]), *others), margin=0.02)
+    assert shown.startswith("Leads: model.dim=9, 1.000 bpb on valid")
+    assert "Only one seed of it is done: too few to call it the best." in shown
+    assert finding(sweep(group("9", [1.0, 1.01]), *others), margin=0.02).startswith("Best: ")
+
+
+def test_a_leader_that_nothing_undercuts_is_said_to_be_as_cheap_as_any() -> None:
+    shown = finding(sweep(group("1", [1.0, 1.1]), group("2", [2.0, 2.1], flops=9e3)), margin=0.02)
+    assert shown.endswith(" None of the others is clearly cheaper.")
 
 
 def test_what_was_not_cheaper_as_executed_is_not_called_cheaper() -> None:
