@@ -20,8 +20,10 @@ def test_a_file_gets_plain_lines(
     assert end.stderr == ""
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", end.stdout)
     lines = end.stdout.splitlines()
+    opening = [line.split()[0] for line in lines[:6]]
+    assert opening == ["run", "model", "span", "data", "format", "device"]
     assert [line.split()[0] for line in lines if line.startswith("step")] == ["step"] * 3
-    assert re.match(r"step 20/60 · valid \d\.\d{3} bpb · train \d\.\d{3} bpb · span mean", lines[5])
+    assert re.match(r"step 20/60 · valid \d\.\d{3} bpb · train \d\.\d{3} bpb · span mean", lines[6])
     for word in ("bpb", "spans", "layer 0", "layer 1", "FLOPs", "folder", "next"):
         assert any(line.strip().startswith(word) for line in lines), word
     assert (run_folder() / "log.txt").read_text() == end.stdout
