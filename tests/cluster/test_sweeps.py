@@ -190,7 +190,7 @@ def test_edits_after_submission_change_no_queued_job(sweeps: Cluster, tmp_path: 
     (mine / "adaspan" / "new.py").write_text("x = 1\n")
     again = sweeps.run(*launcher, *typed, cwd=mine, PYTHONPATH=str(mine))
     assert again.returncode == 2, "what waits in the queue is of other code, too"
-    assert "2 of 2 runs are under way with other code (adaspan/new.py has" in again.stderr
+    assert "2 of 2 runs are under way with other code (adaspan/new.py differs)" in again.stderr
     for edited in ("launch.py", "adaspan/trainer.py", "adaspan/slurm/job.py"):
         (mine / edited).write_text("raise SystemExit('edited')\n")
     for edited in ("config.yaml", "span/adaptive.yaml"):

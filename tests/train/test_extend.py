@@ -271,8 +271,8 @@ REFUSED: dict[str, tuple[list[str], Callable[[RunFolder], object], str]] = {
     "other code": (
         ["train.steps=12"],
         of_other_code,
-        "at step 10 and 8 it was trained by other code (adaspan/nn/span/learned.py has changed "
-        "since); train.accept_other_code=true takes it",
+        "at step 10 and 8 it was trained by other code (adaspan/nn/span/learned.py differs); "
+        "train.accept_other_code=true takes it",
     ),
     "another precision": (
         ["train.steps=12"],
